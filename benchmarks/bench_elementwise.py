@@ -1,0 +1,18 @@
+"""The elementwise activations, from sixteen elements to far outside every cache."""
+
+from collections.abc import Callable
+
+import fastact
+from fastact.commands import peers
+
+WORKS = peers.works(
+    [name for name in fastact.activations if not peers.is_rowwise(name)],
+    peers.MODES,
+    dtypes=("float32", "float64"),
+    sizes=(16, 1_024, 16_384, 1_048_576, 16_777_216),
+    row_shapes=False,
+)
+
+
+def test_elementwise(compete: Callable[[], None]) -> None:
+    compete()

@@ -1,0 +1,74 @@
+"""Every function, mode, dtype and size, with the peers that are installed beside fastact on the same work.
+
+    pytest benchmarks --benchmark-only                      everything: about an hour
+    pytest benchmarks --benchmark-only -k "sigmoid-value-float32-16384" --benchmark-columns=min,median,rounds
+    pytest benchmarks --benchmark-only --threads 2 --benchmark-max-time 0.1 --benchmark-json figures.json
+
+Plain ``pytest`` collects none of this: it looks in tests/ alone. A group of the report is one piece of work; a line
+is one library, with a fresh output at each call or with ``out=``. What is compared stands in fastact/commands/peers.py;
+``fastact bench`` measures the same in turns, which is the fairer comparison and the one to quote.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastact.commands import peers
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--threads", type=int, default=1, help="threads of fastact and of every peer (default: 1)")
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    # A file named on the command line is collected without this.
+    if file_path.match("bench_*.py") and not parent.session.isinitpath(file_path):
+        return pytest.Module.from_parent(parent, path=file_path)
+    return None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One benchmark for each library and form of each piece of work in the WORKS of the module."""
+    works: Sequence[peers.Work] = metafunc.module.WORKS
+    entries = [
+        pytest.param(
+            work, library, form, id="-".join((work.function, work.mode, work.dtype, _shape(work), library, form))
+        )
+        for work in works
+        for library, form in peers.entrants(work)
+    ]
+    metafunc.parametrize(("work", "library", "form"), entries)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    with peers.threads(request.config.getoption("--threads")):
+        yield
+
+
+@pytest.fixture
+def compete(benchmark: Any, request: pytest.FixtureRequest, work: peers.Work, library: str, form: str) -> Any:
+    """Time a library on a piece of work, if its result is the right one."""
+
+    def run() -> None:
+        contestant = peers.contestant(library, form, _inputs(work, request.config.getoption("--threads")))
+        if not contestant.agrees():
+            (pytest.fail if library == "fastact" else pytest.skip)(f"{library} differs in {work.call}")
+        benchmark.group = f"{work.call} {work.dtype} {_shape(work)}"
+        benchmark.name = f"{library} ({form})"
+        benchmark.extra_info.update(work._asdict(), library=library, form=form, elements=work.size)
+        benchmark(contestant.call)
+
+    return run
+
+
+@functools.lru_cache(maxsize=1)  # the contestants of one work follow each other, and the largest inputs fill gigabytes
+def _inputs(work: peers.Work, threads: int) -> peers.Inputs:
+    return peers.Inputs(work, threads)
+
+
+def _shape(work: peers.Work) -> str:
+    return "x".join(map(str, work.shape)) + ("" if work.axis == -1 else f"-axis{work.axis}")

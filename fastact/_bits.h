@@ -1,0 +1,29 @@
+/* What Cython cannot say: multiply-add in one rounding, and the bits of a floating-point number.
+ *
+ * fused_multiply_add is the only contraction in the library (setup.py switches the compiler's own off), so that every
+ * instruction set with the instruction gives the same bits whatever the loop around it.  Without the instruction
+ * (x86-64-v2) it is two roundings: calling the C library's emulation would cost a hundred times the rest.
+ */
+#ifndef FASTACT_BITS_H
+#define FASTACT_BITS_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__)
+#define fastact_fma_float(a, b, c) __builtin_fmaf(a, b, c)
+#define fastact_fma_double(a, b, c) __builtin_fma(a, b, c)
+#else
+#define fastact_fma_float(a, b, c) ((a) * (b) + (c))
+#define fastact_fma_double(a, b, c) ((a) * (b) + (c))
+#endif
+
+#define FASTACT_REINTERPRET(name, from, to) \
+    static inline to name(from value) { to bits; memcpy(&bits, &value, sizeof bits); return bits; }
+
+FASTACT_REINTERPRET(fastact_bits_of_float, float, uint32_t)
+FASTACT_REINTERPRET(fastact_bits_of_double, double, uint64_t)
+FASTACT_REINTERPRET(fastact_float_of_bits, uint32_t, float)
+FASTACT_REINTERPRET(fastact_double_of_bits, uint64_t, double)
+
+#endif

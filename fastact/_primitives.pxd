@@ -1,0 +1,258 @@
+# The elementary functions that the formulas are made of.
+#
+# Written once for float and double, as straight-line code on one number: no branch, one division at most, every choice
+# a select between two values that exist already.  That is what lets the compiler widen each formula to whole vectors,
+# and what makes the time independent of the data.
+#
+# Two habits to keep when adding to this page:
+#   * a sum `high + low` of two numbers carries twice the digits; `low` is what rounding `high` lost;
+#   * write constants as typed arguments (`fma[floating](p, x, 0.25)`) or as integers: a bare 0.25 beside a float
+#     is double arithmetic in C, eight conversions for nothing.
+#
+# The polynomials come from tools/polynomials.sollya; tests/test_primitives.py fits none, but measures each of them
+# again.  Errors are given as powers of two, relative to the quantity named.
+
+from libc.stdint cimport uint32_t, uint64_t
+
+ctypedef fused floating:
+    float
+    double
+
+
+cdef extern from "_bits.h" nogil:
+    float fastact_fma_float(float a, float b, float c) noexcept
+    double fastact_fma_double(double a, double b, double c) noexcept
+    uint32_t fastact_bits_of_float(float value) noexcept
+    uint64_t fastact_bits_of_double(double value) noexcept
+    float fastact_float_of_bits(uint32_t bits) noexcept
+    double fastact_double_of_bits(uint64_t bits) noexcept
+
+
+# ---------------------------------------------------------------------------------------------------------- arithmetic
+
+# a b + c, rounded once
+cdef inline floating fma(floating a, floating b, floating c) noexcept nogil:
+    if floating is float:
+        return fastact_fma_float(a, b, c)
+    else:
+        return fastact_fma_double(a, b, c)
+
+
+cdef inline floating absolute(floating x) noexcept nogil:
+    if floating is float:
+        return fastact_float_of_bits(fastact_bits_of_float(x) & <uint32_t> 0x7fffffff)
+    else:
+        return fastact_double_of_bits(fastact_bits_of_double(x) & <uint64_t> 0x7fffffffffffffff)
+
+
+# `magnitude` (not negative) with the sign of x
+cdef inline floating with_sign_of(floating magnitude, floating x) noexcept nogil:
+    if floating is float:
+        return fastact_float_of_bits(
+            fastact_bits_of_float(magnitude) | (fastact_bits_of_float(x) & <uint32_t> 0x80000000))
+    else:
+        return fastact_double_of_bits(
+            fastact_bits_of_double(magnitude) | (fastact_bits_of_double(x) & <uint64_t> 0x8000000000000000))
+
+
+# The smaller and the larger of two numbers; a NaN in x is kept.
+cdef inline floating at_most(floating x, floating limit) noexcept nogil:
+    return limit if x > limit else x
+
+
+cdef inline floating at_least(floating x, floating limit) noexcept nogil:
+    return limit if x < limit else x
+
+
+# What rounding product = a b lost, with the sign turned so that |a b| = |product| - product_low.  Zero where nothing
+# depends on it any more, which keeps inf - inf out.
+cdef inline floating product_low(floating a, floating b, floating product) noexcept nogil:
+    cdef floating low = fma(a, b, -product)
+    low = low if product < 0 else -low
+    return low if absolute(product) < exp_limit(product) else 0
+
+
+# --------------------------------------------------------------------------------------------------------- exponential
+#
+# x = n ln 2 + r with an integer n and |r| <= ln(2) / 2, then e^x = 2^n (1 + q) with q = e^r - 1.
+#
+# `shifted` carries n in its lowest bits: adding 1.5 x 2^23 (2^52) rounds to an integer and leaves it where an integer
+# shift can take it to the exponent field.  Good for |x| < 2^20.
+
+# Beyond this 4 e^-x is below half of the smallest subnormal number.
+cdef inline floating exp_limit(floating unused) noexcept nogil:
+    if floating is float:
+        return 106
+    else:
+        return 748
+
+
+# e^(x - x_low) = 2^n e^r: returns `shifted`, stores r.  ln 2 in two parts, the first short enough for n times it to be
+# exact; r is rounded once.
+cdef inline floating exp_reduce(floating x, floating x_low, floating* r) noexcept nogil:
+    cdef floating shift, log2_e, ln2_high, ln2_low, shifted, n
+    if floating is float:
+        shift = <floating> 12582912.0                  # 1.5 x 2^23
+        log2_e = <floating> 1.44269502162933349609375
+        ln2_high = <floating> 0.693145751953125        # 15 bits
+        ln2_low = <floating> 1.42860676533018704503775e-6
+    else:
+        shift = 6755399441055744.0                     # 1.5 x 2^52
+        log2_e = 1.4426950408889634
+        ln2_high = 0.69314718036912382                 # 32 bits
+        ln2_low = 1.9082149292705877e-10
+    shifted = fma(x, log2_e, shift)
+    n = shifted - shift
+    r[0] = fma(n, -ln2_low, fma(n, -ln2_high, x)) - x_low
+    return shifted
+
+
+# (e^r - 1 - r) / r^2 on |r| <= ln(2) / 2, r2 = r^2.  Error relative to (e^r - 1) / r: 2^-26.1 (float), 2^-55.6 (double).
+# Even and odd powers apart: half the length of the dependent chain.
+cdef inline floating exp_polynomial(floating r, floating r2) noexcept nogil:
+    cdef floating even, odd
+    if floating is float:
+        even = fma[floating](r2, 1.393653801642358303070068359375e-3, 4.1666448116302490234375e-2)
+        even = fma[floating](r2, even, 0.5)
+        odd = fma[floating](r2, 8.366537280380725860595703125e-3, 0.16666543483734130859375)
+    else:
+        even = fma[floating](r2, 2.7626327715068233e-7, 2.4801504442646605e-5)
+        even = fma[floating](r2, even, 1.3888888932381909e-3)
+        even = fma[floating](r2, even, 4.1666666666573614e-2)
+        even = fma[floating](r2, even, 0.50000000000000056)
+        odd = fma[floating](r2, 2.5114117608984412e-8, 2.7557229064578480e-6)
+        odd = fma[floating](r2, odd, 1.9841269901807177e-4)
+        odd = fma[floating](r2, odd, 8.3333333333151429e-3)
+        odd = fma[floating](r2, odd, 0.16666666666666685)
+    return fma(odd, r, even)
+
+
+# 2^(n + offset), for a result in the normal range
+cdef inline floating power_of_two(floating shifted, int offset) noexcept nogil:
+    if floating is float:
+        return fastact_float_of_bits((fastact_bits_of_float(shifted) << 23) + (<uint32_t> (127 + offset) << 23))
+    else:
+        return fastact_double_of_bits((fastact_bits_of_double(shifted) << 52) + (<uint64_t> (1023 + offset) << 52))
+
+
+# 2^(n - n_reference + offset), for a result in the normal range
+cdef inline floating power_of_two_relative(floating shifted, floating reference, int offset) noexcept nogil:
+    if floating is float:
+        return fastact_float_of_bits(
+            ((fastact_bits_of_float(shifted) - fastact_bits_of_float(reference)) << 23)
+            + (<uint32_t> (127 + offset) << 23))
+    else:
+        return fastact_double_of_bits(
+            ((fastact_bits_of_double(shifted) - fastact_bits_of_double(reference)) << 52)
+            + (<uint64_t> (1023 + offset) << 52))
+
+
+# 2^(offset - n), for a result in the normal range
+cdef inline floating inverse_power_of_two(floating shifted, int offset) noexcept nogil:
+    if floating is float:
+        return fastact_float_of_bits((<uint32_t> (127 + offset) << 23) - (fastact_bits_of_float(shifted) << 23))
+    else:
+        return fastact_double_of_bits((<uint64_t> (1023 + offset) << 52) - (fastact_bits_of_double(shifted) << 52))
+
+
+# Powers of two below the normal range are made as 2^(n + guard) and brought down by one exact multiplication.
+cdef inline int guard_bits(floating unused) noexcept nogil:
+    if floating is float:
+        return 30
+    else:
+        return 60
+
+
+cdef inline floating guard_scale(floating unused) noexcept nogil:
+    if floating is float:
+        return <floating> 9.31322574615478515625e-10        # 2^-30
+    else:
+        return <floating> 8.6736173798840355e-19            # 2^-60
+
+
+# e^(x - x_low) for x <= 0, down to the last subnormal number.  0.9 ulp.
+cdef inline floating exp_negative(floating x, floating x_low) noexcept nogil:
+    cdef floating r, q, r2, scale
+    cdef floating shifted = exp_reduce(at_least[floating](x, -exp_limit(x)), x_low, &r)
+    r2 = r * r
+    q = fma(r2, exp_polynomial(r, r2), r)
+    scale = power_of_two(shifted, guard_bits(x)) * guard_scale(x)
+    return fma(scale, q, scale)
+
+
+# e^(x - x_low) - 1 for 0 <= x <= 40 as high + low
+cdef inline floating expm1_positive(floating x, floating x_low, floating* low) noexcept nogil:
+    cdef floating r, r2, polynomial, q, q_low, scale, less_one, high
+    cdef floating shifted = exp_reduce(x, x_low, &r)
+    r2 = r * r
+    polynomial = exp_polynomial(r, r2)
+    q = fma(r2, polynomial, r)
+    q_low = fma(r2, polynomial, r - q)
+    scale = power_of_two(shifted, 0)
+    less_one = scale - 1
+    high = fma(scale, q, less_one)
+    low[0] = fma(scale, q_low, fma(scale, q, less_one - high))
+    return high
+
+
+# ------------------------------------------------------------------------------------------------- ratios of exponentials
+
+# multiple / (1 + e^(x - x_low)) for x >= 0 and a small power of two `multiple`.  0.95 ulp.
+#
+# With e^x = 2^n (1 + q) and w = 2^-n it is w / (w + 1 + q), in which nothing overflows.  The denominator is carried in
+# two parts and the quotient corrected by its remainder.
+cdef inline floating logistic_tail(floating x, floating x_low, floating multiple) noexcept nogil:
+    cdef floating r, r2, q, w, guarded, d, d_low, inverse
+    cdef floating shifted = exp_reduce(at_most(x, exp_limit(x)), x_low, &r)
+    r2 = r * r
+    q = fma(r2, exp_polynomial(r, r2), r)
+    guarded = inverse_power_of_two(shifted, guard_bits(x))
+    w = guarded * guard_scale(x)
+    d = (1 + w) + q
+    d_low = (w - (d - 1)) + q
+    inverse = 1 / d
+    inverse = fma(inverse, fma[floating](-d, inverse, 1) - d_low * inverse, inverse)
+    return guarded * (multiple * guard_scale(x)) * inverse
+
+
+# multiple x / (2 + x) as high + low, for x + x_low >= 0 and a small power of two `multiple`
+cdef inline floating ratio_to_two_more(floating x, floating x_low, floating multiple, floating* low) noexcept nogil:
+    cdef floating d = 2 + x
+    cdef floating d_low = (x - (d - 2)) + x_low
+    cdef floating inverse = 1 / d
+    cdef floating high = (multiple * x) * inverse
+    low[0] = (fma(-high, d, multiple * x) + fma(-high, d_low, multiple * x_low)) * inverse
+    return high
+
+
+# (atanh(u) / u - 1) / u^2 on 0 <= u <= 1/3, v = u^2.  Error relative to atanh(u) / u: 2^-27.7 (float), 2^-59.4 (double).
+cdef inline floating atanh_polynomial(floating v) noexcept nogil:
+    cdef floating even, odd, v2 = v * v
+    if floating is float:
+        even = fma[floating](v2, 0.13999314606189727783203125, 0.333332061767578125)
+        odd = fma[floating](v2, 0.14013350009918212890625, 0.2001086771488189697265625)
+    else:
+        even = fma[floating](v2, 4.1706733955562706e-2, 6.6505077820329259e-2)
+        even = fma[floating](v2, even, 9.0908720539757390e-2)
+        even = fma[floating](v2, even, 0.14285714273982306)
+        even = fma[floating](v2, even, 0.33333333333333154)
+        odd = fma[floating](v2, 8.5082060536367457e-2, 6.0528899872313864e-2)
+        odd = fma[floating](v2, odd, 7.6932782089112028e-2)
+        odd = fma[floating](v2, odd, 0.11111111981918660)
+        odd = fma[floating](v2, odd, 0.20000000000078086)
+    return fma(odd, v, even)
+
+
+# log(1 + e^-x) for x - x_low >= 0 as high + low:  log(1 + e) = 2 atanh(e / (2 + e)).
+cdef inline floating log1p_exp_negative(floating x, floating x_low, floating* low) noexcept nogil:
+    cdef floating r, r2, q, m, scale, e, two_u, two_u_low, v
+    cdef floating shifted = exp_reduce(-at_most(x, exp_limit(x)), -x_low, &r)
+    r2 = r * r
+    q = fma(r2, exp_polynomial(r, r2), r)
+    m = 1 + q
+    scale = power_of_two(shifted, guard_bits(x)) * guard_scale(x)
+    e = m * scale
+    two_u = ratio_to_two_more[floating](e, (q - (m - 1)) * scale, 2, &two_u_low)
+    v = two_u * two_u / 4
+    low[0] = fma(two_u * v, atanh_polynomial(v), two_u_low)
+    return two_u

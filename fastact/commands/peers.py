@@ -1,0 +1,682 @@
+"""The one table of peers: the work of every function and mode, as fastact and as each other library spells it.
+
+Each library has a dictionary ``(function, mode) -> spelling`` and builds, from a spelling, the inputs and an output, a
+function without arguments that does the work; the output is None for "a fresh one each call". A library that cannot be
+imported is absent from :func:`libraries`.
+
+``fastact bench``, the benchmarks and the tests all run over :func:`works` and :func:`entrants`. A new activation
+needs no entry: it stands against the NumPy expression of its reference until somebody writes down the peers' spelling.
+"""
+
+import contextlib
+import functools
+import importlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+import fastact
+from fastact import reference
+
+Array = npt.NDArray[Any]
+Call = Callable[[], Any]
+
+LOSSES = ("softmax_mse", "softmax_cross_entropy")
+MODES = {
+    "value": "{}(x)",
+    "derivative": "{}.derivative(x)",
+    "value_and_derivative": "{}.value_and_derivative(x)",
+    "backward": "{}.backward(dy, x)",
+    "backward_from_output": "{}.backward(dy, output=y)",
+    "loss": "{}(x, targets)",
+}
+ROW_SHAPES = (
+    ((4096, 16), -1),
+    ((1024, 128), -1),
+    ((1024, 1024), -1),
+    ((32, 50257), -1),
+    ((1, 1048576), -1),
+    ((1024, 1024), 0),
+)
+
+
+class Work(NamedTuple):
+    """One piece of work: what is computed, and from which arrays."""
+
+    function: str
+    mode: str
+    dtype: str
+    shape: tuple[int, ...]
+    axis: int = -1
+
+    @property
+    def call(self) -> str:
+        """The work as one writes it."""
+        written = MODES[self.mode].format(self.function)
+        return written if self.axis == -1 else f"{written[:-1]}, axis={self.axis})"
+
+    @property
+    def is_rowwise(self) -> bool:
+        return is_rowwise(self.function)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape))
+
+
+class Spelling(NamedTuple):
+    """A function and its arguments: names of inputs, digits, or keywords as in ``"dy output=y"``."""
+
+    function: Callable[..., Any]
+    arguments: str
+    has_out: bool = True
+
+
+class Library(NamedTuple):
+    """How a library spells the works, builds a call from a spelling, and is held at a number of threads."""
+
+    version: str
+    spellings: dict[tuple[str, str], Any]
+    build: Callable[[Any, "Inputs", Any], Call]
+    threads: Callable[[int], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+
+    def forms(self, function: str, mode: str) -> tuple[str, ...]:
+        if (spelling := self.spellings.get((function, mode))) is None:
+            return ()
+        return ("fresh", "out") if getattr(spelling, "has_out", True) else ("fresh",)
+
+
+class Contestant(NamedTuple):
+    """A call ready to be timed. ``form`` is ``"fresh"`` (a new output at each call) or ``"out"`` (into a given one)."""
+
+    library: str
+    form: str
+    call: Call
+    inputs: "Inputs"
+
+    def agrees(self) -> bool:
+        """Whether it does this very work. (Leniently: some peers are 2e-4 off in the softmax of a million logits.)"""
+        result = self.call()
+        if self.form == "out":
+            result = self.inputs.out
+        results = result if isinstance(result, list | tuple) else (result,)
+        return all(
+            np.allclose(ours, exact, rtol=1e-3, atol=1e-6 * np.abs(exact).max())
+            for ours, exact in zip(results, self.inputs.expected, strict=True)
+        )
+
+
+class Inputs:
+    """The arrays of one piece of work: the same memory for every contestant."""
+
+    def __init__(self, work: Work, threads: int = 1) -> None:
+        generator = np.random.default_rng(20)
+        self.work, self.threads = work, threads
+        self.axis, self.dtype = work.axis, work.dtype
+        self.x = aligned(3 * generator.standard_normal(work.shape).astype(work.dtype))
+        self.x[self.x == 0] = 1  # the libraries differ in the derivative of relu at 0
+        if work.mode == "loss":
+            self.labels = generator.integers(work.shape[-1], size=work.shape[:-1])
+            self.targets = np.zeros_like(self.x)
+            np.put_along_axis(self.targets, self.labels[..., None], 1, axis=-1)
+        else:
+            self.y = aligned(self._reference("value", self.x).astype(work.dtype))
+            self.dy = aligned(generator.standard_normal(self.y.shape).astype(work.dtype))
+
+    @functools.cached_property
+    def ones(self) -> Array:
+        return aligned(np.ones_like(self.x))
+
+    @functools.cached_property
+    def out(self) -> Any:
+        outs = tuple(aligned(np.zeros(exact.shape, self.work.dtype)) for exact in self.expected)
+        return outs if len(outs) > 1 else outs[0]
+
+    @functools.cached_property
+    def expected(self) -> tuple[Array, ...]:
+        """What every contestant must return, in float64 and from the definitions."""
+        match self.work.mode:
+            case "value" | "derivative" as mode:
+                return (self._reference(mode, self.x),)
+            case "value_and_derivative":
+                return self._reference("value", self.x), self._reference("derivative", self.x)
+            case "loss":
+                spelling = NUMPY[self.work.function, "loss"]
+                targets = getattr(self, spelling.arguments.split()[1])
+                return tuple(map(np.asarray, spelling.function(self.x.astype(np.float64), targets)))
+            case mode if self.work.is_rowwise:
+                return (self._reference("backward", self.dy, self.x if mode == "backward" else self.y),)
+            case _:
+                return (self.dy * self._reference("derivative", self.x),)
+
+    def _reference(self, mode: str, *arrays: Array) -> Array:
+        # The reference has its rows along the last axis; an array that lost the class axis has none to move.
+        rows = [np.moveaxis(array, self.axis, -1) if array.ndim == len(self.work.shape) else array for array in arrays]
+        result = np.asarray(reference.evaluate(self.work.function, mode, *rows))
+        return np.moveaxis(result, -1, self.axis) if result.ndim == len(self.work.shape) else result
+
+    def named(self, name: str) -> Any:
+        return int(name) if name.isdigit() else getattr(self, name)
+
+    def named_in(self, formula: str) -> dict[str, Array]:
+        """The arrays that a formula given as text speaks of."""
+        return {name: self.named(name) for name in ("x", "dy", "y") if re.search(rf"\b{name}\b", formula)}
+
+
+def aligned(values: Array) -> Array:
+    """A copy that starts at a multiple of 64 bytes, so that no contestant has better luck than another."""
+    memory = np.empty(values.nbytes + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    result = memory[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
+    result[...] = values
+    return result
+
+
+def bind(function: Callable[..., Any], *arguments: Any, out: Any = None, **keywords: Any) -> Call:
+    """``function(*arguments)``, with ``out=`` only if there is one: a keyword may cost the fast way in."""
+    if out is not None:
+        keywords["out"] = out
+    return functools.partial(function, *arguments, **keywords)
+
+
+def build(spelling: Spelling, inputs: Inputs, out: Any) -> Call:
+    arguments = [inputs.named(name) for name in spelling.arguments.split() if "=" not in name]
+    keywords = dict(word.split("=") for word in spelling.arguments.split() if "=" in word)
+    if inputs.axis == -1:
+        keywords.pop("axis", None)  # everybody's default
+    return bind(spelling.function, *arguments, out=out, **{key: inputs.named(name) for key, name in keywords.items()})
+
+
+# fastact: whatever the objects offer, found by trying -----------------------------------------------------------------
+
+
+@functools.cache
+def _fastact() -> Library:
+    spellings = {
+        ("softmax_mse", "loss"): Spelling(fastact.softmax_mse, "x targets", has_out=False),
+        ("softmax_cross_entropy", "loss"): Spelling(fastact.softmax_cross_entropy, "x labels", has_out=False),
+    }
+    for name, function in fastact.activations.items():
+        axis = " axis=axis" if is_rowwise(name) else ""
+        inputs = Inputs(Work(name, "value", "float32", (2, 3)))
+        for mode, method, arguments in (
+            ("value", "__call__", "x" + axis),
+            ("derivative", "derivative", "x"),
+            ("value_and_derivative", "value_and_derivative", "x"),
+            ("backward", "backward", "dy x" + axis),
+            ("backward_from_output", "backward", "dy output=y" + axis),
+        ):
+            with contextlib.suppress(AttributeError, TypeError, ValueError):
+                spelling = Spelling(function if mode == "value" else getattr(function, method), arguments)
+                build(spelling, inputs, None)()
+                spellings[name, mode] = spelling
+    return Library(fastact.__version__, spellings, build, fastact.threads)
+
+
+# NumPy: the expression one would write, in place where that saves a temporary -----------------------------------------
+
+
+def _softplus(x: Array, out: Array | None = None) -> Any:
+    t = np.abs(x, out=out)
+    np.negative(t, out=t)
+    np.exp(t, out=t)
+    np.log1p(t, out=t)
+    return np.add(t, np.maximum(x, 0), out=t)
+
+
+def _sigmoid(x: Array, out: Array | None = None) -> Any:
+    t = np.negative(x, out=out)
+    np.exp(t, out=t)
+    np.add(t, 1, out=t)
+    return np.divide(1, t, out=t)
+
+
+def _relu_derivative(x: Array, out: Array | None = None) -> Any:
+    return (x >= 0).astype(x.dtype) if out is None else np.greater_equal(x, 0, out=out)
+
+
+def _relu_backward(dy: Array, x: Array, out: Array | None = None) -> Any:
+    return np.multiply(dy, x > 0, out=out)
+
+
+def _softplus_backward_from_output(dy: Any, y: Array, out: Array | None = None) -> Any:
+    t = np.negative(y, out=out)
+    np.expm1(t, out=t)
+    np.negative(t, out=t)
+    return np.multiply(t, dy, out=t)
+
+
+def _sigmoid_backward_from_output(dy: Any, y: Array, out: Array | None = None) -> Any:
+    t = np.subtract(1, y, out=out)
+    np.multiply(t, y, out=t)
+    return np.multiply(t, dy, out=t)
+
+
+def _tanh_backward_from_output(dy: Any, y: Array, out: Array | None = None) -> Any:
+    t = np.multiply(y, y, out=out)
+    np.subtract(1, t, out=t)
+    return np.multiply(t, dy, out=t)
+
+
+def _sigmoid_derivative(x: Array, out: Array | None = None) -> Any:
+    y = _sigmoid(x, out=out)
+    return np.multiply(y, 1 - y, out=y)
+
+
+def _tanh_derivative(x: Array, out: Array | None = None) -> Any:
+    y = np.tanh(x, out=out)
+    np.multiply(y, y, out=y)
+    return np.subtract(1, y, out=y)
+
+
+def _softmax(x: Array, axis: int, out: Array | None = None) -> Any:
+    t = np.subtract(x, x.max(axis=axis, keepdims=True), out=out)
+    np.exp(t, out=t)
+    return np.divide(t, t.sum(axis=axis, keepdims=True), out=t)
+
+
+def _softmax_backward(dy: Array, y: Array, axis: int, out: Array | None = None) -> Any:
+    t = np.multiply(dy, y, out=out)
+    np.subtract(dy, t.sum(axis=axis, keepdims=True), out=t)
+    return np.multiply(t, y, out=t)
+
+
+def _log_softmax(x: Array, axis: int, out: Array | None = None) -> Any:
+    t = np.subtract(x, x.max(axis=axis, keepdims=True), out=out)
+    return np.subtract(t, np.log(np.exp(t).sum(axis=axis, keepdims=True)), out=t)
+
+
+def _log_softmax_backward(dy: Array, y: Array, axis: int, out: Array | None = None) -> Any:
+    t = np.exp(y, out=out)
+    np.multiply(t, dy.sum(axis=axis, keepdims=True), out=t)
+    return np.subtract(dy, t, out=t)
+
+
+def _logsumexp(x: Array, axis: int, out: Array | None = None) -> Any:
+    largest = x.max(axis=axis, keepdims=True)
+    t = np.subtract(x, largest)
+    np.exp(t, out=t)
+    return np.add(np.log(t.sum(axis=axis)), largest.squeeze(axis), out=out)
+
+
+def _logsumexp_backward(dy: Array, x: Array, axis: int, out: Array | None = None) -> Any:
+    t = _softmax(x, axis, out=out)
+    return np.multiply(t, np.expand_dims(dy, axis), out=t)
+
+
+def _softmax_mse(x: Array, targets: Array) -> tuple[Any, Array]:
+    p = _softmax(x, -1)
+    difference = p - targets
+    loss = 0.5 * np.vdot(difference, difference) / len(x)
+    return loss, _softmax_backward(np.divide(difference, len(x), out=difference), p, -1)
+
+
+def _softmax_cross_entropy(x: Array, labels: Array) -> tuple[Any, Array]:
+    rows = np.arange(len(x))
+    logarithms = _log_softmax(x, -1)
+    loss = -logarithms[rows, labels].mean()
+    gradient = np.exp(logarithms, out=logarithms)
+    gradient[rows, labels] -= 1
+    return loss, np.divide(gradient, len(x), out=gradient)
+
+
+def _times(derivative: Callable[..., Array]) -> Callable[..., Array]:
+    def backward(dy: Array, x: Array, out: Any = None) -> Array:
+        t = derivative(x, out=out)
+        return np.multiply(t, dy, out=t)
+
+    return backward
+
+
+def _both(value: Callable[..., Array], derivative: Callable[[Array, Array, Any], Array]) -> Callable[..., Any]:
+    """The value y, and the derivative by ``derivative(x, y, out)``."""
+
+    def both(x: Array, out: Any = (None, None)) -> tuple[Array, Array]:
+        y = value(x, out=out[0])
+        return y, derivative(x, y, out[1])
+
+    return both
+
+
+NUMPY = {
+    ("relu", "value"): Spelling(np.maximum, "x 0"),
+    ("relu", "derivative"): Spelling(_relu_derivative, "x"),
+    ("relu", "value_and_derivative"): Spelling(
+        _both(functools.partial(np.maximum, 0), lambda x, y, out: _relu_derivative(x, out)), "x"
+    ),
+    ("relu", "backward"): Spelling(_relu_backward, "dy x"),
+    ("relu", "backward_from_output"): Spelling(_relu_backward, "dy y"),
+    ("softplus", "value"): Spelling(_softplus, "x"),
+    ("softplus", "derivative"): Spelling(_sigmoid, "x"),
+    ("softplus", "value_and_derivative"): Spelling(_both(_softplus, lambda x, y, out: _sigmoid(x, out)), "x"),
+    ("softplus", "backward"): Spelling(_times(_sigmoid), "dy x"),
+    ("softplus", "backward_from_output"): Spelling(_softplus_backward_from_output, "dy y"),
+    ("sigmoid", "value"): Spelling(_sigmoid, "x"),
+    ("sigmoid", "derivative"): Spelling(_sigmoid_derivative, "x"),
+    ("sigmoid", "value_and_derivative"): Spelling(
+        _both(_sigmoid, lambda x, y, out: np.multiply(y, 1 - y, out=out)), "x"
+    ),
+    ("sigmoid", "backward"): Spelling(_times(_sigmoid_derivative), "dy x"),
+    ("sigmoid", "backward_from_output"): Spelling(_sigmoid_backward_from_output, "dy y"),
+    ("tanh", "value"): Spelling(np.tanh, "x"),
+    ("tanh", "derivative"): Spelling(_tanh_derivative, "x"),
+    ("tanh", "value_and_derivative"): Spelling(_both(np.tanh, lambda x, y, out: np.subtract(1, y * y, out=out)), "x"),
+    ("tanh", "backward"): Spelling(_times(_tanh_derivative), "dy x"),
+    ("tanh", "backward_from_output"): Spelling(_tanh_backward_from_output, "dy y"),
+    ("softmax", "value"): Spelling(_softmax, "x axis"),
+    ("softmax", "backward_from_output"): Spelling(_softmax_backward, "dy y axis"),
+    ("log_softmax", "value"): Spelling(_log_softmax, "x axis"),
+    ("log_softmax", "backward_from_output"): Spelling(_log_softmax_backward, "dy y axis"),
+    ("logsumexp", "value"): Spelling(_logsumexp, "x axis"),
+    ("logsumexp", "backward"): Spelling(_logsumexp_backward, "dy x axis"),
+    ("softmax_mse", "loss"): Spelling(_softmax_mse, "x targets", has_out=False),
+    ("softmax_cross_entropy", "loss"): Spelling(_softmax_cross_entropy, "x labels", has_out=False),
+}
+
+
+def _numpy() -> Library:
+    return Library(np.__version__, _from_reference() | NUMPY, build)
+
+
+def _from_reference() -> dict[tuple[str, str], Spelling]:
+    """The NumPy expressions that the reference holds, for the activations that nobody has spelt by hand."""
+    spellings = {}
+    for name, formulas in reference.ELEMENTWISE.items():
+        value, derivative = (functools.partial(formula, np) for formula in (formulas.value, formulas.derivative))
+        for mode, function, arguments in (
+            ("value", value, "x"),
+            ("derivative", derivative, "x"),
+            ("value_and_derivative", lambda x, f=value, d=derivative: (f(x), d(x)), "x"),
+            ("backward", lambda dy, x, d=derivative: dy * d(x), "dy x"),
+        ):
+            spellings[name, mode] = Spelling(function, arguments, has_out=False)
+    return spellings
+
+
+# SciPy ----------------------------------------------------------------------------------------------------------------
+
+
+def _scipy() -> Library:
+    special = importlib.import_module("scipy.special")
+    spellings = {
+        ("sigmoid", "value"): Spelling(special.expit, "x"),
+        ("softplus", "derivative"): Spelling(special.expit, "x"),
+        ("softmax", "value"): Spelling(special.softmax, "x axis", has_out=False),
+        ("log_softmax", "value"): Spelling(special.log_softmax, "x axis", has_out=False),
+        ("logsumexp", "value"): Spelling(special.logsumexp, "x axis", has_out=False),
+    }
+    return Library(importlib.import_module("scipy").__version__, spellings, build)
+
+
+# PyTorch: the operators that its autograd calls, without autograd -----------------------------------------------------
+
+
+def _torch() -> Library:
+    torch = importlib.import_module("torch")
+    aten = torch.ops.aten
+
+    def derivative(value: Any, backward: Any) -> Callable[..., Any]:
+        """f'(x) as the operators give it: the backward of ones."""
+
+        def call(ones: Any, x: Any, out: Any = None) -> Any:
+            y = value(x, out=out)
+            return backward(ones, y) if out is None else backward.grad_input(ones, y, grad_input=out)
+
+        return call
+
+    def both(value: Any, backward: Any) -> Callable[..., Any]:
+        def call(ones: Any, x: Any, out: Any = None) -> Any:
+            if out is None:
+                return (y := value(x)), backward(ones, y)
+            value(x, out=out[0])
+            return backward.grad_input(ones, out[0], grad_input=out[1])
+
+        return call
+
+    def softplus_both(x: Any) -> Any:
+        return aten.softplus(x, 1, 20), torch.sigmoid(x)
+
+    def logsumexp_backward(dy: Any, x: Any, axis: int) -> Any:
+        return torch.softmax(x, axis).mul_(dy.unsqueeze(axis))
+
+    def softmax_mse(x: Any, targets: Any) -> Any:
+        p = torch.softmax(x, -1)
+        difference = p - targets
+        loss = difference.square().sum() / (2 * len(x))
+        return loss, aten._softmax_backward_data(difference.div_(len(x)), p, -1, x.dtype)
+
+    def softmax_cross_entropy(x: Any, labels: Any) -> Any:
+        logarithms = torch.log_softmax(x, -1)
+        loss, weight = aten.nll_loss_forward(logarithms, labels, None, 1, -100)
+        gradient = aten.nll_loss_backward(torch.ones_like(loss), logarithms, labels, None, 1, -100, weight)
+        return loss, aten._log_softmax_backward_data(gradient, logarithms, -1, x.dtype)
+
+    spellings = {
+        ("relu", "value"): Spelling(torch.clamp_min, "x 0"),
+        ("relu", "derivative"): Spelling(aten.threshold_backward, "ones x 0"),
+        ("relu", "backward"): Spelling(aten.threshold_backward, "dy x 0"),
+        ("relu", "backward_from_output"): Spelling(aten.threshold_backward, "dy y 0"),
+        ("softplus", "value"): Spelling(aten.softplus, "x 1 20"),
+        ("softplus", "derivative"): Spelling(torch.sigmoid, "x"),
+        ("softplus", "value_and_derivative"): Spelling(softplus_both, "x", has_out=False),
+        ("softplus", "backward"): Spelling(aten.softplus_backward, "dy x 1 20"),
+        ("sigmoid", "value"): Spelling(torch.sigmoid, "x"),
+        ("sigmoid", "derivative"): Spelling(derivative(torch.sigmoid, aten.sigmoid_backward), "ones x"),
+        ("sigmoid", "value_and_derivative"): Spelling(both(torch.sigmoid, aten.sigmoid_backward), "ones x"),
+        ("sigmoid", "backward"): Spelling(derivative(torch.sigmoid, aten.sigmoid_backward), "dy x"),
+        ("sigmoid", "backward_from_output"): Spelling(aten.sigmoid_backward, "dy y"),
+        ("tanh", "value"): Spelling(torch.tanh, "x"),
+        ("tanh", "derivative"): Spelling(derivative(torch.tanh, aten.tanh_backward), "ones x"),
+        ("tanh", "value_and_derivative"): Spelling(both(torch.tanh, aten.tanh_backward), "ones x"),
+        ("tanh", "backward"): Spelling(derivative(torch.tanh, aten.tanh_backward), "dy x"),
+        ("tanh", "backward_from_output"): Spelling(aten.tanh_backward, "dy y"),
+        ("softmax", "value"): Spelling(aten._softmax, "x axis 0"),
+        ("softmax", "backward_from_output"): Spelling(aten._softmax_backward_data, "dy y axis dtype"),
+        ("log_softmax", "value"): Spelling(aten._log_softmax, "x axis 0"),
+        ("log_softmax", "backward_from_output"): Spelling(aten._log_softmax_backward_data, "dy y axis dtype"),
+        ("logsumexp", "value"): Spelling(torch.logsumexp, "x axis"),
+        ("logsumexp", "backward"): Spelling(logsumexp_backward, "dy x axis", has_out=False),
+        ("softmax_mse", "loss"): Spelling(softmax_mse, "x targets", has_out=False),
+        ("softmax_cross_entropy", "loss"): Spelling(softmax_cross_entropy, "x labels", has_out=False),
+    }
+
+    def tensors(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(tensors, value))
+        if isinstance(value, str):
+            return getattr(torch, value)
+        return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+
+    def build_torch(spelling: Spelling, inputs: Inputs, out: Any) -> Call:
+        arguments = [tensors(inputs.named(name)) for name in spelling.arguments.split()]
+        if out is None or not isinstance(spelling.function, torch._ops.OpOverloadPacket):
+            return bind(spelling.function, *arguments, out=tensors(out))
+        # The out= form of an operator is an overload, and each has its own name for the argument.
+        (overload,) = (name for name in spelling.function.overloads() if name in ("out", "grad_input"))
+        operator = getattr(spelling.function, overload)
+        return functools.partial(operator, *arguments, **{operator._schema.arguments[-1].name: tensors(out)})
+
+    @contextlib.contextmanager
+    def threads(count: int) -> Iterator[None]:
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            torch.set_num_threads(before)
+
+    return Library(torch.__version__, spellings, build_torch, threads)
+
+
+# ONNX Runtime: graphs in ONNX's own text form; the results are z, or z and w ------------------------------------------
+
+ONNX = {
+    ("relu", "value"): "z = Relu (x)",
+    ("relu", "derivative"): "t = GreaterOrEqual (x, zero)  z = CastLike (t, x)",
+    ("relu", "backward"): "t = GreaterOrEqual (x, zero)  z = Where (t, dy, zero)",
+    ("relu", "backward_from_output"): "t = Greater (y, zero)  z = Where (t, dy, zero)",
+    ("softplus", "value"): "z = Softplus (x)",
+    ("softplus", "derivative"): "z = Sigmoid (x)",
+    ("softplus", "value_and_derivative"): "z = Softplus (x)  w = Sigmoid (x)",
+    ("softplus", "backward"): "s = Sigmoid (x)  z = Mul (dy, s)",
+    ("sigmoid", "value"): "z = Sigmoid (x)",
+    ("sigmoid", "derivative"): "s = Sigmoid (x)  t = Sub (one, s)  z = Mul (s, t)",
+    ("sigmoid", "value_and_derivative"): "z = Sigmoid (x)  t = Sub (one, z)  w = Mul (z, t)",
+    ("sigmoid", "backward"): "s = Sigmoid (x)  t = Sub (one, s)  u = Mul (s, t)  z = Mul (dy, u)",
+    ("sigmoid", "backward_from_output"): "t = Sub (one, y)  u = Mul (y, t)  z = Mul (dy, u)",
+    ("tanh", "value"): "z = Tanh (x)",
+    ("tanh", "derivative"): "t = Tanh (x)  u = Mul (t, t)  z = Sub (one, u)",
+    ("tanh", "value_and_derivative"): "z = Tanh (x)  u = Mul (z, z)  w = Sub (one, u)",
+    ("tanh", "backward"): "t = Tanh (x)  u = Mul (t, t)  v = Sub (one, u)  z = Mul (dy, v)",
+    ("tanh", "backward_from_output"): "u = Mul (y, y)  v = Sub (one, u)  z = Mul (dy, v)",
+    ("softmax", "value"): "z = Softmax <axis = AXIS> (x)",
+    ("softmax", "backward_from_output"): "t = Mul (dy, y)  s = ReduceSum (t, axes)  u = Sub (dy, s)  z = Mul (y, u)",
+    ("log_softmax", "value"): "z = LogSoftmax <axis = AXIS> (x)",
+    ("log_softmax", "backward_from_output"): ("s = ReduceSum (dy, axes)  e = Exp (y)  t = Mul (e, s)  z = Sub (dy, t)"),
+    ("logsumexp", "value"): "z = ReduceLogSumExp <keepdims = 0> (x, axes)",
+}
+
+
+def _onnxruntime() -> Library:
+    runtime, parser = importlib.import_module("onnxruntime"), importlib.import_module("onnx.parser")
+
+    def model(graph: str, inputs: Inputs) -> bytes:
+        kind = {"float32": "float", "float64": "double"}[inputs.work.dtype]
+        arguments = ", ".join(f"{kind}{list(array.shape)} {name}" for name, array in inputs.named_in(graph).items())
+        results = ", ".join(f"{kind}[] {name}" for name in ("z", "w") if f"{name} =" in graph)
+        constants = ", ".join(
+            f"{constant} {name} = {{{value}}}"
+            for constant, name, value in ((kind, "zero", 0), (kind, "one", 1), ("int64[1]", "axes", inputs.axis))
+            if name in graph
+        )
+        body = graph.replace("AXIS", str(inputs.axis))
+        text = f'<ir_version: 9, opset_import: ["": 18]> work ({arguments}) => ({results}) <{constants}> {{{body}}}'
+        return bytes(parser.parse_model(text).SerializeToString())
+
+    def build_onnx(graph: str, inputs: Inputs, out: Any) -> Call:
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = inputs.threads, 1
+        session = runtime.InferenceSession(model(graph, inputs), options, providers=["CPUExecutionProvider"])
+        arguments = inputs.named_in(graph)
+        if out is None:
+            return bind(session.run, None, arguments)
+        # Only a binding writes into a given array. (One that leaves the output to the runtime would be no fresh form:
+        # it fills the same buffer at every call.)
+        binding = session.io_binding()
+        for name, array in arguments.items():
+            binding.bind_ortvalue_input(name, runtime.OrtValue.ortvalue_from_numpy(array))
+        for name, array in zip("zw", out if isinstance(out, tuple) else (out,), strict=False):
+            binding.bind_ortvalue_output(name, runtime.OrtValue.ortvalue_from_numpy(array))
+        return bind(session.run_with_iobinding, binding)
+
+    return Library(runtime.__version__, ONNX, build_onnx)
+
+
+# numexpr --------------------------------------------------------------------------------------------------------------
+
+NUMEXPR = {
+    ("relu", "value"): "where(x > 0, x, 0)",
+    ("relu", "backward"): "where(x >= 0, dy, 0)",
+    ("relu", "backward_from_output"): "where(y > 0, dy, 0)",
+    ("softplus", "value"): "where(x > 0, x, 0) + log1p(exp(-abs(x)))",
+    ("softplus", "derivative"): "1 / (1 + exp(-x))",
+    ("softplus", "backward"): "dy / (1 + exp(-x))",
+    ("softplus", "backward_from_output"): "-dy * expm1(-y)",
+    ("sigmoid", "value"): "1 / (1 + exp(-x))",
+    ("sigmoid", "derivative"): "exp(-abs(x)) / (1 + exp(-abs(x)))**2",
+    ("sigmoid", "backward"): "dy * exp(-abs(x)) / (1 + exp(-abs(x)))**2",
+    ("sigmoid", "backward_from_output"): "dy * y * (1 - y)",
+    ("tanh", "value"): "tanh(x)",
+    ("tanh", "derivative"): "1 - tanh(x)**2",
+    ("tanh", "backward"): "dy * (1 - tanh(x)**2)",
+    ("tanh", "backward_from_output"): "dy * (1 - y * y)",
+}
+
+
+def _numexpr() -> Library:
+    numexpr = importlib.import_module("numexpr")
+
+    def build_numexpr(expression: str, inputs: Inputs, out: Any) -> Call:
+        return bind(numexpr.evaluate, expression, inputs.named_in(expression), out=out)
+
+    @contextlib.contextmanager
+    def threads(count: int) -> Iterator[None]:
+        before = numexpr.set_num_threads(count)
+        try:
+            yield
+        finally:
+            numexpr.set_num_threads(before)
+
+    return Library(numexpr.__version__, NUMEXPR, build_numexpr, threads)
+
+
+# The contest ----------------------------------------------------------------------------------------------------------
+
+LIBRARIES: dict[str, Callable[[], Library]] = {
+    "fastact": _fastact,
+    "NumPy": _numpy,
+    "SciPy": _scipy,
+    "PyTorch": _torch,
+    "ONNX Runtime": _onnxruntime,
+    "numexpr": _numexpr,
+}
+
+
+@functools.cache
+def libraries() -> dict[str, Library]:
+    """fastact, and the peers that can be imported here."""
+    found = {}
+    for name, load in LIBRARIES.items():
+        with contextlib.suppress(ImportError):
+            found[name] = load()
+    return found
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Hold every library at that number of threads. (ONNX Runtime takes it from the inputs, for each session.)"""
+    with contextlib.ExitStack() as stack:
+        for library in libraries().values():
+            stack.enter_context(library.threads(count))
+        yield
+
+
+def is_rowwise(function: str) -> bool:
+    return function in reference.ROWWISE or function in LOSSES
+
+
+def works(
+    functions: Iterable[str], modes: Iterable[str], dtypes: Iterable[str], sizes: Iterable[int], row_shapes: bool
+) -> list[Work]:
+    """Every piece of work asked for. By size, rows have 1,024 columns where that many elements fill one."""
+    wanted = [key for key in libraries()["fastact"].spellings if key[0] in set(functions) and key[1] in set(modes)]
+    found = []
+    for dtype in dtypes:
+        for size in sizes:
+            rows = (max(1, size // 1024), min(size, 1024))
+            found += [Work(*key, dtype, rows if is_rowwise(key[0]) else (size,)) for key in wanted]
+        if row_shapes:
+            # The losses have their classes along the last axis, as everybody's fused losses do.
+            rowwise = [key for key in wanted if is_rowwise(key[0])]
+            found += [
+                Work(*key, dtype, shape, axis)
+                for shape, axis in ROW_SHAPES
+                for key in rowwise
+                if axis == -1 or key[1] != "loss"
+            ]
+    return list(dict.fromkeys(found))
+
+
+def entrants(work: Work) -> list[tuple[str, str]]:
+    """Every library that can do the work, with every form it has: ``(library, form)``."""
+    return [(name, form) for name, library in libraries().items() for form in library.forms(work.function, work.mode)]
+
+
+def contestant(library: str, form: str, inputs: Inputs) -> Contestant:
+    chosen = libraries()[library]
+    spelling = chosen.spellings[inputs.work.function, inputs.work.mode]
+    return Contestant(library, form, chosen.build(spelling, inputs, inputs.out if form == "out" else None), inputs)

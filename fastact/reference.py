@@ -1,0 +1,257 @@
+"""The independent oracle: every activation from its definition, sharing no code with the kernels.
+
+A formula is written once, over a namespace ``m`` that is either NumPy (float64 or longdouble arrays) or
+:func:`mpmath_namespace` (object arrays of any precision), in the form that loses no digits: float64 is then right to a
+few float64 ulps wherever a float32 lies, tails included, and can judge every float32 result. Float64 results are judged
+by mpmath, which only the callers of :func:`mpmath_namespace` need.
+
+Adding an activation is one entry of ``ELEMENTWISE``.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Elementwise(NamedTuple):
+    """Value and derivative as functions of ``(m, x, *parameters)``."""
+
+    value: Callable[..., Any]
+    derivative: Callable[..., Any]
+
+
+class Rowwise(NamedTuple):
+    """Value of ``(m, logits)`` over the last axis, and the vector-Jacobian product with the arguments of fastact."""
+
+    value: Callable[..., Any]
+    backward: Callable[..., Any]
+
+
+def _sigmoid(m: Any, x: Any) -> Any:
+    e = m.exp(-abs(x))
+    return m.where(x < 0, e, 1) / (1 + e)
+
+
+ELEMENTWISE = {
+    "relu": Elementwise(
+        value=lambda m, x: m.maximum(x, 0),
+        derivative=lambda m, x: m.heaviside(x, 1),
+    ),
+    "softplus": Elementwise(
+        value=lambda m, x, beta=1.0: (m.maximum(t := beta * x, 0) + m.log1p(m.exp(-abs(t)))) / beta,
+        derivative=lambda m, x, beta=1.0: _sigmoid(m, beta * x),
+    ),
+    "sigmoid": Elementwise(
+        value=_sigmoid,
+        derivative=lambda m, x: (e := m.exp(-abs(x))) / (1 + e) ** 2,
+    ),
+    "tanh": Elementwise(
+        value=lambda m, x: -m.sign(x) * (t := m.expm1(-2 * abs(x))) / (2 + t),
+        derivative=lambda m, x: 4 * (e := m.exp(-2 * abs(x))) / (1 + e) ** 2,
+    ),
+}
+
+
+def _row_maximum(m: Any, logits: Any) -> Any:
+    return m.maximum.reduce(logits, axis=-1, keepdims=True)
+
+
+def _softmax(m: Any, logits: Any) -> Any:
+    e = m.exp(logits - _row_maximum(m, logits))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def _log_of_sum(m: Any, shifted: Any) -> Any:
+    """log sum exp(shifted) of rows whose maximum is 0: that term apart, so that a confident row keeps log1p(rest)."""
+    largest = shifted.argmax(axis=-1)[..., None]
+    # A product and not a selection: the NaN of inf - inf has to reach the sum.
+    rest = m.exp(shifted) * (np.arange(shifted.shape[-1]) != largest).astype(int)
+    return m.log1p(rest.sum(axis=-1, keepdims=True))
+
+
+def _log_softmax(m: Any, logits: Any) -> Any:
+    shifted = logits - _row_maximum(m, logits)
+    return shifted - _log_of_sum(m, shifted)
+
+
+def _logsumexp(m: Any, logits: Any) -> Any:
+    largest = _row_maximum(m, logits)
+    finite = largest + _log_of_sum(m, logits - largest)
+    return m.where(abs(largest) == np.inf, largest, finite)[..., 0]
+
+
+ROWWISE = {
+    "softmax": Rowwise(
+        value=_softmax,
+        backward=lambda m, dy, output: output * (dy - (dy * output).sum(axis=-1, keepdims=True)),
+    ),
+    "log_softmax": Rowwise(
+        value=_log_softmax,
+        backward=lambda m, dy, output: dy - m.exp(output) * dy.sum(axis=-1, keepdims=True),
+    ),
+    "logsumexp": Rowwise(
+        value=_logsumexp,
+        backward=lambda m, dy, logits: dy[..., None] * _softmax(m, logits),
+    ),
+}
+
+
+def evaluate(name: str, mode: str, *arguments: npt.ArrayLike, m: Any = np) -> Any:
+    """What a function of the library should return, but for the rounding of ``m``.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``ELEMENTWISE`` or ``ROWWISE``.
+    mode : str
+        ``"value"``, ``"derivative"`` (elementwise) or ``"backward"`` (rowwise).
+    *arguments : array_like
+        The arrays and parameters of the formula. Rows lie along the last axis.
+    m : namespace, optional
+        NumPy computes in float64, or in longdouble if an argument is; :func:`mpmath_namespace` in its precision.
+
+    Returns
+    -------
+    ndarray
+        Of float64, longdouble or (mpmath) object.
+    """
+    table: dict[str, Any] = ELEMENTWISE if name in ELEMENTWISE else ROWWISE
+    formula = getattr(table[name], mode)
+    widen = _widen if m is np else m.asarray
+    with np.errstate(all="ignore"):
+        return formula(m, *map(widen, arguments))
+
+
+def _widen(x: npt.ArrayLike) -> npt.NDArray[Any]:
+    x = np.asarray(x)
+    return x.astype(np.result_type(x, np.float64), copy=False)
+
+
+@functools.cache
+def mpmath_namespace(digits: int = 50) -> Any:
+    """The names of NumPy that the formulas use, over object arrays of mpmath numbers with so many digits."""
+    import mpmath
+
+    context = mpmath.mp.clone()
+    context.dps = digits
+    convert = np.frompyfunc(lambda x: context.mpf(x), 1, 1)
+
+    class Namespace:
+        exp = np.frompyfunc(context.exp, 1, 1)
+        expm1 = np.frompyfunc(context.expm1, 1, 1)
+        log1p = np.frompyfunc(context.log1p, 1, 1)
+        sign = np.frompyfunc(context.sign, 1, 1)
+        # NumPy's own would lose a NaN in an object array.
+        maximum = np.frompyfunc(lambda a, b: a if a >= b or context.isnan(a) else context.mpf(b), 2, 1)
+        heaviside = np.frompyfunc(
+            lambda x, at_0: x if context.isnan(x) else context.mpf(at_0 if x == 0 else x > 0), 2, 1
+        )
+        where = staticmethod(np.where)
+
+        @staticmethod
+        def asarray(x: npt.ArrayLike) -> npt.NDArray[np.object_]:
+            with np.errstate(invalid="ignore"):
+                return np.asarray(convert(x), dtype=object)
+
+    return Namespace
+
+
+def ulp(exact: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Unit in the last place that ``dtype`` has at ``exact``: 2^(min(max(floor(log2|r|), emin), emax) - (p - 1)).
+
+    Parameters
+    ----------
+    exact : array_like
+        Of a type wider than `dtype`: float64, longdouble, or object for mpmath numbers.
+    dtype : dtype
+        The type whose unit is asked for.
+
+    Returns
+    -------
+    ndarray
+        A power of two for each entry, in the type of `exact`. Zero and the subnormal numbers have the smallest unit,
+        2^-149 in float32; infinity and what overflows have that of the largest finite number.
+    """
+    exact = np.asarray(exact)
+    limits = np.finfo(np.dtype(dtype))
+    emin, emax = int(limits.minexp), int(limits.maxexp) - 1
+
+    def of_mpmath_number(r: Any) -> Any:
+        exponent = min(emax, max(emin, r.context.mag(r) - 1))  # the floor of log2|r|; in this order NaN falls to emin
+        return r.context.ldexp(1, exponent - int(limits.nmant))
+
+    if exact.dtype == object:
+        return np.asarray(np.frompyfunc(of_mpmath_number, 1, 1)(exact), dtype=object)
+    magnitude = np.clip(abs(exact), 2.0**emin, 2.0**emax)
+    mantissa, _ = np.frexp(magnitude)  # in [1/2, 1)
+    return np.asarray(magnitude / (2 * mantissa) * 2.0**-limits.nmant)
+
+
+def ulp_error(computed: npt.ArrayLike, exact: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Error of ``computed`` in units in the last place of its own type: |computed - exact| / ulp(exact).
+
+    Parameters
+    ----------
+    computed : array_like
+        Results of the library, float32 or float64.
+    exact : array_like
+        What they should be, in a wider type: float64, longdouble, or object for mpmath numbers.
+
+    Returns
+    -------
+    ndarray of float64
+        Below 0.5 the result is correctly rounded. NaN for NaN and an infinity for the same infinity have the error 0,
+        and so has an infinity where `exact` rounds to it; where `exact` is a little smaller than that, an infinity
+        counts as the number after the largest finite one. Anything else that is not finite has the error inf.
+    """
+    computed, exact = np.asarray(computed), np.asarray(exact)
+    with np.errstate(all="ignore"):
+        difference = abs(computed - exact)
+        error = np.asarray(difference / ulp(exact, computed.dtype), dtype=np.float64)
+        special = ~np.isfinite(error)
+        if special.any():
+            error[special] = _special_error(*(a[special] for a in np.broadcast_arrays(computed, exact)))
+    return error
+
+
+def _special_error(computed: npt.NDArray[Any], exact: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    limits = np.finfo(computed.dtype)
+    equal = (computed == exact) | (np.isnan(computed) & np.isnan(exact.astype(np.float64)))
+    magnitude = abs(exact)
+    excess = ((magnitude - float(limits.max)) / ulp(limits.max, limits.dtype)).astype(np.float64)
+    overflow = np.isinf(computed) & ((computed > 0) == (exact > 0)) & (magnitude >= 2.0 ** (limits.maxexp - 1))
+    return np.where(equal, 0, np.where(overflow & np.isfinite(excess), np.where(excess < 0.5, 1 - excess, 0), np.inf))
+
+
+def structured_points(count: int, seed: int = 0) -> npt.NDArray[np.float64]:
+    """So many float64 inputs at which an activation may go wrong, in random order.
+
+    A quarter each: every binade, the subnormal one included, with significands at its ends and inside; the multiples of
+    ln 2 / 4, among which are the boundaries between two argument reductions of e^x and e^2x, and the multiples of 1/8,
+    where formulas meet, both to within 4 ulp; random numbers of ordinary size. Zeros, infinities, NaN and the extreme
+    finite numbers are always among them.
+    """
+    random = np.random.default_rng(seed)
+    limits = np.finfo(np.float64)
+    ends = np.array([0, limits.smallest_subnormal, limits.tiny, limits.max, np.inf])
+    special = np.concatenate([ends, -ends, [np.nan]])
+    quarter = -(-max(count - len(special), 0) // 4)
+
+    significands = random.choice([0, 1, 2**52 - 1, -1], quarter)
+    significands = np.where(significands < 0, random.integers(2**52, size=quarter), significands)
+    binades = ((np.arange(quarter) % 2047 << 52) + significands).view(np.float64)
+
+    reductions = random.integers(1, 4300, quarter) * (math.log(2) / 4)
+    meetings = random.integers(1, 8 * 750, quarter) / 8
+    near = np.concatenate([reductions, meetings])
+    near = (near.view(np.int64) + random.integers(-4, 5, near.size)).view(np.float64)
+
+    kinds = (random.uniform(0, 40, quarter), random.uniform(0, 750, quarter), 2 ** random.uniform(-60, 5, quarter))
+    ordinary = np.choose(random.integers(len(kinds), size=quarter), kinds)
+
+    points = np.concatenate([binades, near, ordinary]) * random.choice([-1.0, 1.0], 4 * quarter)
+    return random.permutation(np.concatenate([special, random.permutation(points)[: max(count - len(special), 0)]]))

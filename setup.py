@@ -1,0 +1,153 @@
+"""Build the extension modules.
+
+Three things happen here and nowhere else:
+
+* the compiler flags and the Cython directives are chosen.  Directives in the head of a .pyx do not reach the .pxd files
+  that it cimports, and without ``cdivision`` every division of a formula would get a test that keeps the loop scalar;
+* the kernels are compiled once per instruction set, from one source: ``_kernels_<set>.pyx`` is an include of
+  ``_kernels.pxi``;
+* ``_kernel_table.pxi`` is written: for every formula of ``_formulas.pxd`` and every step of ``_rows.pxd`` the few lines
+  that hand it to a loop.  It is made of names alone, never of arithmetic.
+
+Environment: ``FASTACT_OPENMP=0`` builds without threads; ``FASTACT_INSTRUCTION_SETS=baseline`` builds one generic set.
+"""
+
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sysconfig
+import tempfile
+from pathlib import Path
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+PACKAGE = Path(__file__).parent / "fastact"
+
+# No -ffast-math nor any part of it that drops compensation or NaN: with gcc 12 it would even switch the whole process
+# to flush-to-zero at import.  These two flags are what lets ternaries become selects; contraction stays off because
+# multiply-add is written out (_bits.h).
+FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
+X86_64 = platform.machine().lower() in ("x86_64", "amd64")
+INSTRUCTION_SETS = {"baseline": ["-march=x86-64-v2"] if X86_64 else []}
+if X86_64 and os.environ.get("FASTACT_INSTRUCTION_SETS") != "baseline":
+    INSTRUCTION_SETS["v3"] = ["-march=x86-64-v3"]
+    INSTRUCTION_SETS["v4"] = ["-march=x86-64-v4", "-mprefer-vector-width=512"]
+
+DTYPES = "float", "double"
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "initializedcheck": False,
+    "cdivision": True,
+    "freethreading_compatible": True,
+}
+
+
+def compiles(flags, source="int main(void) { return 0; }", link=False):
+    """Whether the C compiler takes these flags."""
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "probe.c")
+        path.write_text(source)
+        command = [*compiler, *flags, str(path), "-o", str(Path(folder, "probe"))] + ([] if link else ["-c"])
+        try:
+            return subprocess.run(command, capture_output=True).returncode == 0
+        except OSError:
+            return False
+
+
+def openmp_flags():
+    if os.environ.get("FASTACT_OPENMP") == "0":
+        return []
+    source = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }"
+    return ["-fopenmp"] if compiles(["-fopenmp"], source, link=True) else []
+
+
+def kernel_table():
+    """The text of _kernel_table.pxi: each formula handed to its loops, each address entered in the table KERNELS."""
+    functions, rows = [], []
+
+    def kernel(key, dtype, signature, body):
+        name = f"{key.replace('.', '_')}_{dtype}"
+        functions.append(f"cdef {signature.format(name=name)} noexcept nogil:\n    {body}\n")
+        rows.append(f'KERNELS["{key}.{dtype}"] = <size_t> &{name}')
+
+    formulas = dict(re.findall(r"^cdef inline floating (\w+)\(floating \w+(.*?)\)",
+                               (PACKAGE / "_formulas.pxd").read_text(), re.MULTILINE))
+    for name, rest in formulas.items():
+        derivative, from_output = name + "_derivative", name + "_derivative_from_output"
+        if derivative not in formulas:
+            continue
+        kernels = {"value": ("map", name), "derivative": ("map", derivative), "backward": ("backward", derivative),
+                   "value_and_derivative": ("both", name, derivative)}
+        if from_output in formulas:
+            kernels["backward_from_output"] = "backward", from_output
+        parameters = rest.count("floating")
+        rows.append(f'PARAMETERS["{name}"] = {parameters}')
+        for mode, (loop, *arguments) in kernels.items():
+            for dtype in DTYPES:
+                pointers = ", ".join(f"<void*> &{argument}[{dtype}]" for argument in arguments)
+                kernel(f"{name}.{mode}", dtype, "void {name}(void** operands, Py_ssize_t n, bint unit)",
+                       f"{loop}_block[{dtype}]({pointers}, {parameters}, <{dtype}**> operands, n, unit)")
+
+    text = (PACKAGE / "_rows.pxd").read_text()
+    steps = re.findall(r"^cdef inline floating (accumulate|emit)_(\w+)\(floating x, floating y", text, re.MULTILINE)
+    constants = re.findall(r"^cdef inline void (\w+)\(Row\* row, floating unused\)", text, re.MULTILINE)
+    pointers = "const void* x, const void* y, void* out, Py_ssize_t n"
+    matrix = "Py_ssize_t stride, Py_ssize_t width"
+    for dtype in DTYPES:
+        for kind, name in steps:
+            formula = f"<void*> &{kind}_{name}[{dtype}], <const {dtype}*> x, <const {dtype}*> y, <{dtype}*> out"
+            for suffix, store in ((".store", "True, "), ("", "False, ")) if kind == "accumulate" else (("", ""),):
+                const = "" if kind == "accumulate" else "const "
+                kernel(f"row.{kind}_{name}{suffix}", dtype, f"void {{name}}({pointers}, {const}Row* row)",
+                       f"{kind}_row[{dtype}]({formula}, {store}n, row)")
+                kernel(f"columns.{kind}_{name}{suffix}", dtype, f"void {{name}}({pointers}, {matrix}, {const}Row* rows)",
+                       f"{kind}_columns[{dtype}]({formula}, {store}n, stride, width, rows)")
+        for name in constants:
+            kernel(f"row.{name}", dtype, "void {name}(Row* row)", f"{name}[{dtype}](row, 0)")
+        kernel("row.maximum", dtype, "double {name}(const void* x, Py_ssize_t n)",
+               f"return maximum_of_row[{dtype}](<const {dtype}*> x, n)")
+        kernel("columns.maximum", dtype, f"void {{name}}(const void* x, Py_ssize_t n, {matrix}, Row* rows)",
+               f"maximum_of_columns[{dtype}](<const {dtype}*> x, n, stride, width, rows)")
+    imports = [f"from fastact._formulas cimport {', '.join(formulas)}", "from fastact._rows cimport *"]
+    return "\n".join(["# Written by setup.py.", *imports, "", *functions, *rows, ""])
+
+
+class build(build_ext):
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
+
+def extensions():
+    openmp = openmp_flags()
+    macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
+    inline = [("CYTHON_INLINE", "inline __attribute__((always_inline))")]
+    for name, flags in INSTRUCTION_SETS.items():
+        source = PACKAGE / f"_kernels_{name}.pyx"
+        yield Extension(f"fastact._kernels_{name}", [str(source)], define_macros=inline,
+                        extra_compile_args=[*FLAGS, *flags], depends=[str(p) for p in PACKAGE.glob("_*.p?[di]")])
+    for name in "_engine", "activation":
+        yield Extension(f"fastact.{name}", [f"fastact/{name}.pyx"], define_macros=macros,
+                        include_dirs=[numpy.get_include()], extra_compile_args=[*FLAGS, *openmp],
+                        extra_link_args=openmp)
+
+
+def main():
+    table = PACKAGE / "_kernel_table.pxi"
+    text = kernel_table()
+    if not table.exists() or table.read_text() != text:
+        table.write_text(text)
+    setup(ext_modules=cythonize(list(extensions()), compiler_directives=DIRECTIVES, nthreads=os.cpu_count() or 1),
+          cmdclass={"build_ext": build})
+
+
+if __name__ == "__main__":
+    main()

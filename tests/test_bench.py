@@ -1,0 +1,153 @@
+"""``fastact bench``: the table of peers is whole, everybody does the same work, and the figures are what they say."""
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastact
+from fastact.commands import bench, peers
+
+SMALL = peers.works((*fastact.activations, *peers.LOSSES), peers.MODES, ("float32", "float64"), (96,), row_shapes=False)
+SMALL += [work._replace(shape=(5, 7), axis=0) for work in SMALL if work.is_rowwise and work.mode != "loss"]
+
+
+@pytest.mark.parametrize("name", fastact.activations)
+def test_every_mode_of_every_activation_is_measured(name: str) -> None:
+    if not peers.is_rowwise(name):
+        expected = {"value", "derivative", "value_and_derivative", "backward"}
+    elif name == "logsumexp":
+        expected = {"value", "backward"}
+    else:
+        expected = {"value", "backward_from_output"}
+    measured = {mode for function, mode in peers.libraries()["fastact"].spellings if function == name}
+    assert expected <= measured
+
+
+def test_whatever_fastact_does_numpy_does_too() -> None:
+    measured = {key for key in peers.libraries()["fastact"].spellings if key[1] != "backward_from_output"}
+    assert measured <= set(peers.libraries()["NumPy"].spellings)
+
+
+def test_an_activation_without_an_entry_stands_against_its_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in [key for key in peers.NUMPY if key[0] == "sigmoid"]:
+        monkeypatch.delitem(peers.NUMPY, key)
+    numpy = peers._numpy()
+    for mode in ("value", "derivative", "value_and_derivative", "backward"):
+        inputs = peers.Inputs(peers.Work("sigmoid", mode, "float32", (96,)))
+        call = numpy.build(numpy.spellings["sigmoid", mode], inputs, None)
+        assert peers.Contestant("NumPy", "fresh", call, inputs).agrees()
+
+
+@pytest.mark.parametrize("library", peers.libraries())
+def test_everybody_does_the_same_work(library: str) -> None:
+    with peers.threads(1):
+        for work in SMALL:
+            inputs = peers.Inputs(work)
+            for form in peers.libraries()[library].forms(work.function, work.mode):
+                assert peers.contestant(library, form, inputs).agrees(), (work, form)
+
+
+def test_an_output_is_fresh_or_the_given_one() -> None:
+    inputs = peers.Inputs(peers.Work("sigmoid", "value", "float32", (96,)))
+    for library, form in peers.entrants(inputs.work):
+        contestant = peers.contestant(library, form, inputs)
+        inputs.out.fill(np.nan)
+        contestant.call()
+        assert np.isnan(inputs.out).all() == (form == "fresh"), (library, form)
+
+
+def test_other_work_is_refused() -> None:
+    inputs = peers.Inputs(peers.Work("sigmoid", "value", "float32", (96,)))
+    assert peers.Contestant("exact", "fresh", lambda: inputs.expected[0], inputs).agrees()
+    one_off = inputs.y.copy()
+    one_off[7] += 0.01
+    assert not peers.Contestant("one entry off", "fresh", lambda: one_off, inputs).agrees()
+    assert not peers.Contestant("another function", "fresh", lambda: np.tanh(inputs.x), inputs).agrees()
+
+
+def test_a_peer_that_differs_or_fails_is_named_and_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unavailable(x: object) -> None:
+        raise NotImplementedError("not in this release")
+
+    for function, obstacle in ((np.tanh, "its result differs"), (unavailable, "not in this release")):
+        monkeypatch.setitem(peers.libraries()["NumPy"].spellings, ("sigmoid", "value"), peers.Spelling(function, "x"))
+        rows, left_out = bench.measure(peers.Work("sigmoid", "value", "float32", (96,)), threads=1, rounds=1)
+        assert all("NumPy" not in row.nanoseconds and "fastact" in row.nanoseconds for row in rows)
+        (line,) = (line for line in left_out if line.startswith("NumPy (fresh)"))
+        assert "sigmoid(x)" in line
+        assert obstacle in line
+
+
+def test_a_wrong_result_of_fastact_ends_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(peers.libraries()["fastact"].spellings, ("sigmoid", "value"), peers.Spelling(np.tanh, "x"))
+    with pytest.raises(SystemExit, match="its result differs"):
+        bench.measure(peers.Work("sigmoid", "value", "float32", (96,)), threads=1, rounds=1)
+
+
+class ScriptedTimer:
+    """Takes the next of the given times per call at each turn, and writes down whose turn it was."""
+
+    def __init__(self, name: str, turns: list[str], *seconds: float) -> None:
+        self.name, self.turns, self.seconds = name, turns, list(seconds)
+
+    def timeit(self, number: int) -> float:
+        self.turns.append(self.name)
+        return number * (self.seconds.pop(0) if len(self.seconds) > 1 else self.seconds[0])
+
+
+def test_the_race_is_run_in_turns_and_keeps_the_best() -> None:
+    turns: list[str] = []
+    times = {"steady": (1.0, 1.0), "moody": (4.0, 2.0, 0.5, 2.0), "slow": (9.0,)}
+    timers = {("fresh", name): ScriptedTimer(name, turns, *seconds) for name, seconds in times.items()}
+    best = bench.race(timers, rounds=4)  # type: ignore[arg-type]
+    assert best == {("fresh", "steady"): 1.0, ("fresh", "moody"): 0.5, ("fresh", "slow"): 9.0}
+    after_calibration = turns[3:]
+    assert after_calibration.count("steady") == after_calibration.count("moody") == 4
+    assert after_calibration.count("slow") == 1
+    assert set(after_calibration[:3]) == set(times)
+
+
+def test_the_summary_counts_rows_with_a_peer() -> None:
+    work = peers.Work("sigmoid", "value", "float32", (96,))
+    rows = [
+        bench.Row(work, "fresh", {"fastact": 1.0, "NumPy": 2.0, "SciPy": 8.0}),
+        bench.Row(work, "out", {"fastact": 4.0, "NumPy": 2.0}),
+        bench.Row(work, "out", {"fastact": 4.0}),
+    ]
+    summary = bench.summarise(rows)
+    assert (summary["ahead"], summary["rows"], summary["worst"]) == (1, 2, 2.0)
+    assert math.isclose(summary["geometric_mean"], 1.0)
+    assert "sigmoid(x), 96 float32, out" in summary["text"]
+
+
+def test_the_command_prints_a_table_and_writes_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("rich")
+    parser = argparse.ArgumentParser()
+    bench.add_arguments(parser)
+    file = tmp_path / "figures.json"
+    options = f"--function sigmoid softmax --dtype float32 float64 --size 16 64 --rounds 1 --json {file}"
+    threads = fastact.get_num_threads()
+
+    assert bench.run(parser.parse_args(options.split())) == 0
+
+    assert fastact.get_num_threads() == threads
+    printed = capsys.readouterr().out
+    assert "sigmoid.backward(dy, x)" in printed
+    assert "np.tanh(x)" in printed
+    document = json.loads(file.read_text())
+    assert {(row["function"], row["dtype"], row["mode"], *row["shape"]) for row in document["rows"]} >= {
+        ("sigmoid", "float32", "value", 16),
+        ("sigmoid", "float64", "derivative", 64),
+        ("softmax", "float32", "backward_from_output", 1, 64),
+    }
+    for row in document["rows"]:
+        figures = dict(row["nanoseconds_per_element"])
+        ours = figures.pop("fastact")
+        assert ours > 0
+        assert row["ratio"] == pytest.approx(ours / min(figures.values()))
+    assert document["nanoseconds_per_call"].keys() == {"np.tanh", "fastact.sigmoid"}
+    assert f"{document['summary']['ahead']} of {len(document['rows'])} rows" in " ".join(printed.split())
