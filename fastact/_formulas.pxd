@@ -20,16 +20,16 @@ from fastact._primitives cimport (
 #   y  = max(0, x)
 #   y' = 1 for x >= 0, 0 for x < 0                      from y: 1 for y > 0; it cannot tell x = 0 from x < 0
 cdef inline floating relu(floating x) noexcept nogil:
-    return 0 if x < 0 else x
+    return <floating> 0 if x < 0 else x
 
 
 cdef inline floating relu_derivative(floating x) noexcept nogil:
-    cdef floating step = 0 if x < 0 else 1
+    cdef floating step = <floating> 0 if x < 0 else <floating> 1
     return step if x == x else x
 
 
 cdef inline floating relu_derivative_from_output(floating y) noexcept nogil:
-    cdef floating step = 1 if y > 0 else 0
+    cdef floating step = <floating> 1 if y > 0 else <floating> 0
     return step if y == y else y
 
 
@@ -38,7 +38,7 @@ cdef inline floating relu_derivative_from_output(floating y) noexcept nogil:
 #   y' = y (1 - y) = t (1 - t)                          even in x, right in both tails
 cdef inline floating sigmoid(floating x) noexcept nogil:
     cdef floating t = logistic_tail[floating](absolute(x), 0, 1)
-    cdef floating rest = 1 - t
+    cdef floating rest = <floating> 1 - t
     return t if x < 0 else rest
 
 
@@ -48,7 +48,7 @@ cdef inline floating sigmoid_derivative(floating x) noexcept nogil:
 
 
 cdef inline floating sigmoid_derivative_from_output(floating y) noexcept nogil:
-    return y * (1 - y)
+    return y * (<floating> 1 - y)
 
 
 # tanh: the hyperbolic tangent
@@ -69,12 +69,12 @@ cdef inline floating tanh(floating x) noexcept nogil:
 cdef inline floating tanh_derivative(floating x) noexcept nogil:
     cdef floating a = absolute(x)
     cdef floating four_t = logistic_tail[floating](a + a, 0, 4)
-    cdef floating t = four_t / 4
+    cdef floating t = four_t * <floating> 0.25
     return fma(-four_t, t, four_t)
 
 
 cdef inline floating tanh_derivative_from_output(floating y) noexcept nogil:
-    return (1 - y) * (1 + y)
+    return (<floating> 1 - y) * (<floating> 1 + y)
 
 
 # softplus: the softened relu (Dugas et al. 2001)
@@ -86,12 +86,12 @@ cdef inline floating tanh_derivative_from_output(floating y) noexcept nogil:
 cdef inline floating softplus(floating x, floating beta) noexcept nogil:
     cdef floating product = beta * x
     cdef floating magnitude = absolute(product)
-    cdef floating magnitude_low = 0 if beta == 1 else product_low(x, beta, product)
+    cdef floating magnitude_low = <floating> 0 if beta == 1 else product_low(x, beta, product)
     cdef floating low, ramp, larger, smaller, total, correction
     cdef floating high = log1p_exp_negative(magnitude, magnitude_low, &low)
     high = high if beta == 1 else (high + low) / beta
-    low = low if beta == 1 else 0
-    ramp = 0 if product < 0 else x
+    low = low if beta == 1 else <floating> 0
+    ramp = <floating> 0 if product < 0 else x
     larger = ramp if ramp > high else high
     smaller = high if ramp > high else ramp
     total = larger + smaller
@@ -101,13 +101,13 @@ cdef inline floating softplus(floating x, floating beta) noexcept nogil:
 
 cdef inline floating softplus_derivative(floating x, floating beta) noexcept nogil:
     cdef floating product = beta * x
-    cdef floating magnitude_low = 0 if beta == 1 else product_low(x, beta, product)
+    cdef floating magnitude_low = <floating> 0 if beta == 1 else product_low(x, beta, product)
     cdef floating t = logistic_tail[floating](absolute(product), magnitude_low, 1)
-    cdef floating rest = 1 - t
+    cdef floating rest = <floating> 1 - t
     return t if product < 0 else rest
 
 
 cdef inline floating softplus_derivative_from_output(floating y, floating beta) noexcept nogil:
     cdef floating low
     cdef floating high = expm1_positive[floating](at_most[floating](beta * y, 40), 0, &low)
-    return (high + low) / (1 + high)
+    return (high + low) / (<floating> 1 + high)

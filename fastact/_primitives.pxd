@@ -69,7 +69,7 @@ cdef inline floating at_least(floating x, floating limit) noexcept nogil:
 cdef inline floating product_low(floating a, floating b, floating product) noexcept nogil:
     cdef floating low = fma(a, b, -product)
     low = low if product < 0 else -low
-    return low if absolute(product) < exp_limit(product) else 0
+    return low if absolute(product) < exp_limit(product) else <floating> 0
 
 
 # --------------------------------------------------------------------------------------------------------- exponential
@@ -189,7 +189,7 @@ cdef inline floating expm1_positive(floating x, floating x_low, floating* low) n
     q = fma(r2, polynomial, r)
     q_low = fma(r2, polynomial, r - q)
     scale = power_of_two(shifted, 0)
-    less_one = scale - 1
+    less_one = scale - <floating> 1
     high = fma(scale, q, less_one)
     low[0] = fma(scale, q_low, fma(scale, q, less_one - high))
     return high
@@ -202,24 +202,25 @@ cdef inline floating expm1_positive(floating x, floating x_low, floating* low) n
 # With e^x = 2^n (1 + q) and w = 2^-n it is w / (w + 1 + q), in which nothing overflows.  The denominator is carried in
 # two parts and the quotient corrected by its remainder.
 cdef inline floating logistic_tail(floating x, floating x_low, floating multiple) noexcept nogil:
-    cdef floating r, r2, q, w, guarded, d, d_low, inverse
+    cdef floating r, r2, q, w, guarded, d, d_low, inverse, one = 1
     cdef floating shifted = exp_reduce(at_most(x, exp_limit(x)), x_low, &r)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
     guarded = inverse_power_of_two(shifted, guard_bits(x))
     w = guarded * guard_scale(x)
-    d = (1 + w) + q
-    d_low = (w - (d - 1)) + q
-    inverse = 1 / d
+    d = (one + w) + q
+    d_low = (w - (d - one)) + q
+    inverse = one / d
     inverse = fma(inverse, fma[floating](-d, inverse, 1) - d_low * inverse, inverse)
     return guarded * (multiple * guard_scale(x)) * inverse
 
 
 # multiple x / (2 + x) as high + low, for x + x_low >= 0 and a small power of two `multiple`
 cdef inline floating ratio_to_two_more(floating x, floating x_low, floating multiple, floating* low) noexcept nogil:
-    cdef floating d = 2 + x
-    cdef floating d_low = (x - (d - 2)) + x_low
-    cdef floating inverse = 1 / d
+    cdef floating one = 1, two = 2
+    cdef floating d = two + x
+    cdef floating d_low = (x - (d - two)) + x_low
+    cdef floating inverse = one / d
     cdef floating high = (multiple * x) * inverse
     low[0] = (fma(-high, d, multiple * x) + fma(-high, d_low, multiple * x_low)) * inverse
     return high
@@ -245,14 +246,14 @@ cdef inline floating atanh_polynomial(floating v) noexcept nogil:
 
 # log(1 + e^-x) for x - x_low >= 0 as high + low:  log(1 + e) = 2 atanh(e / (2 + e)).
 cdef inline floating log1p_exp_negative(floating x, floating x_low, floating* low) noexcept nogil:
-    cdef floating r, r2, q, m, scale, e, two_u, two_u_low, v
+    cdef floating r, r2, q, m, scale, e, two_u, two_u_low, v, one = 1, quarter = 0.25
     cdef floating shifted = exp_reduce(-at_most(x, exp_limit(x)), -x_low, &r)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
-    m = 1 + q
+    m = one + q
     scale = power_of_two(shifted, guard_bits(x)) * guard_scale(x)
     e = m * scale
-    two_u = ratio_to_two_more[floating](e, (q - (m - 1)) * scale, 2, &two_u_low)
-    v = two_u * two_u / 4
+    two_u = ratio_to_two_more[floating](e, (q - (m - one)) * scale, 2, &two_u_low)
+    v = two_u * two_u * quarter
     low[0] = fma(two_u * v, atanh_polynomial(v), two_u_low)
     return two_u

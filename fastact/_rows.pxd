@@ -145,8 +145,8 @@ cdef inline floating accumulate_exponentials(floating x, floating y, floating of
 cdef inline floating accumulate_others(floating x, floating y, floating offset, floating floor, floating reference,
                                        floating peak, floating* first, floating* second) noexcept nogil:
     cdef floating e = exp_entry(x, offset, floor, reference)
-    first[0] = 0 if e >= peak else e
-    second[0] = 1 if e >= peak else 0
+    first[0] = <floating> 0 if e >= peak else e
+    second[0] = <floating> 1 if e >= peak else <floating> 0
     return e
 
 
@@ -181,7 +181,7 @@ cdef inline floating accumulate_cross_entropy(floating x, floating y, floating m
                                               floating log_low, floating d,
                                               floating* first, floating* second) noexcept nogil:
     cdef floating surprise = -y * emit_log_softmax[floating](x, y, maximum, log_high, log_low, 0)
-    first[0] = 0 if y == 0 else surprise
+    first[0] = <floating> 0 if y == 0 else surprise
     second[0] = y
     return 0
 
