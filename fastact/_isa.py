@@ -1,0 +1,46 @@
+"""Which instruction set the kernels run with: decided here, once, at import.
+
+`BUILT` are the sets in this build, `SUPPORTED` those of them that this processor runs, `CHOSEN` the one in use: the
+last of `SUPPORTED`, or the one that the environment variable ``FASTACT_ISA`` names.
+"""
+
+import importlib
+import importlib.util
+import os
+import platform
+from types import ModuleType
+
+from fastact._engine import processor_supports
+
+X86_64 = platform.machine().lower() in ("x86_64", "amd64")
+# Name of the set -> module of its kernels, the oldest first
+MODULES = {"v2": "baseline", "v3": "v3", "v4": "v4"} if X86_64 else {"generic": "baseline"}
+
+BUILT = tuple(name for name, module in MODULES.items()
+              if importlib.util.find_spec(f"fastact._kernels_{module}") is not None)
+SUPPORTED = tuple(name for name in BUILT if MODULES[name] == "baseline" or processor_supports(name))
+FORCED = os.environ.get("FASTACT_ISA") or None
+
+
+def choose(forced: str | None) -> str:
+    """The set to use, `forced` being the wish of the environment.
+
+    Raises
+    ------
+    ValueError
+        If `forced` is not in this build, or the processor cannot run it.
+    """
+    if forced is None:
+        return SUPPORTED[-1]
+    if forced not in SUPPORTED:
+        reason = "this processor does not run it" if forced in BUILT else "it is not in this build"
+        raise ValueError(f"FASTACT_ISA={forced}: {reason}; accepted here: {', '.join(SUPPORTED)}")
+    return forced
+
+
+def load(name: str) -> ModuleType:
+    """The module of kernels of one set."""
+    return importlib.import_module(f"fastact._kernels_{MODULES[name]}")
+
+
+CHOSEN = choose(FORCED)

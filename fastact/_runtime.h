@@ -1,0 +1,87 @@
+/* What the engine needs of the machine: the floating-point environment, the threads, the instruction sets, fork. */
+#ifndef FASTACT_RUNTIME_H
+#define FASTACT_RUNTIME_H
+
+#include <stddef.h>
+#include <stdlib.h>
+
+/* ---- floating-point environment -------------------------------------------------------------------------------------
+ * Kernels run in the default environment (round to nearest, subnormals kept, nothing trapped) whatever the caller set,
+ * and leave the caller's as it was, flags included.  On x86-64 that is one control register; fesetenv would also reload
+ * the x87 unit, which costs more than a small call.
+ */
+#if defined(__SSE2__)
+#include <immintrin.h>
+typedef unsigned int fastact_environment;
+static inline fastact_environment fastact_enter(void) {
+    fastact_environment callers = _mm_getcsr();
+    _mm_setcsr(0x1f80);
+    return callers;
+}
+static inline void fastact_leave(fastact_environment callers) { _mm_setcsr(callers); }
+#else
+#include <fenv.h>
+typedef fenv_t fastact_environment;
+static inline fastact_environment fastact_enter(void) {
+    fastact_environment callers;
+    fegetenv(&callers);
+    fesetenv(FE_DFL_ENV);
+    return callers;
+}
+static inline void fastact_leave(fastact_environment callers) { fesetenv(&callers); }
+#endif
+
+/* ---- threads ------------------------------------------------------------------------------------------------------*/
+#ifdef _OPENMP
+#include <omp.h>
+#define FASTACT_OPENMP 1
+#define fastact_max_threads() omp_get_max_threads()
+#define fastact_in_parallel() omp_in_parallel()
+#else
+#define FASTACT_OPENMP 0
+#define fastact_max_threads() 1
+#define fastact_in_parallel() 0
+#endif
+
+/* The number asked for by `with fastact.threads(n)` in this thread; 0: none. */
+static _Thread_local int fastact_thread_request = 0;
+
+/* ---- fork -----------------------------------------------------------------------------------------------------------
+ * GNU OpenMP's worker threads do not survive a fork, and the child would wait for them for ever.  Giving the pool back
+ * before the fork (OpenMP 5.0; looked up at run time, since older libraries lack it) lets parent and child each start a
+ * new one at their next parallel region.
+ */
+#if FASTACT_OPENMP && !defined(_WIN32)
+#include <dlfcn.h>
+#include <pthread.h>
+typedef int (*fastact_pause)(int);
+static fastact_pause fastact_pause_all = NULL;
+static void fastact_before_fork(void) {
+    if (fastact_pause_all && !omp_in_parallel()) fastact_pause_all(1 /* omp_pause_soft */);
+}
+static inline int fastact_survive_fork(void) {
+    *(void **)&fastact_pause_all = dlsym(RTLD_DEFAULT, "omp_pause_resource_all");
+    return pthread_atfork(fastact_before_fork, NULL, NULL);
+}
+#else
+static inline int fastact_survive_fork(void) { return 0; }
+#endif
+
+/* ---- instruction sets ---------------------------------------------------------------------------------------------*/
+#if defined(__x86_64__) && defined(__GNUC__) && (__GNUC__ >= 12 || defined(__clang__))
+#define fastact_supports_v2() __builtin_cpu_supports("x86-64-v2")
+#define fastact_supports_v3() __builtin_cpu_supports("x86-64-v3")
+#define fastact_supports_v4() __builtin_cpu_supports("x86-64-v4")
+#elif defined(__x86_64__) && defined(__GNUC__)
+#define fastact_supports_v2() __builtin_cpu_supports("sse4.2")
+#define fastact_supports_v3() (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+#define fastact_supports_v4() (fastact_supports_v3() && __builtin_cpu_supports("avx512f") \
+    && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") \
+    && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+#else
+#define fastact_supports_v2() 0
+#define fastact_supports_v3() 0
+#define fastact_supports_v4() 0
+#endif
+
+#endif
