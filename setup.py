@@ -31,7 +31,7 @@ PACKAGE = Path(__file__).parent / "fastact"
 # No -ffast-math nor any part of it that drops compensation or NaN: with gcc 12 it would even switch the whole process
 # to flush-to-zero at import.  These two flags are what lets ternaries become selects; contraction stays off because
 # multiply-add is written out (_bits.h).
-FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
+FLAGS = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
 X86_64 = platform.machine().lower() in ("x86_64", "amd64")
 INSTRUCTION_SETS = {"baseline": ["-march=x86-64-v2"] if X86_64 else []}
 if X86_64 and os.environ.get("FASTACT_INSTRUCTION_SETS") != "baseline":
@@ -112,6 +112,8 @@ def kernel_table():
                        f"{kind}_columns[{dtype}]({formula}, {store}n, stride, width, rows)")
         for name in constants:
             kernel(f"row.{name}", dtype, "void {name}(Row* row)", f"{name}[{dtype}](row, 0)")
+        kernel("row.settle_label", dtype, "void {name}(const void* x, void* entry, Row* row)",
+               f"settle_label[{dtype}](<const {dtype}*> x, <{dtype}*> entry, row)")
         kernel("row.maximum", dtype, "double {name}(const void* x, Py_ssize_t n)",
                f"return maximum_of_row[{dtype}](<const {dtype}*> x, n)")
         kernel("columns.maximum", dtype, f"void {{name}}(const void* x, Py_ssize_t n, {matrix}, Row* rows)",
@@ -131,8 +133,7 @@ def extensions():
     macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
     inline = [("CYTHON_INLINE", "inline __attribute__((always_inline))")]
     for name, flags in INSTRUCTION_SETS.items():
-        source = PACKAGE / f"_kernels_{name}.pyx"
-        yield Extension(f"fastact._kernels_{name}", [str(source)], define_macros=inline,
+        yield Extension(f"fastact._kernels_{name}", [f"fastact/_kernels_{name}.pyx"], define_macros=inline,
                         extra_compile_args=[*FLAGS, *flags], depends=[str(p) for p in PACKAGE.glob("_*.p?[di]")])
     for name in "_engine", "activation":
         yield Extension(f"fastact.{name}", [f"fastact/{name}.pyx"], define_macros=macros,

@@ -1,17 +1,18 @@
 # The softmax family: functions of a whole row, where every output depends on every input.
 #
-# A row is worked in up to four steps; the table ROW_OPERATIONS in _kernels.pxi says which function takes which step.
+# A row is worked in steps; the table ROW_OPERATIONS in _engine.pyx says which operation takes which.
 #
 #   maximum       m = max x
-#   prepare       constants of the row from m
-#   accumulate_*  two sums over the row, and perhaps a number stored for each entry     (at most twice)
+#   prepare_*     constants of the row from m
+#   accumulate_*  two sums over the row, and perhaps a number stored for each entry
 #   finish_*      constants of the row from the sums
+#   settle_*      one entry of its own
 #   emit_*        the entries of the result
 #
 # `accumulate_*` and `emit_*` are formulas of one entry (x, y) and four constants of its row; the loops at the end of
 # this page run them along a contiguous row, or down the columns of a matrix side by side.  Both add up in the same
-# fixed tree - 16 lanes, blocks of 256, segments of 4096 - so that the result has the same bits for either layout and
-# for any number of threads.  Within a block sums are floating, above it double.
+# fixed tree - 16 lanes, blocks of 256, segments of 4096, which the engine adds - so that the result has the same bits
+# for either layout and for any number of threads.  Within a block sums are floating, above it double.
 #
 # The exponential without the difference.  x - m rounds, and e^(x - m) would lose |x - m| ulp.  Instead both are reduced
 # as they stand, x = n ln 2 + r and m = N ln 2 + R, and the entry is  e^x / 2^N = 2^(n - N) e^r : nothing overflows,
@@ -43,6 +44,7 @@ cdef struct Row:
 
 ctypedef double (*row_maximum)(const void* x, Py_ssize_t n) noexcept nogil
 ctypedef void (*row_finish)(Row* row) noexcept nogil
+ctypedef void (*row_settle)(const void* x, void* entry, Row* row) noexcept nogil
 ctypedef void (*row_accumulate)(const void* x, const void* y, void* out, Py_ssize_t n, Row* row) noexcept nogil
 ctypedef void (*row_emit)(const void* x, const void* y, void* out, Py_ssize_t n, const Row* row) noexcept nogil
 # The same down `width` <= COLUMNS columns of a matrix with `n` rows that are `stride` entries apart
@@ -89,6 +91,12 @@ cdef inline void finish_softmax(Row* row, floating unused) noexcept nogil:
     row.constants[0] = row.scale * row.inverse
 
 
+# The same without the scale: the probabilities themselves
+cdef inline void finish_probabilities(Row* row, floating unused) noexcept nogil:
+    row.inverse = 1 / row.first
+    row.constants[0] = row.inverse
+
+
 # After accumulate_others: log(sum e^(x - m)) = log1p(what is not the maximum), which a confident row needs:
 # 1 + 1e-20 is 1.
 cdef inline void finish_log(Row* row, floating unused) noexcept nogil:
@@ -103,10 +111,19 @@ cdef inline void finish_log(Row* row, floating unused) noexcept nogil:
     row.constants[2] = row.log_rest - high
 
 
-# Cross-entropy with one label: constants for emit_scaled; the entry of the label is the engine's to set.
+# Cross-entropy with one label: constants for emit_scaled
 cdef inline void finish_label(Row* row, floating unused) noexcept nogil:
     finish_log[floating](row, unused)
     row.constants[0] = row.scale * row.inverse
+
+
+# Before the entries are scaled: that of the label becomes minus the sum of the others, since p - 1 would round to 0
+# where the network is sure and right.  The loss is -log p.
+cdef inline void settle_label(const floating* x, floating* entry, Row* row) noexcept nogil:
+    cdef double e = entry[0]
+    cdef double above = row.second * row.peak
+    entry[0] = <floating> -(row.first + (above - row.peak) if e >= row.peak else (row.first - e) + above)
+    row.result = (row.maximum - x[0]) + row.log_rest
 
 
 cdef inline void finish_weighted(Row* row, floating unused) noexcept nogil:

@@ -1,0 +1,52 @@
+# What activation.pyx sees of the engine.
+
+cimport numpy as cnp
+
+from fastact._loops cimport block_kernel
+from fastact._rows cimport Row, column_accumulate, column_emit, row_accumulate, row_emit
+
+cdef enum:
+    OPERANDS = 8                    # inputs, parameters and outputs of one kernel at most
+    STEPS = 8                       # of a row operation at most
+
+
+# One mode (value, derivative, backward ...) of one elementwise activation, in one dtype
+cdef struct Loop:
+    block_kernel kernel
+    int inputs                      # arrays
+    int parameters
+    int operands                    # inputs, parameters and outputs
+    Py_ssize_t itemsize
+    double cost                     # nanoseconds per element on one thread
+
+
+# The same in every dtype, with the ufunc made of it
+cdef class Mode:
+    cdef Loop loops[2]              # float, double
+    cdef cnp.PyUFuncGenericFunction functions[2]
+    cdef void* loops_of_ufunc[2]
+    cdef char types[2 * OPERANDS]
+    cdef bytes name, documentation
+    cdef readonly object ufunc
+    cdef object call_plain(self, cnp.ndarray first, cnp.ndarray second, const double* parameters)
+
+
+cdef struct Step:
+    int kind
+    void* row                       # the kernel along a row, and that down columns
+    void* columns
+    int x                           # which array its formula calls x, and which y
+    int y
+
+
+# One operation on rows, in every dtype
+cdef class RowOperation:
+    cdef Step steps[2][STEPS]       # float, double
+    cdef int count
+    cdef double cost
+    cdef object run(self, cnp.ndarray x, cnp.ndarray y, cnp.ndarray out, cnp.ndarray results, cnp.ndarray scales,
+                    double scale, cnp.ndarray labels, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner)
+
+
+cdef bint is_plain(object array) noexcept
+cdef cnp.ndarray empty_like_plain(cnp.ndarray array)

@@ -1,0 +1,607 @@
+"""The engine: every pass over an array, and the only parallel loops of the library.
+
+It knows threads, strides and the floating-point environment, and no mathematics.
+
+An elementwise pass is a kernel and its operands.  Contiguous operands go to the kernel as they are, except for the last
+few elements, which are padded to a whole vector; anything else is gathered into blocks on the stack first.  So element
+i is always computed by the same instructions, whatever the layout, the length and the number of threads, and there is
+no temporary array.
+
+A row operation is a list of steps (_rows.pxd), taken by one row at a time, by a strip of columns at a time, or, where
+there are fewer rows than threads, by one row in parallel segments.
+
+Every pass is serial, or parallel with the one number of threads that `team` gives: GNU OpenMP rebuilds its team when
+the number changes, which costs more than most calls.
+"""
+
+cimport numpy as cnp
+from cython.parallel cimport prange
+from libc.math cimport INFINITY, isinf
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from fastact._loops cimport LANES, block_kernel
+from fastact._rows cimport (
+    COLUMNS, SEGMENT, Row, column_accumulate, column_emit, column_maximum, row_accumulate, row_emit, row_finish,
+    row_maximum, row_settle)
+
+import numpy as np
+
+cnp.import_array()
+cnp.import_ufunc()
+
+cdef extern from "_runtime.h" nogil:
+    ctypedef struct fastact_environment:
+        pass
+    fastact_environment fastact_enter() noexcept
+    void fastact_leave(fastact_environment callers) noexcept
+    int FASTACT_OPENMP
+    int fastact_max_threads() noexcept
+    int fastact_in_parallel() noexcept
+    int fastact_thread_request
+    int fastact_survive_fork() noexcept
+    int fastact_supports_v2() noexcept
+    int fastact_supports_v3() noexcept
+    int fastact_supports_v4() noexcept
+
+if fastact_survive_fork() != 0:
+    raise OSError("fastact: pthread_atfork failed, so a forked child could hang")
+
+OPENMP = bool(FASTACT_OPENMP)
+DTYPES = {"float": np.dtype("float32"), "double": np.dtype("float64")}
+
+cdef enum:
+    BLOCK = 1024                    # elements gathered on the stack at a time
+    CHUNK = 64                      # the elements of a thread are a multiple of it: a whole cache line of any dtype
+    HELD = 8192                     # elements up to which giving up the interpreter lock costs more than it frees
+
+# A parallel region costs about 5 microseconds; below this much work it is not worth it.
+cdef double PARALLEL_NANOSECONDS = 25_000
+
+
+# --------------------------------------------------------------------------------------------------- machine and threads
+
+def processor_supports(str name):
+    """Whether this processor runs the instruction set `name`: v2, v3 or v4 of x86-64."""
+    return bool({"v2": fastact_supports_v2(), "v3": fastact_supports_v3(), "v4": fastact_supports_v4()}.get(name))
+
+
+cdef int fixed_threads = 0          # by set_num_threads or FASTACT_NUM_THREADS; 0: none
+cdef int processors = 0             # available to this process; 0: OpenMP alone decides
+_fixed_by = ""
+
+
+# The number of threads of a parallel pass that the calling thread starts now
+cdef int team() noexcept nogil:
+    cdef int threads
+    if not FASTACT_OPENMP or fastact_in_parallel():
+        return 1
+    if fastact_thread_request:
+        return fastact_thread_request
+    if fixed_threads:
+        return fixed_threads
+    threads = fastact_max_threads()
+    return processors if 0 < processors < threads else threads
+
+
+def set_threads(int n, str source="fastact.set_num_threads"):
+    """Fix the number of threads of every calling thread; `source` says who asked."""
+    global fixed_threads, _fixed_by
+    fixed_threads = n
+    _fixed_by = f"{source}: {n}"
+
+
+def set_processors(int n):
+    """Never start more than `n` threads unless somebody asks for them."""
+    global processors
+    processors = n
+
+
+def request_threads(int n):
+    """Fix the number of threads for passes that the calling thread starts (0: no longer); returns the number before."""
+    global fastact_thread_request
+    before = fastact_thread_request
+    fastact_thread_request = n
+    return before
+
+
+def get_threads():
+    """The number of threads of a parallel pass started here and now."""
+    return team()
+
+
+def thread_source():
+    """Who fixed the number of threads ("" if nobody did), and how many OpenMP would use."""
+    if fastact_thread_request:
+        return f"fastact.threads: {fastact_thread_request}", fastact_max_threads()
+    return _fixed_by, fastact_max_threads()
+
+
+# ---------------------------------------------------------------------------------------------------- elementwise passes
+
+cdef struct Pass:
+    const Loop* loop
+    bint unit                       # every parameter is the number 1
+    char* data[OPERANDS]
+    Py_ssize_t strides[OPERANDS]    # 0: one number for all elements
+
+
+cdef inline void copy_elements(char* target, Py_ssize_t target_stride, const char* source, Py_ssize_t source_stride,
+                               Py_ssize_t n, Py_ssize_t itemsize) noexcept nogil:
+    cdef Py_ssize_t i
+    if target_stride == itemsize and source_stride == itemsize:
+        memcpy(target, source, n * itemsize)
+    elif itemsize == 4:
+        for i in range(n):
+            (<uint32_t*> (target + i * target_stride))[0] = (<const uint32_t*> (source + i * source_stride))[0]
+    else:
+        for i in range(n):
+            (<uint64_t*> (target + i * target_stride))[0] = (<const uint64_t*> (source + i * source_stride))[0]
+
+
+cdef inline bint is_one(const char* number, Py_ssize_t itemsize) noexcept nogil:
+    return (<const float*> number)[0] == 1 if itemsize == 4 else (<const double*> number)[0] == 1
+
+
+# Elements `start` to `stop`, block by block, through the stack where an operand does not lie as the kernel needs it
+cdef void run_blocks(const Pass* call, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    cdef const Loop* loop = call.loop
+    cdef Py_ssize_t itemsize = loop.itemsize, n, padded
+    cdef int k, arrays = loop.inputs + loop.parameters
+    cdef double stack[OPERANDS * BLOCK]
+    cdef char* buffer
+    cdef void* operands[OPERANDS]
+    for k in range(arrays):
+        if call.strides[k] == 0:
+            copy_elements(<char*> (stack + k * BLOCK), itemsize, call.data[k], 0, BLOCK, itemsize)
+    while start < stop:
+        n = stop - start if stop - start < BLOCK else BLOCK
+        padded = (n + LANES - 1) // LANES * LANES
+        for k in range(loop.operands):
+            buffer = <char*> (stack + k * BLOCK)
+            operands[k] = buffer
+            if call.strides[k] == itemsize and n == padded:
+                operands[k] = call.data[k] + start * itemsize
+            elif k < arrays and call.strides[k] != 0:
+                copy_elements(buffer, itemsize, call.data[k] + start * call.strides[k], call.strides[k], n, itemsize)
+                copy_elements(buffer + n * itemsize, itemsize, buffer, 0, padded - n, itemsize)
+        loop.kernel(operands, padded, call.unit)
+        for k in range(arrays, loop.operands):
+            buffer = <char*> (stack + k * BLOCK)
+            if operands[k] == <void*> buffer:
+                copy_elements(call.data[k] + start * call.strides[k], call.strides[k], buffer, itemsize, n, itemsize)
+        start += n
+
+
+# Elements `start` to `stop` on the calling thread, in the default floating-point environment
+cdef void run_range(const Pass* call, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    cdef const Loop* loop = call.loop
+    cdef Py_ssize_t whole = (stop - start) // LANES * LANES
+    cdef bint contiguous = True
+    cdef int k
+    cdef void* operands[OPERANDS]
+    cdef fastact_environment callers
+    if stop <= start:
+        return
+    callers = fastact_enter()
+    for k in range(loop.operands):
+        operands[k] = call.data[k] + start * loop.itemsize
+        if call.strides[k] != loop.itemsize and not (call.unit and loop.inputs <= k < loop.inputs + loop.parameters):
+            contiguous = False
+    if contiguous and whole:
+        loop.kernel(operands, whole, call.unit)
+        start += whole
+    if start < stop:
+        run_blocks(call, start, stop)
+    fastact_leave(callers)
+
+
+cdef void run_pass(const Pass* call, Py_ssize_t n) noexcept nogil:
+    cdef int threads = team() if n * call.loop.cost > PARALLEL_NANOSECONDS else 1
+    cdef Py_ssize_t chunk
+    cdef int k
+    if threads == 1:
+        run_range(call, 0, n)
+        return
+    chunk = ((n + threads - 1) // threads + CHUNK - 1) // CHUNK * CHUNK
+    for k in prange(threads, num_threads=threads, schedule="static"):
+        run_range(call, k * chunk, (k + 1) * chunk if (k + 1) * chunk < n else n)
+
+
+cdef void ufunc_loop(char** data, const cnp.npy_intp* dimensions, const cnp.npy_intp* strides, void* loop) noexcept nogil:
+    cdef Pass call
+    cdef int k
+    call.loop = <Loop*> loop
+    call.unit = True
+    for k in range(call.loop.operands):
+        call.data[k] = data[k]
+        call.strides[k] = strides[k]
+        if call.loop.inputs <= k < call.loop.inputs + call.loop.parameters:
+            call.unit = call.unit and strides[k] == 0 and is_one(data[k], call.loop.itemsize)
+    run_pass(&call, dimensions[0])
+
+
+# An ndarray as the kernels take it: no subclass, C-contiguous, native float32 or float64, not 0-dimensional
+cdef bint is_plain(object array) noexcept:
+    cdef int type_number
+    if not cnp.PyArray_CheckExact(array):
+        return False
+    type_number = cnp.PyArray_TYPE(<cnp.ndarray> array)
+    return ((type_number == cnp.NPY_FLOAT or type_number == cnp.NPY_DOUBLE) and cnp.PyArray_NDIM(array) > 0
+            and cnp.PyArray_ISCARRAY_RO(array))
+
+
+cdef cnp.ndarray empty_like_plain(cnp.ndarray array):
+    return cnp.PyArray_EMPTY(cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), cnp.PyArray_TYPE(array), 0)
+
+
+cdef list modes = []                # the ufuncs point into them
+
+
+cdef class Mode:
+    """One mode of one elementwise activation: its kernels, and the NumPy ufunc made of them.
+
+    Parameters
+    ----------
+    kernels : dict
+        Address of the kernel for each dtype, "float" and "double".
+    name, documentation : str
+        Of the ufunc.
+    inputs, parameters, outputs : int
+        Number of arrays.
+    cost : float
+        Nanoseconds per element on one thread, from which follows when a second thread pays.
+    """
+
+    def __cinit__(self, dict kernels, str name, str documentation, int inputs, int parameters, int outputs, double cost):
+        cdef int k, j, operands = inputs + parameters + outputs
+        cdef size_t address
+        self.name, self.documentation = name.encode(), documentation.encode()
+        for k, dtype in enumerate(DTYPES):
+            address = kernels[dtype]
+            self.loops[k] = Loop(<block_kernel> address, inputs, parameters, operands, DTYPES[dtype].itemsize,
+                                 cost * DTYPES[dtype].itemsize / 4)
+            self.functions[k] = <cnp.PyUFuncGenericFunction> ufunc_loop
+            self.loops_of_ufunc[k] = &self.loops[k]
+            for j in range(operands):
+                self.types[k * operands + j] = cnp.NPY_FLOAT if k == 0 else cnp.NPY_DOUBLE
+        self.ufunc = cnp.PyUFunc_FromFuncAndData(
+            self.functions, self.loops_of_ufunc, self.types, len(DTYPES), inputs + parameters, outputs,
+            cnp.PyUFunc_None, self.name, self.documentation, 0)
+        modes.append(self)
+
+    # The fast door: plain arrays of one shape and dtype, the parameters as numbers.  Returns the new array, or a tuple
+    # of them.
+    cdef object call_plain(self, cnp.ndarray first, cnp.ndarray second, const double* parameters):
+        cdef Pass call
+        cdef float single[OPERANDS]
+        cdef cnp.ndarray out, other
+        cdef Py_ssize_t n = cnp.PyArray_SIZE(first)
+        cdef int k
+        call.loop = &self.loops[0 if cnp.PyArray_TYPE(first) == cnp.NPY_FLOAT else 1]
+        call.unit = True
+        call.data[0] = <char*> cnp.PyArray_DATA(first)
+        if call.loop.inputs == 2:
+            call.data[1] = <char*> cnp.PyArray_DATA(second)
+        for k in range(call.loop.operands):
+            call.strides[k] = call.loop.itemsize
+        for k in range(call.loop.parameters):
+            single[k] = <float> parameters[k]
+            call.unit = call.unit and parameters[k] == 1
+            call.data[call.loop.inputs + k] = (<char*> &single[k] if call.loop.itemsize == 4
+                                               else <char*> &parameters[k])
+            call.strides[call.loop.inputs + k] = 0
+        out = empty_like_plain(first)
+        k = call.loop.inputs + call.loop.parameters
+        call.data[k] = <char*> cnp.PyArray_DATA(out)
+        if k + 1 < call.loop.operands:
+            other = empty_like_plain(first)
+            call.data[k + 1] = <char*> cnp.PyArray_DATA(other)
+            result = out, other
+        else:
+            result = out
+        if n <= HELD:
+            run_pass(&call, n)
+        else:
+            with nogil:
+                run_pass(&call, n)
+        return result
+
+
+# ------------------------------------------------------------------------------------------------------------------ rows
+#
+# Each step: the function of _rows.pxd, then the arrays it reads.  x and y are the operation's inputs, out its output.
+
+ROW_OPERATIONS = {
+    "softmax": (
+        "maximum x", "prepare_exponentials", "accumulate_exponentials.store x", "finish_softmax", "emit_scaled out"),
+    "log_softmax": (
+        "maximum x", "prepare_exponentials", "accumulate_others x", "finish_log", "emit_log_softmax x"),
+    "logsumexp": (
+        "maximum x", "prepare_exponentials", "accumulate_others x", "finish_log"),
+    "softmax_backward": (
+        "accumulate_product x y", "finish_sum", "emit_softmax_backward x y"),
+    "log_softmax_backward": (
+        "accumulate_sum x", "finish_sum", "emit_log_softmax_backward x y"),
+    "softmax_mse": (
+        "maximum x", "prepare_exponentials", "accumulate_exponentials.store x", "finish_probabilities",
+        "accumulate_squared_error.store out y", "finish_squared_error", "emit_squared_error out y"),
+    "softmax_cross_entropy": (
+        "maximum x", "prepare_exponentials", "accumulate_others.store x", "finish_log",
+        "accumulate_cross_entropy x y", "finish_weighted", "emit_cross_entropy out y"),
+    "softmax_cross_entropy_labels": (
+        "maximum x", "prepare_exponentials", "accumulate_others.store x", "finish_label", "settle_label x",
+        "emit_scaled out"),
+}
+
+cdef enum:
+    MAXIMUM
+    CONSTANTS
+    ACCUMULATE
+    SETTLE
+    EMIT
+
+cdef dict STEP_KINDS = {"maximum": MAXIMUM, "prepare": CONSTANTS, "accumulate": ACCUMULATE, "finish": CONSTANTS,
+                        "settle": SETTLE, "emit": EMIT}
+
+cdef struct RowPass:
+    const Step* steps
+    int count
+    char* arrays[3]                 # x, y, out
+    Py_ssize_t itemsize
+    Py_ssize_t n                    # entries of a row
+    Py_ssize_t inner                # distance of two entries of a row
+    Py_ssize_t strips               # of columns side by side, for each index of the outer axes
+    double* results                 # one number a row, or NULL
+    double* scales                  # the same, or NULL for `scale` everywhere
+    double scale
+    cnp.npy_intp* labels            # the same, or NULL
+
+
+# A strip: `width` rows side by side, of which `first` is the index of the first one; `offset` bytes into the arrays.
+cdef struct Strip:
+    Py_ssize_t first
+    Py_ssize_t width
+    Py_ssize_t offset
+    Row rows[COLUMNS]
+
+
+cdef inline void open_strip(const RowPass* call, Py_ssize_t index, Strip* strip) noexcept nogil:
+    cdef Py_ssize_t outer = index // call.strips, column = index % call.strips * COLUMNS, j
+    strip.width = call.inner - column if call.inner - column < COLUMNS else COLUMNS
+    strip.first = outer * call.inner + column
+    strip.offset = (outer * call.n * call.inner + column) * call.itemsize
+    for j in range(strip.width):
+        strip.rows[j].scale = call.scales[strip.first + j] if call.scales != NULL else call.scale
+
+
+cdef inline void close_strip(const RowPass* call, const Strip* strip) noexcept nogil:
+    cdef Py_ssize_t j
+    if call.results != NULL:
+        for j in range(strip.width):
+            call.results[strip.first + j] = strip.rows[j].result
+
+
+cdef inline char* entries(const RowPass* call, int array, const Strip* strip, Py_ssize_t first) noexcept nogil:
+    return call.arrays[array] + strip.offset + first * call.inner * call.itemsize
+
+
+cdef inline void find_maximum(const RowPass* call, const Step* step, const Strip* strip, Py_ssize_t first,
+                              Py_ssize_t n, Row* rows) noexcept nogil:
+    cdef char* x = entries(call, step.x, strip, first)
+    if call.inner == 1:
+        rows[0].maximum = (<row_maximum> step.row)(x, n)
+    else:
+        (<column_maximum> step.columns)(x, n, call.inner, strip.width, rows)
+
+
+# The sums of one segment, into rows[].first and .second
+cdef inline void accumulate(const RowPass* call, const Step* step, const Strip* strip, Py_ssize_t first,
+                            Py_ssize_t n, Row* rows) noexcept nogil:
+    cdef char* x = entries(call, step.x, strip, first)
+    cdef char* y = entries(call, step.y, strip, first)
+    cdef char* out = entries(call, 2, strip, first)
+    cdef Py_ssize_t j
+    for j in range(strip.width):
+        rows[j].first = 0
+        rows[j].second = 0
+    if call.inner == 1:
+        (<row_accumulate> step.row)(x, y, out, n, rows)
+    else:
+        (<column_accumulate> step.columns)(x, y, out, n, call.inner, strip.width, rows)
+
+
+cdef inline void emit(const RowPass* call, const Step* step, const Strip* strip, Py_ssize_t first, Py_ssize_t n,
+                      const Row* rows) noexcept nogil:
+    cdef char* x = entries(call, step.x, strip, first)
+    cdef char* y = entries(call, step.y, strip, first)
+    cdef char* out = entries(call, 2, strip, first)
+    if call.inner == 1:
+        (<row_emit> step.row)(x, y, out, n, rows)
+    else:
+        (<column_emit> step.columns)(x, y, out, n, call.inner, strip.width, rows)
+
+
+# Steps that look at no more than one entry of each row
+cdef inline void take_small_step(const RowPass* call, const Step* step, Strip* strip) noexcept nogil:
+    cdef Py_ssize_t j, label
+    for j in range(strip.width):
+        if step.kind == CONSTANTS:
+            (<row_finish> step.row)(&strip.rows[j])
+        else:
+            label = call.labels[strip.first + j]
+            (<row_settle> step.row)(entries(call, step.x, strip, label) + j * call.itemsize,
+                                    entries(call, 2, strip, label) + j * call.itemsize, &strip.rows[j])
+
+
+cdef void run_strip(const RowPass* call, Py_ssize_t index) noexcept nogil:
+    cdef Strip strip
+    cdef double first[COLUMNS]
+    cdef double second[COLUMNS]
+    cdef const Step* step
+    cdef Py_ssize_t start, j
+    cdef int k
+    open_strip(call, index, &strip)
+    for k in range(call.count):
+        step = &call.steps[k]
+        if step.kind == MAXIMUM:
+            find_maximum(call, step, &strip, 0, call.n, strip.rows)
+        elif step.kind == EMIT:
+            emit(call, step, &strip, 0, call.n, strip.rows)
+        elif step.kind != ACCUMULATE:
+            take_small_step(call, step, &strip)
+        elif call.n <= SEGMENT:
+            accumulate(call, step, &strip, 0, call.n, strip.rows)
+        else:
+            for j in range(strip.width):
+                first[j] = 0
+                second[j] = 0
+            start = 0
+            while start < call.n:
+                accumulate(call, step, &strip, start, call.n - start if call.n - start < SEGMENT else SEGMENT, strip.rows)
+                for j in range(strip.width):
+                    first[j] += strip.rows[j].first
+                    second[j] += strip.rows[j].second
+                start += SEGMENT
+            for j in range(strip.width):
+                strip.rows[j].first = first[j]
+                strip.rows[j].second = second[j]
+    close_strip(call, &strip)
+
+
+# One segment of one step, with constants in `rows`, which also takes the maximum or the sums of the segment
+cdef inline void run_segment(const RowPass* call, const Step* step, const Strip* strip, Py_ssize_t start,
+                             Row* rows) noexcept nogil:
+    cdef fastact_environment callers = fastact_enter()
+    cdef Py_ssize_t n = call.n - start if call.n - start < SEGMENT else SEGMENT
+    if step.kind == MAXIMUM:
+        find_maximum(call, step, strip, start, n, rows)
+    elif step.kind == ACCUMULATE:
+        accumulate(call, step, strip, start, n, rows)
+    else:
+        emit(call, step, strip, start, n, rows)
+    fastact_leave(callers)
+
+
+# The same result as run_strip, with all threads on one strip; `rows` has room for COLUMNS of every segment.
+cdef void run_strip_in_segments(const RowPass* call, Py_ssize_t index, int threads, Row* rows) noexcept nogil:
+    cdef Strip strip
+    cdef const Step* step
+    cdef Row* row
+    cdef Py_ssize_t segments = (call.n + SEGMENT - 1) // SEGMENT, segment, j
+    cdef int k
+    open_strip(call, index, &strip)
+    for k in range(call.count):
+        step = &call.steps[k]
+        if step.kind == CONSTANTS or step.kind == SETTLE:
+            take_small_step(call, step, &strip)
+            continue
+        for segment in range(segments):
+            memcpy(rows + segment * COLUMNS, strip.rows, strip.width * sizeof(Row))
+        for segment in prange(segments, num_threads=threads, schedule="static"):
+            run_segment(call, step, &strip, segment * SEGMENT, rows + segment * COLUMNS)
+        if step.kind == EMIT:
+            continue
+        for j in range(strip.width):
+            strip.rows[j].maximum = -INFINITY if step.kind == MAXIMUM else strip.rows[j].maximum
+            strip.rows[j].first = 0
+            strip.rows[j].second = 0
+            for segment in range(segments):
+                row = rows + segment * COLUMNS + j
+                if step.kind == MAXIMUM:
+                    # NaN, once met, stays
+                    if row.maximum > strip.rows[j].maximum or row.maximum != row.maximum:
+                        strip.rows[j].maximum = row.maximum
+                else:
+                    strip.rows[j].first += row.first
+                    strip.rows[j].second += row.second
+        if step.kind == MAXIMUM:
+            for j in range(strip.width):
+                if isinf(strip.rows[j].maximum):    # and a NaN may stand in another segment: look at the whole row
+                    find_maximum(call, step, &strip, 0, call.n, strip.rows)
+                    break
+    close_strip(call, &strip)
+
+
+cdef void run_strips(const RowPass* call, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    cdef fastact_environment callers = fastact_enter()
+    cdef Py_ssize_t index
+    for index in range(start, stop):
+        run_strip(call, index)
+    fastact_leave(callers)
+
+
+cdef void run_rows(const RowPass* call, Py_ssize_t outer, double cost) noexcept nogil:
+    cdef Py_ssize_t count = outer * call.strips, chunk, index
+    cdef int threads = team() if outer * call.n * call.inner * cost > PARALLEL_NANOSECONDS else 1, k
+    cdef fastact_environment callers
+    cdef Row* rows = NULL
+    if threads > 1 and count < 2 * threads and call.n >= 2 * SEGMENT:
+        rows = <Row*> malloc((call.n + SEGMENT - 1) // SEGMENT * COLUMNS * sizeof(Row))
+    if rows != NULL:
+        callers = fastact_enter()
+        for index in range(count):
+            run_strip_in_segments(call, index, threads, rows)
+        fastact_leave(callers)
+        free(rows)
+    elif threads > 1 and count > 1:
+        chunk = (count + threads - 1) // threads
+        for k in prange(threads, num_threads=threads, schedule="static"):
+            run_strips(call, k * chunk, (k + 1) * chunk if (k + 1) * chunk < count else count)
+    else:
+        run_strips(call, 0, count)
+
+
+cdef class RowOperation:
+    """One entry of ROW_OPERATIONS with its kernels.
+
+    Parameters
+    ----------
+    name : str
+        Key of ROW_OPERATIONS.
+    kernels : dict
+        The table KERNELS of the instruction set in use.
+    cost : float
+        Nanoseconds per entry on one thread, from which follows when a second thread pays.
+    """
+
+    def __cinit__(self, str name, dict kernels, double cost):
+        cdef int k, d
+        cdef size_t address
+        self.cost = cost
+        self.count = len(ROW_OPERATIONS[name])
+        for k, text in enumerate(ROW_OPERATIONS[name]):
+            function, *read = text.split()
+            arrays = [("x", "y", "out").index(array) for array in read] + [0, 0]
+            for d, dtype in enumerate(DTYPES):
+                self.steps[d][k].kind = STEP_KINDS[function.partition("_")[0]]
+                address = kernels[f"row.{function}.{dtype}"]
+                self.steps[d][k].row = <void*> address
+                address = kernels.get(f"columns.{function}.{dtype}", 0)
+                self.steps[d][k].columns = <void*> address
+                self.steps[d][k].x, self.steps[d][k].y = arrays[:2]
+
+    # All arrays are plain, of one shape [outer, n, inner] and dtype; results, scales (float64) and labels (intp) have
+    # the shape [outer, inner].  y, out, results, scales and labels may be None.
+    cdef object run(self, cnp.ndarray x, cnp.ndarray y, cnp.ndarray out, cnp.ndarray results, cnp.ndarray scales,
+                    double scale, cnp.ndarray labels, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner):
+        cdef RowPass call
+        call.steps = self.steps[0 if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT else 1]
+        call.count = self.count
+        call.itemsize = cnp.PyArray_ITEMSIZE(x)
+        # What a step does not read it is still handed: any address that is good for the same number of entries.
+        call.arrays[0] = <char*> cnp.PyArray_DATA(x)
+        call.arrays[1] = <char*> cnp.PyArray_DATA(x if y is None else y)
+        call.arrays[2] = <char*> cnp.PyArray_DATA(x if out is None else out)
+        call.n, call.inner = n, inner
+        call.strips = (inner + COLUMNS - 1) // COLUMNS
+        call.results = NULL if results is None else <double*> cnp.PyArray_DATA(results)
+        call.scales = NULL if scales is None else <double*> cnp.PyArray_DATA(scales)
+        call.scale = scale
+        call.labels = NULL if labels is None else <cnp.npy_intp*> cnp.PyArray_DATA(labels)
+        if outer * n * inner <= HELD:
+            run_rows(&call, outer, self.cost * call.itemsize / 4)
+        else:
+            with nogil:
+                run_rows(&call, outer, self.cost * call.itemsize / 4)

@@ -1,0 +1,789 @@
+"""The activations as objects: thin callables that decide which door a call takes.
+
+A call on a plain array (is_plain in _engine.pyx) without keywords goes straight to the kernels, which costs a fraction
+of a NumPy call.  Every other call is checked, its parameters are bound, and it goes through a NumPy ufunc made of the
+same kernels (elementwise), or is brought into the form [outer, n, inner] (rows).
+"""
+
+cimport numpy as cnp
+
+from types import MappingProxyType
+
+import numpy as np
+
+from fastact._engine cimport Mode, OPERANDS, RowOperation, empty_like_plain, is_plain
+
+from fastact import _isa
+
+cnp.import_array()
+
+_kernels = _isa.load(_isa.CHOSEN)
+
+UFUNC_KEYWORDS = frozenset(("out", "where", "casting", "order", "dtype", "subok", "signature"))
+ACCEPTED = "float32 and float64 (bool and integers are computed in float64)"
+
+
+# The dtype in which values of `dtype` are computed
+cdef object working_dtype(str call, str argument, object dtype):
+    if dtype.kind in "biu":
+        return np.dtype(np.float64)
+    if dtype.kind == "f" and (dtype.itemsize == 4 or dtype.itemsize == 8):
+        return dtype.newbyteorder("=")
+    raise TypeError(f"fastact.{call}: {argument} has the dtype {dtype}; accepted are {ACCEPTED}")
+
+
+cdef class Activation:
+    """What every activation has.
+
+    Attributes
+    ----------
+    name : str
+        Under which `fastact.get` finds it.
+    formula, derivative_formula : str
+        In LaTeX, without dollar signs.
+    parameters : mapping
+        Name and default of each parameter.
+    source : str
+        Where it comes from.
+    """
+
+    cdef readonly str name, formula, derivative_formula, source, summary
+    cdef readonly object parameters
+
+    def __init__(self, str name, *, str summary, str formula, str derivative_formula, str source, parameters=()):
+        self.name = name
+        self.summary = summary
+        self.formula = formula
+        self.derivative_formula = derivative_formula
+        self.source = source
+        self.parameters = MappingProxyType(dict(parameters))
+
+    @property
+    def __name__(self):
+        return self.name
+
+    @property
+    def __qualname__(self):
+        return self.name
+
+    @property
+    def __module__(self):
+        return "fastact"
+
+    def __repr__(self):
+        parameters = "".join(f", {name}={default:g}" for name, default in self.parameters.items())
+        return f"<fastact.{self.name}(x{parameters}): {self.summary}>"
+
+    def _repr_latex_(self):
+        return rf"$\displaystyle {self.formula}, \qquad {self.derivative_formula}$"
+
+    # By name: pickle, copy and deepcopy all give the one object of this process.
+    def __reduce__(self):
+        return self.name
+
+
+# ------------------------------------------------------------------------------------------------------------ elementwise
+
+cdef class Elementwise(Activation):
+    """An activation of each number by itself: value, derivative and backward.
+
+    Each mode is a NumPy ufunc too (`ufuncs`), so that everything that NumPy's functions take is taken here: broadcasting,
+    ``out=``, ``where=``, any strides and byte order, scalars and lists, and objects with ``__array_ufunc__``.
+    """
+
+    cdef readonly object ufuncs
+    cdef Mode value_mode, derivative_mode, backward_mode, from_output_mode, both_mode
+    cdef double defaults[OPERANDS]
+
+    def __init__(self, str name, *, double cost, **description):
+        super().__init__(name, **description)
+        assert len(self.parameters) == _kernels.PARAMETERS[name], name
+        for k, default in enumerate(self.parameters.values()):
+            self.defaults[k] = default
+        self.value_mode = self._mode("value", 1, 1, cost)
+        self.derivative_mode = self._mode("derivative", 1, 1, cost)
+        self.backward_mode = self._mode("backward", 2, 1, cost)
+        self.both_mode = self._mode("value_and_derivative", 1, 2, cost)
+        modes = {"value": self.value_mode, "derivative": self.derivative_mode, "backward": self.backward_mode,
+                 "value_and_derivative": self.both_mode}
+        if f"{name}.backward_from_output.float" in _kernels.KERNELS:
+            modes["backward_from_output"] = self.from_output_mode = self._mode("backward_from_output", 2, 1, cost)
+        self.ufuncs = MappingProxyType({mode: (<Mode> modes[mode]).ufunc for mode in modes})
+
+    def _mode(self, str mode, int inputs, int outputs, double cost):
+        kernels = {dtype: _kernels.KERNELS[f"{self.name}.{mode}.{dtype}"] for dtype in ("float", "double")}
+        name = self.name if mode == "value" else f"{self.name}_{mode}"
+        return Mode(kernels, name, f"The ufunc of fastact.{self.name}, {mode}: {self.summary}", inputs,
+                    len(self.parameters), outputs, cost)
+
+    @property
+    def ufunc(self):
+        """The NumPy ufunc of the value."""
+        return self.value_mode.ufunc
+
+    @property
+    def __doc__(self):
+        names = "".join(f", {name}={default:g}" for name, default in self.parameters.items())
+        described = "".join(f"\n{name} : array_like, optional\n    Broadcast against `x`. Default {default:g}."
+                            for name, default in self.parameters.items())
+        return f"""{self.name}(x{names}, /, out=None, *, where=True, **ufunc_keywords)
+
+{self.summary}
+
+.. math:: {self.formula}
+
+.. math:: {self.derivative_formula}
+
+Parameters
+----------
+x : array_like
+    Real numbers of any shape: {ACCEPTED}.{described}
+out : ndarray, optional
+    Where to write the result; `x` itself is allowed.
+where : array_like of bool, optional
+    Where to compute; elsewhere `out` keeps what it holds.
+
+Returns
+-------
+ndarray or scalar
+    Of the shape and dtype of `x`.
+
+Raises
+------
+TypeError
+    If the dtype of an argument is none of these, or an argument is unknown.
+
+See Also
+--------
+{self.name}.derivative(x{names}) : the derivative
+{self.name}.backward(dy, x{names}) : dy times the derivative, in one pass
+{self.name}.value_and_derivative(x{names}) : both in one pass
+
+Notes
+-----
+Source: {self.source}.
+"""
+
+    def __call__(self, *arguments, **keywords):
+        if not keywords and len(arguments) == 1 and is_plain(arguments[0]):
+            return self.value_mode.call_plain(arguments[0], None, self.defaults)
+        return self._call(self.name, self.value_mode, ("x",), arguments, keywords)
+
+    def derivative(self, *arguments, **keywords):
+        """derivative(x, *parameters, out=None, where=True): the derivative at `x`; at a kink, the right-hand one.
+
+        Parameters
+        ----------
+        x : array_like
+            Real numbers; as for the value.
+        *parameters : array_like, optional
+            Those of the activation, by position or by name.
+        out, where, ...
+            The keywords of NumPy's ufuncs.
+
+        Returns
+        -------
+        ndarray or scalar
+            Of the shape and dtype of `x`.
+
+        Raises
+        ------
+        TypeError
+            If a dtype is not supported, or an argument is unknown.
+        """
+        if not keywords and len(arguments) == 1 and is_plain(arguments[0]):
+            return self.derivative_mode.call_plain(arguments[0], None, self.defaults)
+        return self._call(f"{self.name}.derivative", self.derivative_mode, ("x",), arguments, keywords)
+
+    def value_and_derivative(self, *arguments, **keywords):
+        """value_and_derivative(x, *parameters, out=(None, None), where=True): both in one pass.
+
+        Parameters
+        ----------
+        x : array_like
+            Real numbers; as for the value.
+        *parameters : array_like, optional
+            Those of the activation, by position or by name.
+        out, where, ...
+            The keywords of NumPy's ufuncs.
+
+        Returns
+        -------
+        value, derivative : ndarray or scalar
+            Of the shape and dtype of `x`, the same bits as from the two calls.
+
+        Raises
+        ------
+        TypeError
+            If a dtype is not supported, or an argument is unknown.
+        """
+        if not keywords and len(arguments) == 1 and is_plain(arguments[0]):
+            return self.both_mode.call_plain(arguments[0], None, self.defaults)
+        return self._call(f"{self.name}.value_and_derivative", self.both_mode, ("x",), arguments, keywords)
+
+    def backward(self, *arguments, **keywords):
+        """backward(dy, x, *parameters, out=None, where=True): the gradient with respect to `x`.
+
+        ``backward(dy, output=y)`` computes it from the value instead, which saves keeping `x`; from `x` it is accurate
+        in the tails.
+
+        Parameters
+        ----------
+        dy : array_like
+            Gradient with respect to the value.
+        x : array_like
+            What the value was computed of.
+        *parameters : array_like, optional
+            Those of the activation, by position or by name.
+        output : array_like, optional
+            The value, in place of `x`.
+        out, where, ...
+            The keywords of NumPy's ufuncs. `dy` and `x` are allowed as `out`.
+
+        Returns
+        -------
+        ndarray or scalar
+            ``dy`` times the derivative.
+
+        Raises
+        ------
+        TypeError
+            If a dtype is not supported, an argument is unknown, or the derivative is no function of the value.
+        """
+        cdef Mode mode = self.backward_mode
+        cdef str second = "x"
+        if "output" in keywords:
+            if self.from_output_mode is None:
+                raise TypeError(f"fastact.{self.name}.backward: output= is not accepted, since the derivative is not a "
+                                f"function of the value; pass x")
+            if len(arguments) > 1:
+                raise TypeError(f"fastact.{self.name}.backward: output= takes the place of x, and parameters are passed "
+                                f"by name; got {len(arguments)} positional arguments, accepted is dy")
+            mode, second = self.from_output_mode, "output"
+            if len(arguments) == 1 and len(keywords) == 1:
+                arguments, keywords = (arguments[0], keywords["output"]), {}
+        if (not keywords and len(arguments) == 2 and is_plain(arguments[0]) and is_plain(arguments[1])
+                and cnp.PyArray_TYPE(arguments[0]) == cnp.PyArray_TYPE(arguments[1])
+                and cnp.PyArray_SAMESHAPE(arguments[0], arguments[1])):
+            return mode.call_plain(arguments[0], arguments[1], self.defaults)
+        return self._call(f"{self.name}.backward", mode, ("dy", second), arguments, keywords)
+
+    # The general door: arrays and parameters by position or by name, then the ufunc
+    cdef object _call(self, str call, Mode mode, tuple arrays, tuple arguments, dict keywords):
+        cdef tuple names = arrays + tuple(self.parameters)
+        cdef list values = list(arguments)
+        cdef bint integers = False
+        if len(arguments) > len(names):
+            raise TypeError(f"fastact.{call}: got {len(arguments)} positional arguments, accepted are at most "
+                            f"{len(names)}: {', '.join(names)}")
+        for name in names[len(arguments):]:
+            if name in keywords:
+                values.append(keywords.pop(name))
+            elif name in self.parameters:
+                values.append(self.parameters[name])
+            else:
+                raise TypeError(f"fastact.{call}: the argument {name} is missing; accepted are {', '.join(names)}")
+        for name in keywords:
+            if name in names:
+                raise TypeError(f"fastact.{call}: got two values for the argument {name}")
+            if name not in UFUNC_KEYWORDS:
+                raise TypeError(f"fastact.{call}: unknown argument {name}; accepted are "
+                                f"{', '.join((*names, *sorted(UFUNC_KEYWORDS)))}")
+        for k, name in enumerate(names):
+            if not hasattr(values[k], "dtype") and not hasattr(values[k], "__array_ufunc__"):
+                if k >= len(arrays) and type(values[k]) in (int, float):
+                    continue                    # takes the dtype of the arrays
+                values[k] = np.asarray(values[k])
+            dtype = getattr(values[k], "dtype", None)
+            if isinstance(dtype, np.dtype):     # not pandas' own: its objects call back with ndarrays
+                integers |= working_dtype(call, name, dtype) != dtype.newbyteorder("=")
+        if integers and "dtype" not in keywords and "signature" not in keywords:
+            keywords["dtype"] = np.float64      # NumPy would take float32 for small integers
+        return mode.ufunc(*values, **keywords)
+
+
+# ------------------------------------------------------------------------------------------------------------------- rows
+
+# An array of numbers from whatever came, native and of a working dtype
+cdef cnp.ndarray as_numbers(str call, str argument, object value, object dtype=None):
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"fastact.{call}: {argument} is a masked array; accepted is an array, with where=~mask")
+    array = np.asarray(value)
+    working = working_dtype(call, argument, array.dtype)
+    return array.astype(working if dtype is None else dtype, copy=False)
+
+
+# The axes along which a row lies, sorted, all of them not negative.  A scalar is a row of one entry.
+cdef tuple row_axes(str call, object axis, int ndim):
+    if axis is None:
+        return tuple(range(max(ndim, 1)))
+    axes = []
+    for one in axis if isinstance(axis, tuple) else (axis,):
+        if isinstance(one, bool) or not hasattr(one, "__index__"):
+            raise TypeError(f"fastact.{call}: axis must be an integer, a tuple of integers or None, got {axis!r}")
+        index = one.__index__()
+        if not -max(ndim, 1) <= index < max(ndim, 1):
+            raise np.exceptions.AxisError(f"fastact.{call}: axis {index} is out of bounds for an array of {ndim} "
+                                          f"dimensions")
+        axes.append(index % max(ndim, 1))
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"fastact.{call}: axis names a dimension twice: {axis!r}")
+    return tuple(sorted(axes))
+
+
+cdef class Layout:
+    """How the rows of an array lie best: its axes in the order `order`, as a matrix [outer, n, inner]."""
+
+    cdef tuple order
+    cdef Py_ssize_t outer, n, inner
+    cdef tuple shape                # of the array in that order
+    cdef int first, count           # where the axes of the rows stand in it
+
+    def __init__(self, cnp.ndarray array, tuple axes):
+        ndim = max(array.ndim, 1)
+        self.order = tuple(range(ndim))
+        self.first, self.count = (axes[0] if axes else ndim), len(axes)
+        if axes != tuple(range(self.first, self.first + self.count)):       # apart: to the end
+            self.order = tuple(k for k in range(ndim) if k not in axes) + axes
+            self.first = ndim - self.count
+        elif self.count == 1 and array.flags.f_contiguous and not array.flags.c_contiguous:
+            self.order = self.order[::-1]
+            self.first = ndim - 1 - self.first
+        shape = np.shape(array) or (1,)
+        self.shape = tuple([shape[k] for k in self.order])
+        self.outer = product(self.shape[:self.first])
+        self.n = product(self.shape[self.first:self.first + self.count])
+        self.inner = product(self.shape[self.first + self.count:])
+
+    # The array in this order, contiguous: a view where that is possible
+    cdef cnp.ndarray matrix(self, object array):
+        return np.ascontiguousarray(array.reshape(array.shape or (1,)).transpose(self.order))
+
+    # A matrix in this order as an array in the order of the user
+    cdef object restore(self, cnp.ndarray matrix, int ndim):
+        return matrix.transpose(np.argsort(self.order)) if ndim else matrix[0]
+
+
+cdef Py_ssize_t product(tuple factors):
+    cdef Py_ssize_t total = 1
+    for factor in factors:
+        total *= factor
+    return total
+
+
+cdef check_out(str call, object out, tuple shape, object dtype):
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"fastact.{call}: out must be an ndarray, got {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(f"fastact.{call}: out has the shape {out.shape}; accepted is {shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"fastact.{call}: out is read-only")
+    if not np.can_cast(dtype, out.dtype, "same_kind"):
+        raise TypeError(f"fastact.{call}: out has the dtype {out.dtype}; accepted is what {dtype} can be cast to")
+
+
+# Runs an operation whose result has the shape of its inputs.
+cdef object run_entries(str call, RowOperation operation, cnp.ndarray x, cnp.ndarray y, tuple axes, object out,
+                        cnp.ndarray scales=None):
+    cdef Layout layout = Layout(x, axes)
+    cdef cnp.ndarray first = layout.matrix(x), target
+    cdef cnp.ndarray second = None if y is None else layout.matrix(y)
+    if out is not None:
+        check_out(call, out, np.shape(x), x.dtype)
+        ordered = out.reshape(out.shape or (1,)).transpose(layout.order) if out.ndim else None
+        direct = (ordered is not None and type(out) is np.ndarray and out.dtype == x.dtype and is_plain(ordered)
+                  and not overlaps(ordered, first) and (second is None or not overlaps(ordered, second)))
+        target = ordered if direct else np.empty(layout.shape, x.dtype)
+    else:
+        direct = False
+        target = np.empty(layout.shape, x.dtype)
+    operation.run(first, second, target, None, scales, 1, None, layout.outer, layout.n, layout.inner)
+    if out is None:
+        return layout.restore(target, x.ndim)
+    if not direct:
+        np.copyto(out, layout.restore(target, x.ndim), casting="same_kind")
+    return out
+
+
+# Whether writing one array would disturb reading the other: the very same entries in the same places do not.
+cdef bint overlaps(cnp.ndarray out, cnp.ndarray array):
+    return cnp.PyArray_DATA(out) != cnp.PyArray_DATA(array) and np.may_share_memory(out, array)
+
+
+# x with -inf, which takes no part in a row, wherever `where` is false; and `where` as an array of the same shape
+cdef tuple masked(str call, cnp.ndarray x, object where):
+    mask = np.asarray(where)
+    if mask.dtype != bool:
+        raise TypeError(f"fastact.{call}: where has the dtype {mask.dtype}; accepted is bool")
+    try:
+        mask = np.broadcast_to(mask, np.shape(x))
+    except ValueError:
+        raise ValueError(f"fastact.{call}: where has the shape {mask.shape}; accepted is what broadcasts to "
+                         f"{np.shape(x)}") from None
+    return np.where(mask, x, x.dtype.type(-np.inf)), mask
+
+
+cdef class Rowwise(Activation):
+    """An activation of whole rows: every output depends on every input of its row.
+
+    The rows lie along ``axis``: an integer, a tuple of integers, or None for all axes together.
+    """
+
+    cdef RowOperation value_operation, backward_operation
+    cdef double masked_row          # the entries of a row of which `where` leaves nothing
+
+    def __init__(self, str name, *, double cost, double masked_row, **description):
+        super().__init__(name, **description)
+        self.value_operation = RowOperation(name, _kernels.KERNELS, cost)
+        self.backward_operation = RowOperation(f"{name}_backward", _kernels.KERNELS, cost)
+        self.masked_row = masked_row
+
+    @property
+    def __doc__(self):
+        return f"""{self.name}(x, axis=-1, *, where=None, out=None)
+
+{self.summary}
+
+.. math:: {self.formula}
+
+.. math:: {self.derivative_formula}
+
+Parameters
+----------
+x : array_like
+    Logits of any shape: {ACCEPTED}.
+axis : int, tuple of int or None, optional
+    Along which the rows lie; None: all entries are one row. Default: the last.
+where : array_like of bool, optional
+    The entries that take part. The others are {'0' if self.masked_row == 0 else '-inf'}, and so is a whole row without any.
+out : ndarray, optional
+    Where to write the result; `x` itself is allowed.
+
+Returns
+-------
+ndarray or scalar
+    Of the shape and dtype of `x`. A row that holds NaN or +inf, or nothing but -inf, is NaN.
+
+Raises
+------
+TypeError
+    If a dtype is not supported or `axis` is no integer.
+AxisError
+    If `axis` is out of bounds.
+ValueError
+    If `where` or `out` has another shape, or `out` is read-only.
+
+See Also
+--------
+{self.name}.backward(dy, output=y) : the vector-Jacobian product
+{self.name}.jacobian(x) : the matrix of all derivatives of each row
+
+Notes
+-----
+Source: {self.source}.
+"""
+
+    def __call__(self, x, axis=-1, *, where=None, out=None):
+        cdef cnp.ndarray result, array
+        cdef Py_ssize_t n
+        if isinstance(axis, int) and axis == -1 and where is None and out is None and is_plain(x):
+            array = x
+            result = empty_like_plain(array)
+            n = array.shape[array.ndim - 1]
+            self.value_operation.run(array, None, result, None, None, 1, None, cnp.PyArray_SIZE(array) // n if n else 0,
+                                     n, 1)
+            return result
+        array = as_numbers(self.name, "x", x)
+        axes = row_axes(self.name, axis, array.ndim)
+        if where is None:
+            return run_entries(self.name, self.value_operation, array, None, axes, out)
+        array, mask = masked(self.name, array, where)
+        if out is not None:
+            check_out(self.name, out, np.shape(array), array.dtype)
+        computed = run_entries(self.name, self.value_operation, array, None, axes, None)
+        full = mask.any(axis=axes if mask.ndim else None, keepdims=True)
+        computed = np.where(full, computed, computed.dtype.type(self.masked_row))[()]
+        if out is None:
+            return computed
+        np.copyto(out, computed, casting="same_kind")
+        return out
+
+    def backward(self, dy, x=None, axis=-1, *, output=None, out=None):
+        """The gradient with respect to the logits: the vector-Jacobian product, without the Jacobian.
+
+        Parameters
+        ----------
+        dy : array_like
+            Gradient with respect to the value, of its shape.
+        x : array_like, optional
+            The logits, from which the value is computed again.
+        axis : int, tuple of int or None, optional
+            As for the value.
+        output : array_like, optional
+            The value, in place of `x`: what there is to keep from the forward pass.
+        out : ndarray, optional
+            Where to write the result; `dy` and `output` are allowed.
+
+        Returns
+        -------
+        ndarray or scalar
+            Of the shape of the value.
+
+        Raises
+        ------
+        TypeError
+            If a dtype is not supported, or not exactly one of `x` and `output` is given.
+        AxisError
+            If `axis` is out of bounds.
+        ValueError
+            If the shapes differ, or `out` is read-only.
+        """
+        cdef str call = f"{self.name}.backward"
+        cdef cnp.ndarray upstream, y, result
+        cdef Py_ssize_t n
+        if (output is None) == (x is None):
+            raise TypeError(f"fastact.{call}: accepted is either x or output; got "
+                            f"{'both' if x is not None else 'neither'}")
+        if x is not None:
+            output = self(x, axis)
+        if (isinstance(axis, int) and axis == -1 and out is None and is_plain(dy) and is_plain(output)
+                and cnp.PyArray_TYPE(dy) == cnp.PyArray_TYPE(output) and cnp.PyArray_SAMESHAPE(dy, output)):
+            upstream, y = dy, output
+            result = empty_like_plain(y)
+            n = y.shape[y.ndim - 1]
+            self.backward_operation.run(upstream, y, result, None, None, 1, None, cnp.PyArray_SIZE(y) // n if n else 0,
+                                        n, 1)
+            return result
+        upstream, y = as_numbers(call, "dy", dy), as_numbers(call, "output", output)
+        dtype = np.result_type(upstream.dtype, y.dtype)
+        if np.shape(upstream) != np.shape(y):
+            raise ValueError(f"fastact.{call}: dy has the shape {np.shape(upstream)}; accepted is that of the value, "
+                             f"{np.shape(y)}")
+        return run_entries(call, self.backward_operation, upstream.astype(dtype, copy=False),
+                           y.astype(dtype, copy=False), row_axes(call, axis, y.ndim), out)
+
+    def jacobian(self, x):
+        """All derivatives of each row along the last axis.
+
+        Parameters
+        ----------
+        x : array_like
+            Logits of the shape (..., n).
+
+        Returns
+        -------
+        ndarray
+            Of the shape (..., n, n): entry [..., i, j] is the derivative of output i with respect to logit j.
+
+        Raises
+        ------
+        TypeError
+            If the dtype is not supported.
+        AxisError
+            If `x` is a scalar.
+        """
+        logits = as_numbers(f"{self.name}.jacobian", "x", x)
+        if logits.ndim == 0:
+            raise np.exceptions.AxisError(f"fastact.{self.name}.jacobian: x has no dimension; accepted are (..., n)")
+        n = logits.shape[logits.ndim - 1]
+        y = np.broadcast_to(self(logits)[..., np.newaxis, :], (*np.shape(logits), n))
+        jacobian = self.backward(np.broadcast_to(np.eye(n, dtype=logits.dtype), y.shape), output=y)
+        # A constant added to all logits changes nothing, so each line of the matrix adds up to 0.  On the diagonal
+        # that is better than p (1 - p), which loses all digits where p is nearly 1.
+        diagonal = np.einsum("...ii->...i", jacobian)
+        diagonal[...] = 0
+        diagonal[...] = -jacobian.sum(axis=-1)
+        return jacobian
+
+
+cdef class RowReduction(Activation):
+    """A function of whole rows that gives one number for each: logsumexp, whose derivative is softmax.
+
+    The rows lie along ``axis``: an integer, a tuple of integers, or None for all axes together.
+    """
+
+    cdef RowOperation value_operation, backward_operation
+
+    def __init__(self, str name, *, double cost, str derivative, **description):
+        super().__init__(name, **description)
+        self.value_operation = RowOperation(name, _kernels.KERNELS, cost)
+        self.backward_operation = RowOperation(derivative, _kernels.KERNELS, cost)
+
+    @property
+    def __doc__(self):
+        return f"""{self.name}(x, axis=-1, *, keepdims=False, where=None, out=None)
+
+{self.summary}
+
+.. math:: {self.formula}
+
+.. math:: {self.derivative_formula}
+
+Parameters
+----------
+x : array_like
+    Logits of any shape: {ACCEPTED}.
+axis : int, tuple of int or None, optional
+    Along which the rows lie; None: all entries are one row. Default: the last.
+keepdims : bool, optional
+    Keep the axes of the rows, with length 1. Default: drop them.
+where : array_like of bool, optional
+    The entries that take part.
+out : ndarray, optional
+    Where to write the result.
+
+Returns
+-------
+ndarray or scalar
+    One number for each row, of the dtype of `x`; -inf where nothing takes part, NaN where a NaN does.
+
+Raises
+------
+TypeError
+    If a dtype is not supported or `axis` is no integer.
+AxisError
+    If `axis` is out of bounds.
+ValueError
+    If `where` or `out` has another shape, or `out` is read-only.
+
+See Also
+--------
+{self.name}.backward(dy, x) : the gradient with respect to the logits
+
+Notes
+-----
+Source: {self.source}.
+"""
+
+    def __call__(self, x, axis=-1, *, keepdims=False, where=None, out=None):
+        cdef cnp.ndarray array = as_numbers(self.name, "x", x)
+        cdef tuple axes = row_axes(self.name, axis, array.ndim)
+        cdef Layout layout
+        if where is not None:
+            array, _ = masked(self.name, array, where)
+        shape = tuple([1 if k in axes else length for k, length in enumerate(np.shape(array))])
+        if not keepdims:
+            shape = tuple([length for k, length in enumerate(np.shape(array)) if k not in axes])
+        if out is not None:
+            check_out(self.name, out, shape, array.dtype)
+        layout = Layout(array, axes)
+        kept = layout.shape[:layout.first] + layout.shape[layout.first + layout.count:]
+        results = np.full(kept, -np.inf)
+        if layout.n:
+            self.value_operation.run(layout.matrix(array), None, None, results, None, 1, None, layout.outer, layout.n,
+                                     layout.inner)
+        order = [k for k in layout.order if k not in axes]
+        values = results.transpose(np.argsort(order) if order else ()).reshape(shape)
+        with np.errstate(over="ignore"):
+            if out is None:
+                return np.ascontiguousarray(values.astype(array.dtype)).reshape(shape)[()]
+            np.copyto(out, values.astype(array.dtype), casting="same_kind")
+        return out
+
+    def backward(self, dy, x, axis=-1, *, keepdims=False, out=None):
+        """The gradient with respect to the logits: dy times softmax.
+
+        Parameters
+        ----------
+        dy : array_like
+            Gradient with respect to the value, of its shape.
+        x : array_like
+            The logits.
+        axis, keepdims
+            As for the value.
+        out : ndarray, optional
+            Where to write the result; `x` itself is allowed.
+
+        Returns
+        -------
+        ndarray or scalar
+            Of the shape and dtype of `x`.
+
+        Raises
+        ------
+        TypeError
+            If a dtype is not supported.
+        AxisError
+            If `axis` is out of bounds.
+        ValueError
+            If the shapes differ, or `out` is read-only.
+        """
+        cdef str call = f"{self.name}.backward"
+        cdef cnp.ndarray array = as_numbers(call, "x", x), upstream = as_numbers(call, "dy", dy)
+        cdef tuple axes = row_axes(call, axis, array.ndim)
+        cdef Layout layout
+        kept = tuple([1 if k in axes else length for k, length in enumerate(np.shape(array))])
+        shape = kept if keepdims else tuple([length for k, length in enumerate(np.shape(array)) if k not in axes])
+        if np.shape(upstream) != shape:
+            raise ValueError(f"fastact.{call}: dy has the shape {np.shape(upstream)}; accepted is that of the value, "
+                             f"{shape}")
+        array = array.astype(np.result_type(array.dtype, upstream.dtype), copy=False)
+        layout = Layout(array, axes)
+        scales = np.ascontiguousarray(upstream.reshape(kept or (1,)).transpose(layout.order), dtype=np.float64)
+        return run_entries(call, self.backward_operation, array, None, axes, out, scales)
+
+
+
+# ----------------------------------------------------------------------------------------------------------------- losses
+
+cdef dict loss_operations = {
+    name: RowOperation(name, _kernels.KERNELS, 1.2)
+    for name in ("softmax_mse", "softmax_cross_entropy", "softmax_cross_entropy_labels")}
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+cdef cnp.ndarray as_labels(str call, str argument, object labels, tuple shape, Py_ssize_t classes):
+    array = np.asarray(labels)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"fastact.{call}: {argument} has the shape of labels and the dtype {array.dtype}; accepted are "
+                        f"integers")
+    if array.shape != shape:
+        raise ValueError(f"fastact.{call}: {argument} has the shape {array.shape}; accepted is {shape} for labels")
+    for wrong in (array.min(initial=0), array.max(initial=0) if array.size else 0):
+        if not 0 <= wrong < classes and array.size:
+            raise IndexError(f"fastact.{call}: {argument} holds {wrong}; accepted are 0 to {classes - 1}")
+    return array.astype(np.intp, copy=False)
+
+
+def loss_rows(str operation, logits, str argument, targets, axis, reduction):
+    """Loss and gradient of each row; `targets` are labels where the operation says so, else of the logits' shape."""
+    cdef bint labelled = operation.endswith("_labels")
+    cdef str call = operation.removesuffix("_labels")
+    cdef cnp.ndarray x = as_numbers(call, "logits", logits), y = None, labels = None, losses, gradient
+    cdef Layout layout
+    cdef Py_ssize_t rows
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"fastact.{call}: unknown reduction {reduction!r}; accepted are {', '.join(REDUCTIONS)}")
+    if x.ndim == 0:
+        raise np.exceptions.AxisError(f"fastact.{call}: logits has no dimension; accepted are (..., classes)")
+    if isinstance(axis, tuple) or axis is None:
+        raise TypeError(f"fastact.{call}: axis must be an integer, got {axis!r}")
+    axes = row_axes(call, axis, x.ndim)
+    shape = np.shape(x)[:axes[0]] + np.shape(x)[axes[0] + 1:]
+    layout = Layout(x, axes)
+    kept = layout.shape[:layout.first] + layout.shape[layout.first + 1:]
+    order = tuple([k - (k > axes[0]) for k in layout.order if k != axes[0]])
+    if labelled:
+        labels = as_labels(call, argument, targets, shape, np.shape(x)[axes[0]])
+        labels = np.ascontiguousarray(labels.transpose(order))
+    else:
+        y = as_numbers(call, argument, targets)
+        if np.shape(y) != np.shape(x):
+            accepted = f"{np.shape(x)}" + (f", or {shape} for labels" if "cross_entropy" in call else "")
+            raise ValueError(f"fastact.{call}: {argument} has the shape {np.shape(y)}; accepted is {accepted}")
+        y = layout.matrix(y.astype(x.dtype, copy=False))
+    rows = product(shape)
+    gradient = np.empty(layout.shape, x.dtype)
+    losses = np.zeros(kept)
+    if layout.n:
+        (<RowOperation> loss_operations[operation]).run(
+            layout.matrix(x), y, gradient, losses, None, 1 / <double> rows if reduction == "mean" and rows else 1,
+            labels, layout.outer, layout.n, layout.inner)
+    if reduction == "none":
+        loss = losses.transpose(np.argsort(order)).astype(x.dtype)[()]
+    else:
+        # A mean over no rows is NaN, as NumPy's, without its warning.
+        loss = x.dtype.type(losses.sum() / rows if reduction == "mean" and rows else
+                            np.nan if reduction == "mean" else losses.sum())
+    return loss, layout.restore(gradient, x.ndim)
