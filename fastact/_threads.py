@@ -19,7 +19,7 @@ from fastact import _engine
 def _positive(value: object, name: str) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"fastact.{name}: n must be an integer, got {type(value).__name__}")
-    number = value.__index__()
+    number = int(value.__index__())
     if not 1 <= number < 2**15:
         raise ValueError(f"fastact.{name}: n must be at least 1 and below 32768, got {number}")
     return number

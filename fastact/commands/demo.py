@@ -31,7 +31,7 @@ INFERENCE_BATCH = 1024  # rows; one batch of hidden units is 2 MiB and stays in 
 ROUNDS = 7  # timings of each network, one after the other in turn; the best counts
 TOLERANCE = 1e-5  # between the probabilities of the two networks
 
-Floats = NDArray[np.float32]
+Floats = NDArray[Any]  # of float32, which NumPy's type stubs lose in a matrix product
 InPlace = Callable[..., Any]
 """A function `f(x, out=x)`, which is how fastact's activations and the NumPy expressions are called alike."""
 
@@ -130,7 +130,7 @@ def show_worked_example(console: Console) -> bool:
         table.add_row(way, *(f"{slope:+.16f}" for slope in gradient))
     console.print(table)
     spread = float(np.ptp(np.array(list(gradients.values())), axis=0).max())
-    agree = spread <= 4 * np.finfo(np.float64).eps  # of gradients below 1
+    agree = bool(spread <= 4 * np.finfo(np.float64).eps)  # of gradients below 1
     console.print(
         f"Largest difference: {spread:.1e}; "
         + ("[green]the four agree[/] to rounding" if agree else "[red]THE FOUR DISAGREE[/]")
