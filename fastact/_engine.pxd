@@ -28,7 +28,7 @@ cdef class Mode:
     cdef char types[2 * OPERANDS]
     cdef bytes name, documentation
     cdef readonly object ufunc
-    cdef object call_plain(self, cnp.ndarray first, cnp.ndarray second, const double* parameters)
+    cdef object call_plain(self, object first, object second, object out, const double* parameters)
 
 
 cdef struct Step:
@@ -49,4 +49,6 @@ cdef class RowOperation:
 
 
 cdef bint is_plain(object array) noexcept
+cdef bint is_plain_pair(object array, object other) noexcept
+cdef bint is_plain_out(object out, object array) noexcept
 cdef cnp.ndarray empty_like_plain(cnp.ndarray array)

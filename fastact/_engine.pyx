@@ -45,6 +45,17 @@ cdef extern from "_runtime.h" nogil:
     int fastact_supports_v3() noexcept
     int fastact_supports_v4() noexcept
 
+cdef extern from *:
+    """
+    /* np.empty_like of a plain array, by the shortest way there is */
+    static PyObject *fastact_empty_like(PyArrayObject *array) {
+        Py_INCREF(PyArray_DESCR(array));
+        return PyArray_NewFromDescr(&PyArray_Type, PyArray_DESCR(array), PyArray_NDIM(array), PyArray_DIMS(array),
+                                    NULL, NULL, 0, NULL);
+    }
+    """
+    cnp.ndarray fastact_empty_like(cnp.ndarray array)
+
 if fastact_survive_fork() != 0:
     raise OSError("fastact: pthread_atfork failed, so a forked child could hang")
 
@@ -232,8 +243,28 @@ cdef bint is_plain(object array) noexcept:
             and cnp.PyArray_ISCARRAY_RO(array))
 
 
+# Two such arrays of one shape and dtype
+cdef bint is_plain_pair(object array, object other) noexcept:
+    return (is_plain(array) and is_plain(other)
+            and cnp.PyArray_TYPE(<cnp.ndarray> array) == cnp.PyArray_TYPE(<cnp.ndarray> other)
+            and cnp.PyArray_SAMESHAPE(<cnp.ndarray> array, <cnp.ndarray> other))
+
+
+# Whether the result for a plain array may be written to `out` straight away: it is plain too, and either the very same
+# memory or memory that does not overlap.
+cdef bint is_plain_out(object out, object array) noexcept:
+    cdef const char* a
+    cdef const char* b
+    cdef Py_ssize_t size
+    if not is_plain_pair(out, array) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> out):
+        return False
+    a, b = <const char*> cnp.PyArray_DATA(<cnp.ndarray> out), <const char*> cnp.PyArray_DATA(<cnp.ndarray> array)
+    size = cnp.PyArray_NBYTES(<cnp.ndarray> out)
+    return a == b or a + size <= b or b + size <= a
+
+
 cdef cnp.ndarray empty_like_plain(cnp.ndarray array):
-    return cnp.PyArray_EMPTY(cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), cnp.PyArray_TYPE(array), 0)
+    return fastact_empty_like(array)
 
 
 cdef list modes = []                # the ufuncs point into them
@@ -271,19 +302,33 @@ cdef class Mode:
             cnp.PyUFunc_None, self.name, self.documentation, 0)
         modes.append(self)
 
-    # The fast door: plain arrays of one shape and dtype, the parameters as numbers.  Returns the new array, or a tuple
-    # of them.
-    cdef object call_plain(self, cnp.ndarray first, cnp.ndarray second, const double* parameters):
+    # The fast door: plain arrays of one shape and dtype, the parameters as numbers.  Returns the result, or None if the
+    # arrays are none of that.
+    cdef object call_plain(self, object first, object second, object out, const double* parameters):
         cdef Pass call
         cdef float single[OPERANDS]
-        cdef cnp.ndarray out, other
-        cdef Py_ssize_t n = cnp.PyArray_SIZE(first)
+        cdef cnp.ndarray target, other = None
+        cdef Py_ssize_t n
         cdef int k
-        call.loop = &self.loops[0 if cnp.PyArray_TYPE(first) == cnp.NPY_FLOAT else 1]
+        if not (is_plain(first) if second is None else is_plain_pair(first, second)):
+            return None
+        call.loop = &self.loops[0 if cnp.PyArray_TYPE(<cnp.ndarray> first) == cnp.NPY_FLOAT else 1]
+        k = call.loop.inputs + call.loop.parameters
+        if out is None:
+            target = empty_like_plain(first)
+            if k + 1 < call.loop.operands:
+                other = empty_like_plain(first)
+        elif k + 1 == call.loop.operands and is_plain_out(out, first) and (second is None or is_plain_out(out, second)):
+            target = out
+        else:
+            return None
+        call.data[k] = <char*> cnp.PyArray_DATA(target)
+        if other is not None:
+            call.data[k + 1] = <char*> cnp.PyArray_DATA(other)
+        call.data[0] = <char*> cnp.PyArray_DATA(<cnp.ndarray> first)
+        if second is not None:
+            call.data[1] = <char*> cnp.PyArray_DATA(<cnp.ndarray> second)
         call.unit = True
-        call.data[0] = <char*> cnp.PyArray_DATA(first)
-        if call.loop.inputs == 2:
-            call.data[1] = <char*> cnp.PyArray_DATA(second)
         for k in range(call.loop.operands):
             call.strides[k] = call.loop.itemsize
         for k in range(call.loop.parameters):
@@ -292,21 +337,13 @@ cdef class Mode:
             call.data[call.loop.inputs + k] = (<char*> &single[k] if call.loop.itemsize == 4
                                                else <char*> &parameters[k])
             call.strides[call.loop.inputs + k] = 0
-        out = empty_like_plain(first)
-        k = call.loop.inputs + call.loop.parameters
-        call.data[k] = <char*> cnp.PyArray_DATA(out)
-        if k + 1 < call.loop.operands:
-            other = empty_like_plain(first)
-            call.data[k + 1] = <char*> cnp.PyArray_DATA(other)
-            result = out, other
-        else:
-            result = out
+        n = cnp.PyArray_SIZE(target)
         if n <= HELD:
             run_pass(&call, n)
         else:
             with nogil:
                 run_pass(&call, n)
-        return result
+        return target if other is None else (target, other)
 
 
 # ------------------------------------------------------------------------------------------------------------------ rows

@@ -16,8 +16,8 @@
 #
 # The exponential without the difference.  x - m rounds, and e^(x - m) would lose |x - m| ulp.  Instead both are reduced
 # as they stand, x = n ln 2 + r and m = N ln 2 + R, and the entry is  e^x / 2^N = 2^(n - N) e^r : nothing overflows,
-# nothing is lost.  Beyond |m| = 2^15 the reduction itself would run out of digits; there m is subtracted first, which
-# is exact for every entry that does not vanish.
+# nothing is lost.  Beyond |m| = 212 (float) or 1496 (double) the reduction itself would run out of digits where
+# there is no fused multiply-add; there m is subtracted first, which is exact for every entry that does not vanish.
 
 from libc.math cimport INFINITY, NAN, fabs, isinf, log1p
 
@@ -74,7 +74,7 @@ cdef inline floating exp_entry(floating x, floating offset, floating floor, floa
 # A row whose maximum is infinite has no softmax: NaN.
 cdef inline void prepare_exponentials(Row* row, floating unused) noexcept nogil:
     cdef floating maximum = <floating> (NAN if isinf(row.maximum) else row.maximum)
-    cdef floating offset = maximum if fabs(maximum) > 32768 else 0
+    cdef floating offset = maximum if fabs(maximum) > 2 * exp_limit(maximum) else 0
     cdef floating floor = (maximum - offset) - exp_limit(maximum)
     cdef floating remainder
     cdef floating reference = exp_reduce[floating](maximum - offset, 0, &remainder)

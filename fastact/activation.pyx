@@ -11,11 +11,29 @@ from types import MappingProxyType
 
 import numpy as np
 
-from fastact._engine cimport Mode, OPERANDS, RowOperation, empty_like_plain, is_plain
+from fastact._engine cimport (
+    OPERANDS, Mode, RowOperation, empty_like_plain, is_plain, is_plain_out, is_plain_pair)
 
 from fastact import _isa
 
 cnp.import_array()
+
+cdef extern from *:
+    """
+    /* Cython calls its classes through tp_call, for which every call makes a tuple and a dict. */
+    static void fastact_enable_vectorcall(PyTypeObject *type, Py_ssize_t offset) {
+        type->tp_vectorcall_offset = offset;
+        type->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
+    }
+    """
+    ctypedef struct PyTypeObject:
+        pass
+    void fastact_enable_vectorcall(PyTypeObject* type, Py_ssize_t offset)
+
+cdef extern from "Python.h":
+    ctypedef struct PyObject:
+        pass
+    Py_ssize_t PyVectorcall_NARGS(size_t count)
 
 _kernels = _isa.load(_isa.CHOSEN)
 
@@ -92,11 +110,13 @@ cdef class Elementwise(Activation):
     """
 
     cdef readonly object ufuncs
+    cdef object (*vectorcall)(object, PyObject* const*, size_t, PyObject*)
     cdef Mode value_mode, derivative_mode, backward_mode, from_output_mode, both_mode
     cdef double defaults[OPERANDS]
 
     def __init__(self, str name, *, double cost, **description):
         super().__init__(name, **description)
+        self.vectorcall = call_value
         assert len(self.parameters) == _kernels.PARAMETERS[name], name
         for k, default in enumerate(self.parameters.values()):
             self.defaults[k] = default
@@ -165,9 +185,7 @@ Source: {self.source}.
 """
 
     def __call__(self, *arguments, **keywords):
-        if not keywords and len(arguments) == 1 and is_plain(arguments[0]):
-            return self.value_mode.call_plain(arguments[0], None, self.defaults)
-        return self._call(self.name, self.value_mode, ("x",), arguments, keywords)
+        return self._call("", self.value_mode, ("x",), arguments, keywords)
 
     def derivative(self, *arguments, **keywords):
         """derivative(x, *parameters, out=None, where=True): the derivative at `x`; at a kink, the right-hand one.
@@ -191,9 +209,7 @@ Source: {self.source}.
         TypeError
             If a dtype is not supported, or an argument is unknown.
         """
-        if not keywords and len(arguments) == 1 and is_plain(arguments[0]):
-            return self.derivative_mode.call_plain(arguments[0], None, self.defaults)
-        return self._call(f"{self.name}.derivative", self.derivative_mode, ("x",), arguments, keywords)
+        return self._call(".derivative", self.derivative_mode, ("x",), arguments, keywords)
 
     def value_and_derivative(self, *arguments, **keywords):
         """value_and_derivative(x, *parameters, out=(None, None), where=True): both in one pass.
@@ -217,9 +233,7 @@ Source: {self.source}.
         TypeError
             If a dtype is not supported, or an argument is unknown.
         """
-        if not keywords and len(arguments) == 1 and is_plain(arguments[0]):
-            return self.both_mode.call_plain(arguments[0], None, self.defaults)
-        return self._call(f"{self.name}.value_and_derivative", self.both_mode, ("x",), arguments, keywords)
+        return self._call(".value_and_derivative", self.both_mode, ("x",), arguments, keywords)
 
     def backward(self, *arguments, **keywords):
         """backward(dy, x, *parameters, out=None, where=True): the gradient with respect to `x`.
@@ -251,7 +265,7 @@ Source: {self.source}.
             If a dtype is not supported, an argument is unknown, or the derivative is no function of the value.
         """
         cdef Mode mode = self.backward_mode
-        cdef str second = "x"
+        cdef tuple arrays = ("dy", "x")
         if "output" in keywords:
             if self.from_output_mode is None:
                 raise TypeError(f"fastact.{self.name}.backward: output= is not accepted, since the derivative is not a "
@@ -259,17 +273,21 @@ Source: {self.source}.
             if len(arguments) > 1:
                 raise TypeError(f"fastact.{self.name}.backward: output= takes the place of x, and parameters are passed "
                                 f"by name; got {len(arguments)} positional arguments, accepted is dy")
-            mode, second = self.from_output_mode, "output"
-            if len(arguments) == 1 and len(keywords) == 1:
-                arguments, keywords = (arguments[0], keywords["output"]), {}
-        if (not keywords and len(arguments) == 2 and is_plain(arguments[0]) and is_plain(arguments[1])
-                and cnp.PyArray_TYPE(arguments[0]) == cnp.PyArray_TYPE(arguments[1])
-                and cnp.PyArray_SAMESHAPE(arguments[0], arguments[1])):
-            return mode.call_plain(arguments[0], arguments[1], self.defaults)
-        return self._call(f"{self.name}.backward", mode, ("dy", second), arguments, keywords)
+            mode, arrays = self.from_output_mode, ("dy", "output")
+            arguments = (*arguments, keywords.pop("output"))
+        return self._call(".backward", mode, arrays, arguments, keywords)
+
+    # The fast door, if that takes the call, else the general one
+    cdef object _call(self, str method, Mode mode, tuple arrays, tuple arguments, dict keywords):
+        if len(arguments) == len(arrays) and (not keywords or len(keywords) == 1 and "out" in keywords):
+            result = mode.call_plain(arguments[0], arguments[1] if len(arrays) == 2 else None,
+                                     keywords["out"] if keywords else None, self.defaults)
+            if result is not None:
+                return result
+        return self._call_ufunc(self.name + method, mode, arrays, arguments, keywords)
 
     # The general door: arrays and parameters by position or by name, then the ufunc
-    cdef object _call(self, str call, Mode mode, tuple arrays, tuple arguments, dict keywords):
+    cdef object _call_ufunc(self, str call, Mode mode, tuple arrays, tuple arguments, dict keywords):
         cdef tuple names = arrays + tuple(self.parameters)
         cdef list values = list(arguments)
         cdef bint integers = False
@@ -300,6 +318,23 @@ Source: {self.source}.
         if integers and "dtype" not in keywords and "signature" not in keywords:
             keywords["dtype"] = np.float64      # NumPy would take float32 for small integers
         return mode.ufunc(*values, **keywords)
+
+
+# What `Elementwise.__call__` does, without making a tuple and a dict for the plainest call
+cdef object call_value(object activation, PyObject* const* arguments, size_t count, PyObject* names):
+    cdef Elementwise self = <Elementwise> activation
+    cdef Py_ssize_t positional = PyVectorcall_NARGS(count), k
+    if positional == 1 and names == NULL:
+        result = self.value_mode.call_plain(<object> arguments[0], None, None, self.defaults)
+        if result is not None:
+            return result
+    keywords = {} if names == NULL else {
+        name: <object> arguments[positional + k] for k, name in enumerate(<tuple> <object> names)}
+    return self._call("", self.value_mode, ("x",), tuple([<object> arguments[k] for k in range(positional)]), keywords)
+
+
+cdef Elementwise _instance = Elementwise.__new__(Elementwise)
+fastact_enable_vectorcall(<PyTypeObject*> Elementwise, <char*> &_instance.vectorcall - <char*> <PyObject*> _instance)
 
 
 # ------------------------------------------------------------------------------------------------------------------- rows
@@ -405,6 +440,24 @@ cdef object run_entries(str call, RowOperation operation, cnp.ndarray x, cnp.nda
     return out
 
 
+# The fast door: rows along the last axis of plain arrays.  Returns the result, or None if the arrays are none of that.
+cdef object run_plain(RowOperation operation, object x, object y, object out, object axis):
+    cdef cnp.ndarray first, target
+    cdef Py_ssize_t n
+    if not (is_plain(x) if y is None else is_plain_pair(x, y)) or not isinstance(axis, int) or axis != -1:
+        return None
+    first = x
+    if out is None:
+        target = empty_like_plain(first)
+    elif is_plain_out(out, x) and (y is None or is_plain_out(out, y)):
+        target = out
+    else:
+        return None
+    n = cnp.PyArray_DIM(first, cnp.PyArray_NDIM(first) - 1)
+    operation.run(first, y, target, None, None, 1, None, cnp.PyArray_SIZE(first) // n if n else 0, n, 1)
+    return target
+
+
 # Whether writing one array would disturb reading the other: the very same entries in the same places do not.
 cdef bint overlaps(cnp.ndarray out, cnp.ndarray array):
     return cnp.PyArray_DATA(out) != cnp.PyArray_DATA(array) and np.may_share_memory(out, array)
@@ -484,15 +537,10 @@ Source: {self.source}.
 """
 
     def __call__(self, x, axis=-1, *, where=None, out=None):
-        cdef cnp.ndarray result, array
-        cdef Py_ssize_t n
-        if isinstance(axis, int) and axis == -1 and where is None and out is None and is_plain(x):
-            array = x
-            result = empty_like_plain(array)
-            n = array.shape[array.ndim - 1]
-            self.value_operation.run(array, None, result, None, None, 1, None, cnp.PyArray_SIZE(array) // n if n else 0,
-                                     n, 1)
-            return result
+        if where is None:
+            result = run_plain(self.value_operation, x, None, out, axis)
+            if result is not None:
+                return result
         array = as_numbers(self.name, "x", x)
         axes = row_axes(self.name, axis, array.ndim)
         if where is None:
@@ -539,20 +587,14 @@ Source: {self.source}.
             If the shapes differ, or `out` is read-only.
         """
         cdef str call = f"{self.name}.backward"
-        cdef cnp.ndarray upstream, y, result
-        cdef Py_ssize_t n
+        cdef cnp.ndarray upstream, y
         if (output is None) == (x is None):
             raise TypeError(f"fastact.{call}: accepted is either x or output; got "
                             f"{'both' if x is not None else 'neither'}")
         if x is not None:
             output = self(x, axis)
-        if (isinstance(axis, int) and axis == -1 and out is None and is_plain(dy) and is_plain(output)
-                and cnp.PyArray_TYPE(dy) == cnp.PyArray_TYPE(output) and cnp.PyArray_SAMESHAPE(dy, output)):
-            upstream, y = dy, output
-            result = empty_like_plain(y)
-            n = y.shape[y.ndim - 1]
-            self.backward_operation.run(upstream, y, result, None, None, 1, None, cnp.PyArray_SIZE(y) // n if n else 0,
-                                        n, 1)
+        result = run_plain(self.backward_operation, dy, output, out, axis)
+        if result is not None:
             return result
         upstream, y = as_numbers(call, "dy", dy), as_numbers(call, "output", output)
         dtype = np.result_type(upstream.dtype, y.dtype)

@@ -213,6 +213,8 @@ def _fastact() -> Library:
                 spelling = Spelling(function if mode == "value" else getattr(function, method), arguments)
                 build(spelling, inputs, None)()
                 spellings[name, mode] = spelling
+        if is_rowwise(name) and (name, "backward_from_output") in spellings:
+            del spellings[name, "backward"]  # from the logits: the value again, then the same
     return Library(fastact.__version__, spellings, build, fastact.threads)
 
 
