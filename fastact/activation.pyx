@@ -370,6 +370,7 @@ cdef class Layout:
     """How the rows of an array lie best: its axes in the order `order`, as a matrix [outer, n, inner]."""
 
     cdef tuple order
+    cdef bint straight              # the order of the axes is the array's own
     cdef Py_ssize_t outer, n, inner
     cdef tuple shape                # of the array in that order
     cdef int first, count           # where the axes of the rows stand in it
@@ -385,18 +386,26 @@ cdef class Layout:
             self.order = self.order[::-1]
             self.first = ndim - 1 - self.first
         shape = np.shape(array) or (1,)
+        self.straight = self.order == tuple(range(ndim))
         self.shape = tuple([shape[k] for k in self.order])
         self.outer = product(self.shape[:self.first])
         self.n = product(self.shape[self.first:self.first + self.count])
         self.inner = product(self.shape[self.first + self.count:])
 
     # The array in this order, contiguous: a view where that is possible
-    cdef cnp.ndarray matrix(self, object array):
-        return np.ascontiguousarray(array.reshape(array.shape or (1,)).transpose(self.order))
+    cdef cnp.ndarray matrix(self, cnp.ndarray array):
+        if cnp.PyArray_NDIM(array) == 0:
+            array = array.reshape(1)
+        return np.ascontiguousarray(array if self.straight else array.transpose(self.order))
 
     # A matrix in this order as an array in the order of the user
     cdef object restore(self, cnp.ndarray matrix, int ndim):
-        return matrix.transpose(np.argsort(self.order)) if ndim else matrix[0]
+        return reorder(matrix, self.order) if ndim else matrix[0]
+
+
+# Undoes array.transpose(order).
+cdef object reorder(cnp.ndarray array, tuple order):
+    return array if order == tuple(range(len(order))) else array.transpose([order.index(k) for k in range(len(order))])
 
 
 cdef Py_ssize_t product(tuple factors):
@@ -714,12 +723,12 @@ Source: {self.source}.
         if layout.n:
             self.value_operation.run(layout.matrix(array), None, None, results, None, 1, None, layout.outer, layout.n,
                                      layout.inner)
-        order = [k for k in layout.order if k not in axes]
-        values = results.transpose(np.argsort(order) if order else ()).reshape(shape)
-        with np.errstate(over="ignore"):
-            if out is None:
-                return np.ascontiguousarray(values.astype(array.dtype)).reshape(shape)[()]
-            np.copyto(out, values.astype(array.dtype), casting="same_kind")
+        remaining = [k for k in layout.order if k not in axes]
+        order = tuple([sorted(remaining).index(k) for k in remaining])
+        values = reorder(results, order).astype(array.dtype, order="C").reshape(shape)
+        if out is None:
+            return values[()]
+        np.copyto(out, values, casting="same_kind")
         return out
 
     def backward(self, dy, x, axis=-1, *, keepdims=False, out=None):
@@ -823,7 +832,7 @@ def loss_rows(str operation, logits, str argument, targets, axis, reduction):
             layout.matrix(x), y, gradient, losses, None, 1 / <double> rows if reduction == "mean" and rows else 1,
             labels, layout.outer, layout.n, layout.inner)
     if reduction == "none":
-        loss = losses.transpose(np.argsort(order)).astype(x.dtype)[()]
+        loss = reorder(losses, order).astype(x.dtype)[()]
     else:
         # A mean over no rows is NaN, as NumPy's, without its warning.
         loss = x.dtype.type(losses.sum() / rows if reduction == "mean" and rows else
