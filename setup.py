@@ -108,7 +108,8 @@ def kernel_table():
                 const = "" if kind == "accumulate" else "const "
                 kernel(f"row.{kind}_{name}{suffix}", dtype, f"void {{name}}({pointers}, {const}Row* row)",
                        f"{kind}_row[{dtype}]({formula}, {store}n, row)")
-                kernel(f"columns.{kind}_{name}{suffix}", dtype, f"void {{name}}({pointers}, {matrix}, {const}Row* rows)",
+                kernel(f"columns.{kind}_{name}{suffix}", dtype,
+                       f"void {{name}}({pointers}, {matrix}, {const}Row* rows)",
                        f"{kind}_columns[{dtype}]({formula}, {store}n, stride, width, rows)")
         for name in constants:
             kernel(f"row.{name}", dtype, "void {name}(Row* row)", f"{name}[{dtype}](row, 0)")

@@ -67,11 +67,12 @@ cdef enum:
     CHUNK = 64                      # the elements of a thread are a multiple of it: a whole cache line of any dtype
     HELD = 8192                     # elements up to which giving up the interpreter lock costs more than it frees
 
-# A parallel region costs about 5 microseconds; below this much work it is not worth it.
-cdef double PARALLEL_NANOSECONDS = 25_000
+# Less work than this is done by one thread.  A parallel region costs 5 microseconds, but a millisecond where another
+# library's threads, which wait for their next piece of work, hold the processor.
+cdef double PARALLEL_NANOSECONDS = 100_000
 
 
-# --------------------------------------------------------------------------------------------------- machine and threads
+# -------------------------------------------------------------------------------------------------- machine and threads
 
 def processor_supports(str name):
     """Whether this processor runs the instruction set `name`: v2, v3 or v4 of x86-64."""
@@ -129,7 +130,7 @@ def thread_source():
     return _fixed_by, fastact_max_threads()
 
 
-# ---------------------------------------------------------------------------------------------------- elementwise passes
+# --------------------------------------------------------------------------------------------------- elementwise passes
 
 cdef struct Pass:
     const Loop* loop
@@ -220,7 +221,8 @@ cdef void run_pass(const Pass* call, Py_ssize_t n) noexcept nogil:
         run_range(call, k * chunk, (k + 1) * chunk if (k + 1) * chunk < n else n)
 
 
-cdef void ufunc_loop(char** data, const cnp.npy_intp* dimensions, const cnp.npy_intp* strides, void* loop) noexcept nogil:
+cdef void ufunc_loop(char** data, const cnp.npy_intp* dimensions, const cnp.npy_intp* strides,
+                     void* loop) noexcept nogil:
     cdef Pass call
     cdef int k
     call.loop = <Loop*> loop
@@ -285,7 +287,8 @@ cdef class Mode:
         Nanoseconds per element on one thread, from which follows when a second thread pays.
     """
 
-    def __cinit__(self, dict kernels, str name, str documentation, int inputs, int parameters, int outputs, double cost):
+    def __cinit__(self, dict kernels, str name, str documentation, int inputs, int parameters, int outputs,
+                  double cost):
         cdef int k, j, operands = inputs + parameters + outputs
         cdef size_t address
         self.name, self.documentation = name.encode(), documentation.encode()
@@ -346,7 +349,7 @@ cdef class Mode:
         return target if other is None else (target, other)
 
 
-# ------------------------------------------------------------------------------------------------------------------ rows
+# ----------------------------------------------------------------------------------------------------------------- rows
 #
 # Each step: the function of _rows.pxd, then the arrays it reads.  x and y are the operation's inputs, out its output.
 
@@ -477,7 +480,7 @@ cdef void run_strip(const RowPass* call, Py_ssize_t index) noexcept nogil:
     cdef double first[COLUMNS]
     cdef double second[COLUMNS]
     cdef const Step* step
-    cdef Py_ssize_t start, j
+    cdef Py_ssize_t start, rest, j
     cdef int k
     open_strip(call, index, &strip)
     for k in range(call.count):
@@ -496,7 +499,8 @@ cdef void run_strip(const RowPass* call, Py_ssize_t index) noexcept nogil:
                 second[j] = 0
             start = 0
             while start < call.n:
-                accumulate(call, step, &strip, start, call.n - start if call.n - start < SEGMENT else SEGMENT, strip.rows)
+                rest = call.n - start
+                accumulate(call, step, &strip, start, rest if rest < SEGMENT else SEGMENT, strip.rows)
                 for j in range(strip.width):
                     first[j] += strip.rows[j].first
                     second[j] += strip.rows[j].second

@@ -28,7 +28,7 @@ cdef extern from "_bits.h" nogil:
     double fastact_double_of_bits(uint64_t bits) noexcept
 
 
-# ---------------------------------------------------------------------------------------------------------- arithmetic
+# ----------------------------------------------------------------------------------------------------------- arithmetic
 
 # a b + c, rounded once
 cdef inline floating fma(floating a, floating b, floating c) noexcept nogil:
@@ -72,7 +72,7 @@ cdef inline floating product_low(floating a, floating b, floating product) noexc
     return low if absolute(product) < exp_limit(product) else <floating> 0
 
 
-# --------------------------------------------------------------------------------------------------------- exponential
+# ---------------------------------------------------------------------------------------------------------- exponential
 #
 # x = n ln 2 + r with an integer n and |r| <= ln(2) / 2, then e^x = 2^n (1 + q) with q = e^r - 1.
 #
@@ -195,7 +195,7 @@ cdef inline floating expm1_positive(floating x, floating x_low, floating* low) n
     return high
 
 
-# ------------------------------------------------------------------------------------------------- ratios of exponentials
+# ----------------------------------------------------------------------------------------------- ratios of exponentials
 
 # multiple / (1 + e^(x - x_low)) for x >= 0 and a small power of two `multiple`.  0.95 ulp.
 #

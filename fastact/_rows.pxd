@@ -60,7 +60,7 @@ ctypedef void (*column_emit)(
 
 # ------------------------------------------------------------------------------------------------- constants of the row
 
-# e^x / 2^N, with the row's constants: offset (0, or the maximum where it is large), floor (below it the entry vanishes),
+# e^x / 2^N, with the row's constants: offset (0, or the maximum where it is large), floor (below it the entry is 0),
 # reference (the maximum reduced).  0.9 ulp.
 cdef inline floating exp_entry(floating x, floating offset, floating floor, floating reference) noexcept nogil:
     cdef floating r, r2, q, scale
@@ -147,7 +147,7 @@ cdef inline void finish_squared_error(Row* row, floating unused) noexcept nogil:
     row.constants[2] = row.scale
 
 
-# ------------------------------------------------------------------------------------------------- sums over the entries
+# ------------------------------------------------------------------------------------------------ sums over the entries
 
 # stored: e^x / 2^N                                     sums: of them, -
 cdef inline floating accumulate_exponentials(floating x, floating y, floating offset, floating floor,
@@ -203,7 +203,7 @@ cdef inline floating accumulate_cross_entropy(floating x, floating y, floating m
     return 0
 
 
-# ------------------------------------------------------------------------------------------------------- entries to emit
+# ------------------------------------------------------------------------------------------------------ entries to emit
 
 cdef inline floating emit_scaled(floating x, floating y, floating factor, floating b, floating c,
                                  floating d) noexcept nogil:
@@ -248,7 +248,7 @@ cdef inline floating emit_cross_entropy(floating x, floating y, floating factor,
     return fma(x, factor, -y * scale)
 
 
-# ----------------------------------------------------------------------------------------------------------------- loops
+# ---------------------------------------------------------------------------------------------------------------- loops
 
 ctypedef float (*float_accumulation)(
     float, float, float, float, float, float, float*, float*) noexcept nogil
@@ -405,7 +405,7 @@ cdef inline void emit_row(void* f, const floating* x, const floating* y, floatin
             out[whole + j] = x_end[j]
 
 
-# ------------------------------------------------------------------------------------------------- the same down columns
+# ------------------------------------------------------------------------------------------------ the same down columns
 
 cdef inline void maximum_of_columns(const floating* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
                                     Row* rows) noexcept nogil:

@@ -3,17 +3,42 @@
 In this order: ``with fastact.threads(n)`` in the calling thread; `set_num_threads`; the environment variable
 ``FASTACT_NUM_THREADS``; ``OMP_NUM_THREADS``; else as many as OpenMP would use, the processor affinity allows and the
 control group's quota pays for.  OpenMP is asked at every call in the calling thread, so the limits that threadpoolctl,
-joblib and dask set there are obeyed.  A call is either serial or uses this one number: GNU OpenMP rebuilds its team when
-the number changes.
+joblib and dask set there are obeyed.  A call is either serial or uses this one number: GNU OpenMP rebuilds its team
+when the number changes.
 """
 
+import importlib
 import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fastact import _engine
+SPIN_COUNT = 1000
+"""Turns that a thread waits for the next parallel region before it sleeps, some microseconds.
+
+GNU OpenMP's own default, 300,000, holds a processor for milliseconds after every call.  Where NumPy's matrix products
+have threads of their own, which wait for that processor, a network took seven times as long; with 1,000 a region that
+follows at once still costs the same.
+"""
+
+
+def _load_engine() -> None:
+    # GNU OpenMP reads its environment once, when it is loaded, which the engine's import does.  The user's word, and
+    # whoever loaded it before, have precedence; the variable does not stay.
+    ours = not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys()
+    if ours:
+        os.environ["GOMP_SPINCOUNT"] = str(SPIN_COUNT)
+    try:
+        importlib.import_module("fastact._engine")
+    finally:
+        if ours:
+            del os.environ["GOMP_SPINCOUNT"]
+
+
+_load_engine()
+
+from fastact import _engine  # noqa: E402
 
 
 def _positive(value: object, name: str) -> int:

@@ -100,13 +100,14 @@ cdef class Activation:
         return self.name
 
 
-# ------------------------------------------------------------------------------------------------------------ elementwise
+# ---------------------------------------------------------------------------------------------------------- elementwise
 
 cdef class Elementwise(Activation):
     """An activation of each number by itself: value, derivative and backward.
 
-    Each mode is a NumPy ufunc too (`ufuncs`), so that everything that NumPy's functions take is taken here: broadcasting,
-    ``out=``, ``where=``, any strides and byte order, scalars and lists, and objects with ``__array_ufunc__``.
+    Each mode is a NumPy ufunc too (`ufuncs`), so that everything that NumPy's functions take is taken here:
+    broadcasting, ``out=``, ``where=``, any strides and byte order, scalars and lists, and objects with
+    ``__array_ufunc__``.
     """
 
     cdef readonly object ufuncs
@@ -271,10 +272,11 @@ Source: {self.source}.
                 raise TypeError(f"fastact.{self.name}.backward: output= is not accepted, since the derivative is not a "
                                 f"function of the value; pass x")
             if len(arguments) > 1:
-                raise TypeError(f"fastact.{self.name}.backward: output= takes the place of x, and parameters are passed "
+                raise TypeError(f"fastact.{self.name}.backward: output= takes the place of x, and parameters are given "
                                 f"by name; got {len(arguments)} positional arguments, accepted is dy")
             mode, arrays = self.from_output_mode, ("dy", "output")
-            arguments = (*arguments, keywords.pop("output"))
+            if arguments:
+                arguments = (arguments[0], keywords.pop("output"))
         return self._call(".backward", mode, arrays, arguments, keywords)
 
     # The fast door, if that takes the call, else the general one
@@ -337,7 +339,7 @@ cdef Elementwise _instance = Elementwise.__new__(Elementwise)
 fastact_enable_vectorcall(<PyTypeObject*> Elementwise, <char*> &_instance.vectorcall - <char*> <PyObject*> _instance)
 
 
-# ------------------------------------------------------------------------------------------------------------------- rows
+# ----------------------------------------------------------------------------------------------------------------- rows
 
 # An array of numbers from whatever came, native and of a working dtype
 cdef cnp.ndarray as_numbers(str call, str argument, object value, object dtype=None):
@@ -517,7 +519,7 @@ x : array_like
 axis : int, tuple of int or None, optional
     Along which the rows lie; None: all entries are one row. Default: the last.
 where : array_like of bool, optional
-    The entries that take part. The others are {'0' if self.masked_row == 0 else '-inf'}, and so is a whole row without any.
+    The entries that take part. The others are {self.masked_row:g}, and so is a whole row without any.
 out : ndarray, optional
     Where to write the result; `x` itself is allowed.
 
@@ -774,8 +776,7 @@ Source: {self.source}.
         return run_entries(call, self.backward_operation, array, None, axes, out, scales)
 
 
-
-# ----------------------------------------------------------------------------------------------------------------- losses
+# --------------------------------------------------------------------------------------------------------------- losses
 
 cdef dict loss_operations = {
     name: RowOperation(name, _kernels.KERNELS, 1.2)

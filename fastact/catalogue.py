@@ -5,7 +5,7 @@ they are printed, the parameters with their defaults, and `cost`: nanoseconds pe
 which the engine knows when a second thread pays.
 """
 
-from fastact.activation import Activation, Elementwise, Rowwise, RowReduction
+from fastact.activation import Activation, Elementwise, RowReduction, Rowwise
 
 relu = Elementwise(
     "relu",

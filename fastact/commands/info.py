@@ -1,0 +1,47 @@
+"""``fastact info``: what this installation is, which instruction set it runs, and how many threads it uses."""
+
+import argparse
+import platform
+import sys
+
+import numpy as np
+
+import fastact
+from fastact import _engine, _isa, _threads
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command: none."""
+
+
+def facts() -> dict[str, str]:
+    """What there is to say, heading by heading."""
+    chosen = _isa.CHOSEN + (" (forced by FASTACT_ISA)" if _isa.FORCED else "")
+    count, reason = _threads.explain()
+    return {
+        "fastact": fastact.__version__,
+        "Python": f"{platform.python_version()} ({sys.executable})",
+        "NumPy": np.__version__,
+        "machine": f"{platform.system()} {platform.machine()}",
+        "instruction sets built": ", ".join(_isa.BUILT),
+        "of these, run by this CPU": ", ".join(_isa.SUPPORTED),
+        "in use": f"{chosen}; FASTACT_ISA=NAME chooses another",
+        "threads": f"{count}: {reason}",
+        "OpenMP": "yes" if _engine.OPENMP else "no: built without it, everything is serial",
+        "dtypes": ", ".join(dtype.name for dtype in _engine.DTYPES.values()) + "; bool and integers as float64",
+        "activations": ", ".join(fastact.activations),
+    }
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the table and return the exit status."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for heading, fact in facts().items():
+        table.add_row(heading, fact)
+    Console(highlight=False).print(table)
+    return 0
