@@ -20,6 +20,7 @@
 # there is no fused multiply-add; there m is subtracted first, which is exact for every entry that does not vanish.
 
 from libc.math cimport INFINITY, NAN, fabs, isinf, log1p
+from libc.string cimport memcpy
 
 from fastact._loops cimport LANES
 from fastact._primitives cimport (
@@ -318,14 +319,16 @@ cdef inline double maximum_of_row(const floating* x, Py_ssize_t n) noexcept nogi
 cdef inline void accumulate_lanes(void* f, const floating* x, const floating* y, floating* out, bint store,
                                   floating a, floating b, floating c, floating d,
                                   floating* first, floating* second) noexcept nogil:
+    # By way of `stored`: out may be x, and asking whether it is would keep the sums out of the registers.
     cdef int j
-    cdef floating stored, one, two
+    cdef floating one, two
+    cdef floating stored[LANES]
     for j in range(LANES):
-        stored = accumulate(f, x[j], y[j], a, b, c, d, &one, &two)
-        if store:
-            out[j] = stored
+        stored[j] = accumulate(f, x[j], y[j], a, b, c, d, &one, &two)
         first[j] += one
         second[j] += two
+    if store:
+        memcpy(out, stored, LANES * sizeof(floating))
 
 
 # Adds to row.first and row.second.
