@@ -97,15 +97,19 @@ def kernel_table():
                        f"{loop}_block[{dtype}]({pointers}, {parameters}, <{dtype}**> operands, n, unit)")
 
     text = (PACKAGE / "_rows.pxd").read_text()
-    steps = re.findall(r"^cdef inline floating (accumulate|emit)_(\w+)\(floating x, floating y", text, re.MULTILINE)
+    steps = re.findall(r"^cdef inline floating (accumulate|emit)_(\w+)\(floating x, floating y(.*?)\)", text,
+                       re.MULTILINE | re.DOTALL)
     constants = re.findall(r"^cdef inline void (\w+)\(Row\* row, floating unused\)", text, re.MULTILINE)
     pointers = "const void* x, const void* y, void* out, Py_ssize_t n"
     matrix = "Py_ssize_t stride, Py_ssize_t width"
     for dtype in DTYPES:
-        for kind, name in steps:
-            formula = f"<void*> &{kind}_{name}[{dtype}], <const {dtype}*> x, <const {dtype}*> y, <{dtype}*> out"
-            for suffix, store in ((".store", "True, "), ("", "False, ")) if kind == "accumulate" else (("", ""),):
-                const = "" if kind == "accumulate" else "const "
+        for kind, name, rest in steps:
+            arrays = f"<const {dtype}*> x, <const {dtype}*> y, <{dtype}*> out"
+            forms, const, sums = {"": ""}, "const ", ""
+            if kind == "accumulate":
+                forms, const, sums = {".store": "True, ", "": "False, "}, "", f"{rest.count('floating*')}, "
+            formula = f"<void*> &{kind}_{name}[{dtype}], {sums}{arrays}"
+            for suffix, store in forms.items():
                 kernel(f"row.{kind}_{name}{suffix}", dtype, f"void {{name}}({pointers}, {const}Row* row)",
                        f"{kind}_row[{dtype}]({formula}, {store}n, row)")
                 kernel(f"columns.{kind}_{name}{suffix}", dtype,

@@ -436,16 +436,20 @@ cdef inline void find_maximum(const RowPass* call, const Step* step, const Strip
         (<column_maximum> step.columns)(x, n, call.inner, strip.width, rows)
 
 
+# Adds one segment's sum to those before it, which are carried in two parts.
+cdef inline void add_segment(double* high, double* low, double part) noexcept nogil:
+    cdef double total = high[0] + part
+    cdef double back = total - high[0]
+    low[0] += 0 if isinf(total) else (high[0] - (total - back)) + (part - back)
+    high[0] = total
+
+
 # The sums of one segment, into rows[].first and .second
 cdef inline void accumulate(const RowPass* call, const Step* step, const Strip* strip, Py_ssize_t first,
                             Py_ssize_t n, Row* rows) noexcept nogil:
     cdef char* x = entries(call, step.x, strip, first)
     cdef char* y = entries(call, step.y, strip, first)
     cdef char* out = entries(call, 2, strip, first)
-    cdef Py_ssize_t j
-    for j in range(strip.width):
-        rows[j].first = 0
-        rows[j].second = 0
     if call.inner == 1:
         (<row_accumulate> step.row)(x, y, out, n, rows)
     else:
@@ -477,8 +481,8 @@ cdef inline void take_small_step(const RowPass* call, const Step* step, Strip* s
 
 cdef void run_strip(const RowPass* call, Py_ssize_t index) noexcept nogil:
     cdef Strip strip
-    cdef double first[COLUMNS]
-    cdef double second[COLUMNS]
+    cdef double first[2][COLUMNS]   # in two parts
+    cdef double second[2][COLUMNS]
     cdef const Step* step
     cdef Py_ssize_t start, rest, j
     cdef int k
@@ -495,19 +499,18 @@ cdef void run_strip(const RowPass* call, Py_ssize_t index) noexcept nogil:
             accumulate(call, step, &strip, 0, call.n, strip.rows)
         else:
             for j in range(strip.width):
-                first[j] = 0
-                second[j] = 0
+                first[0][j] = first[1][j] = second[0][j] = second[1][j] = 0
             start = 0
             while start < call.n:
                 rest = call.n - start
                 accumulate(call, step, &strip, start, rest if rest < SEGMENT else SEGMENT, strip.rows)
                 for j in range(strip.width):
-                    first[j] += strip.rows[j].first
-                    second[j] += strip.rows[j].second
+                    add_segment(&first[0][j], &first[1][j], strip.rows[j].first)
+                    add_segment(&second[0][j], &second[1][j], strip.rows[j].second)
                 start += SEGMENT
             for j in range(strip.width):
-                strip.rows[j].first = first[j]
-                strip.rows[j].second = second[j]
+                strip.rows[j].first = first[0][j] + first[1][j]
+                strip.rows[j].second = second[0][j] + second[1][j]
     close_strip(call, &strip)
 
 
@@ -528,8 +531,10 @@ cdef inline void run_segment(const RowPass* call, const Step* step, const Strip*
 # The same result as run_strip, with all threads on one strip; `rows` has room for COLUMNS of every segment.
 cdef void run_strip_in_segments(const RowPass* call, Py_ssize_t index, int threads, Row* rows) noexcept nogil:
     cdef Strip strip
+    cdef double first[2]            # in two parts
+    cdef double second[2]
+    cdef double maximum
     cdef const Step* step
-    cdef Row* row
     cdef Py_ssize_t segments = (call.n + SEGMENT - 1) // SEGMENT, segment, j
     cdef int k
     open_strip(call, index, &strip)
@@ -545,18 +550,19 @@ cdef void run_strip_in_segments(const RowPass* call, Py_ssize_t index, int threa
         if step.kind == EMIT:
             continue
         for j in range(strip.width):
-            strip.rows[j].maximum = -INFINITY if step.kind == MAXIMUM else strip.rows[j].maximum
-            strip.rows[j].first = 0
-            strip.rows[j].second = 0
+            if step.kind == MAXIMUM:
+                strip.rows[j].maximum = -INFINITY
+                for segment in range(segments):
+                    maximum = rows[segment * COLUMNS + j].maximum
+                    if maximum > strip.rows[j].maximum or maximum != maximum:   # NaN, once met, stays
+                        strip.rows[j].maximum = maximum
+                continue
+            first[0] = first[1] = second[0] = second[1] = 0
             for segment in range(segments):
-                row = rows + segment * COLUMNS + j
-                if step.kind == MAXIMUM:
-                    # NaN, once met, stays
-                    if row.maximum > strip.rows[j].maximum or row.maximum != row.maximum:
-                        strip.rows[j].maximum = row.maximum
-                else:
-                    strip.rows[j].first += row.first
-                    strip.rows[j].second += row.second
+                add_segment(&first[0], &first[1], rows[segment * COLUMNS + j].first)
+                add_segment(&second[0], &second[1], rows[segment * COLUMNS + j].second)
+            strip.rows[j].first = first[0] + first[1]
+            strip.rows[j].second = second[0] + second[1]
         if step.kind == MAXIMUM:
             for j in range(strip.width):
                 if isinf(strip.rows[j].maximum):    # and a NaN may stand in another segment: look at the whole row

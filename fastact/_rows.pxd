@@ -9,39 +9,45 @@
 #   settle_*      one entry of its own
 #   emit_*        the entries of the result
 #
-# `accumulate_*` and `emit_*` are formulas of one entry (x, y) and four constants of its row; the loops at the end of
+# `accumulate_*` and `emit_*` are formulas of one entry (x, y) and five constants of its row; the loops at the end of
 # this page run them along a contiguous row, or down the columns of a matrix side by side.  Both add up in the same
-# fixed tree - 16 lanes, blocks of 256, segments of 4096, which the engine adds - so that the result has the same bits
-# for either layout and for any number of threads.  Within a block sums are floating, above it double.
+# fixed tree - 16 lanes, blocks of 128, segments of 4096, which the engine adds - so that the result has the same bits
+# for either layout and for any number of threads.  Floats are added as floats within a block, three additions one after
+# the other, and as doubles above it.  Doubles are added in two parts throughout: in a long row, or beside one large
+# entry, the same rounding comes again and again.
 #
 # The exponential without the difference.  x - m rounds, and e^(x - m) would lose |x - m| ulp.  Instead both are reduced
 # as they stand, x = n ln 2 + r and m = N ln 2 + R, and the entry is  e^x / 2^N = 2^(n - N) e^r : nothing overflows,
 # nothing is lost.  Beyond |m| = 212 (float) or 1496 (double) the reduction itself would run out of digits where
 # there is no fused multiply-add; there m is subtracted first, which is exact for every entry that does not vanish.
+#
+# Exponentials are kept times 2^guard, until they are emitted: a sum or a multiple of subnormal numbers would have the
+# error of each of them.
 
 from libc.math cimport INFINITY, NAN, fabs, isinf, log1p
 from libc.string cimport memcpy
 
 from fastact._loops cimport LANES
 from fastact._primitives cimport (
-    at_least, exp_limit, exp_negative, exp_polynomial, exp_reduce, floating, fma, guard_bits, guard_scale,
-    power_of_two_relative)
+    at_least, exp_limit, exp_negative, exp_polynomial, exp_reduce, floating, fma, power_of_two_relative)
 
 cdef enum:
-    BLOCK = 256             # entries that are added in one floating-point type
+    LINES = 8               # entries of a lane that are added in floating
+    BLOCK = 128             # the same for the 16 lanes together
     SEGMENT = 4096          # entries of a long row that one thread takes at a time
     COLUMNS = 32            # columns worked side by side
 
 cdef struct Row:
     double maximum
     double scale            # of the result: the gradient of a mean, the upstream gradient of a sum
-    double peak             # the exponential of the maximum: in [1, sqrt 2)
-    double first            # sums of the last accumulation
+    double peak             # the exponential of the maximum, times 2^guard
+    double first            # sums of the last accumulation; of exponentials, times 2^guard
     double second
     double log_rest         # log of the sum of e^(x - m)
-    double inverse          # 1 / sum of the exponentials
+    double inverse          # 1 / sum of the exponentials, without that factor
+    double rest             # 1 - p for the maximum's p
     double result           # of operations that give one number a row
-    double constants[4]
+    double constants[5]
 
 ctypedef double (*row_maximum)(const void* x, Py_ssize_t n) noexcept nogil
 ctypedef void (*row_finish)(Row* row) noexcept nogil
@@ -61,14 +67,37 @@ ctypedef void (*column_emit)(
 
 # ------------------------------------------------------------------------------------------------- constants of the row
 
-# e^x / 2^N, with the row's constants: offset (0, or the maximum where it is large), floor (below it the entry is 0),
-# reference (the maximum reduced).  0.9 ulp.
-cdef inline floating exp_entry(floating x, floating offset, floating floor, floating reference) noexcept nogil:
+# The guard leaves room below the smallest subnormal number for the sum of a thousand million entries: down to e^-limit
+# entries are what they should be, and those that are taken for e^-limit do not count.
+cdef inline int row_guard_bits(floating unused) noexcept nogil:
+    if floating is float:
+        return 60
+    else:
+        return 100
+
+
+cdef inline floating row_guard_scale(floating unused) noexcept nogil:
+    if floating is float:
+        return <floating> 8.6736173798840355e-19            # 2^-60
+    else:
+        return <floating> 7.8886090522101181e-31            # 2^-100
+
+
+cdef inline floating row_limit(floating unused) noexcept nogil:
+    if floating is float:
+        return 128
+    else:
+        return 777
+
+
+# e^x / 2^N times 2^guard, with the row's constants: offset (0, or the maximum where it is large), floor (the maximum
+# less the limit), reference (the maximum reduced).  0.9 ulp.
+cdef inline floating exp_guarded(floating x, floating offset, floating floor, floating reference) noexcept nogil:
     cdef floating r, r2, q, scale
     cdef floating shifted = exp_reduce[floating](at_least(x - offset, floor), 0, &r)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
-    scale = power_of_two_relative(shifted, reference, guard_bits(x)) * guard_scale(x)
+    scale = power_of_two_relative(shifted, reference, row_guard_bits(x))
     return fma(scale, q, scale)
 
 
@@ -76,26 +105,35 @@ cdef inline floating exp_entry(floating x, floating offset, floating floor, floa
 cdef inline void prepare_exponentials(Row* row, floating unused) noexcept nogil:
     cdef floating maximum = <floating> (NAN if isinf(row.maximum) else row.maximum)
     cdef floating offset = maximum if fabs(maximum) > 2 * exp_limit(maximum) else 0
-    cdef floating floor = (maximum - offset) - exp_limit(maximum)
+    cdef floating floor = (maximum - offset) - row_limit(maximum)
     cdef floating remainder
     cdef floating reference = exp_reduce[floating](maximum - offset, 0, &remainder)
-    row.peak = exp_entry(maximum, offset, floor, reference)
+    row.peak = exp_guarded(maximum, offset, floor, reference)
     row.constants[0] = offset
     row.constants[1] = floor
     row.constants[2] = reference
     row.constants[3] = row.peak
 
 
+# factor / 2^guard as a product of two numbers, of which the first does not underflow
+cdef inline void set_factor(Row* row, double factor, floating unused) noexcept nogil:
+    cdef double guard = row_guard_scale(unused)
+    cdef bint large = fabs(factor) > guard
+    row.constants[0] = factor * guard if large else factor
+    row.constants[1] = 1 if large else guard
+
+
 # After accumulate_exponentials: each entry times scale / sum
 cdef inline void finish_softmax(Row* row, floating unused) noexcept nogil:
-    row.inverse = 1 / row.first
-    row.constants[0] = row.scale * row.inverse
+    finish_probabilities(row, unused)
+    set_factor(row, row.scale * row.inverse, unused)
 
 
 # The same without the scale: the probabilities themselves
 cdef inline void finish_probabilities(Row* row, floating unused) noexcept nogil:
-    row.inverse = 1 / row.first
-    row.constants[0] = row.inverse
+    cdef double guard = row_guard_scale(unused)
+    row.inverse = 1 / (row.first * guard)
+    row.constants[0] = row.inverse * guard
 
 
 # After accumulate_others: log(sum e^(x - m)) = log1p(what is not the maximum), which a confident row needs:
@@ -104,7 +142,8 @@ cdef inline void finish_log(Row* row, floating unused) noexcept nogil:
     cdef double others = row.first / row.peak + (row.second - 1)
     cdef floating high
     row.log_rest = log1p(others)
-    row.inverse = 1 / (row.first + row.second * row.peak)
+    row.inverse = 1 / ((row.first + row.second * row.peak) * <double> row_guard_scale(unused))
+    row.rest = others / (1 + others)
     row.result = row.maximum if isinf(row.maximum) else row.maximum + row.log_rest
     high = <floating> row.log_rest
     row.constants[0] = row.maximum
@@ -115,7 +154,7 @@ cdef inline void finish_log(Row* row, floating unused) noexcept nogil:
 # Cross-entropy with one label: constants for emit_scaled
 cdef inline void finish_label(Row* row, floating unused) noexcept nogil:
     finish_log[floating](row, unused)
-    row.constants[0] = row.scale * row.inverse
+    set_factor(row, row.scale * row.inverse, unused)
 
 
 # Before the entries are scaled: that of the label becomes minus the sum of the others, since p - 1 would round to 0
@@ -129,8 +168,11 @@ cdef inline void settle_label(const floating* x, floating* entry, Row* row) noex
 
 cdef inline void finish_weighted(Row* row, floating unused) noexcept nogil:
     row.result = row.first
-    row.constants[0] = row.scale * row.inverse * row.second
-    row.constants[1] = row.scale
+    row.constants[0] = row.scale * row.inverse * row_guard_scale(unused)
+    row.constants[1] = row.second
+    row.constants[2] = row.scale * row.rest
+    row.constants[3] = row.peak
+    row.constants[4] = row.scale
 
 
 # A sum as high + low
@@ -150,43 +192,42 @@ cdef inline void finish_squared_error(Row* row, floating unused) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------ sums over the entries
 
-# stored: e^x / 2^N                                     sums: of them, -
+# stored: e^x / 2^N times 2^guard                       sum: of them
 cdef inline floating accumulate_exponentials(floating x, floating y, floating offset, floating floor,
-                                             floating reference, floating peak,
-                                             floating* first, floating* second) noexcept nogil:
-    first[0] = exp_entry(x, offset, floor, reference)
-    second[0] = 0
+                                             floating reference, floating peak, floating unused,
+                                             floating* first) noexcept nogil:
+    first[0] = exp_guarded(x, offset, floor, reference)
     return first[0]
 
 
-# stored: e^x / 2^N                                     sums: of those below the maximum's, number of the others
+# stored: e^x / 2^N times 2^guard                       sums: of those below the maximum's, number of the others
 cdef inline floating accumulate_others(floating x, floating y, floating offset, floating floor, floating reference,
-                                       floating peak, floating* first, floating* second) noexcept nogil:
-    cdef floating e = exp_entry(x, offset, floor, reference)
+                                       floating peak, floating unused,
+                                       floating* first, floating* second) noexcept nogil:
+    cdef floating e = exp_guarded(x, offset, floor, reference)
     first[0] = <floating> 0 if e >= peak else e
     second[0] = <floating> 1 if e >= peak else <floating> 0
     return e
 
 
-# stored: -                                             sums: x y, -
+# stored: -                                             sum: x y
 cdef inline floating accumulate_product(floating x, floating y, floating a, floating b, floating c, floating d,
-                                        floating* first, floating* second) noexcept nogil:
+                                        floating e, floating* first) noexcept nogil:
     first[0] = x * y
-    second[0] = 0
     return 0
 
 
-# stored: -                                             sums: x, -
+# stored: -                                             sum: x
 cdef inline floating accumulate_sum(floating x, floating y, floating a, floating b, floating c, floating d,
-                                    floating* first, floating* second) noexcept nogil:
+                                    floating e, floating* first) noexcept nogil:
     first[0] = x
-    second[0] = 0
     return 0
 
 
-# x is e^x, y the target.  stored: p                    sums: (p - y)^2, (p - y) p
+# x is e^x times 2^guard, y the target.  stored: p                    sums: (p - y)^2, (p - y) p
 cdef inline floating accumulate_squared_error(floating x, floating y, floating inverse, floating b, floating c,
-                                              floating d, floating* first, floating* second) noexcept nogil:
+                                              floating d, floating e,
+                                              floating* first, floating* second) noexcept nogil:
     cdef floating p = x * inverse
     cdef floating residual = p - y
     first[0] = residual * residual
@@ -196,9 +237,9 @@ cdef inline floating accumulate_squared_error(floating x, floating y, floating i
 
 # y is the target's probability.  stored: -             sums: -y log p, y
 cdef inline floating accumulate_cross_entropy(floating x, floating y, floating maximum, floating log_high,
-                                              floating log_low, floating d,
+                                              floating log_low, floating d, floating e,
                                               floating* first, floating* second) noexcept nogil:
-    cdef floating surprise = -y * emit_log_softmax[floating](x, y, maximum, log_high, log_low, 0)
+    cdef floating surprise = -y * emit_log_softmax[floating](x, y, maximum, log_high, log_low, 0, 0)
     first[0] = <floating> 0 if y == 0 else surprise
     second[0] = y
     return 0
@@ -206,14 +247,14 @@ cdef inline floating accumulate_cross_entropy(floating x, floating y, floating m
 
 # ------------------------------------------------------------------------------------------------------ entries to emit
 
-cdef inline floating emit_scaled(floating x, floating y, floating factor, floating b, floating c,
-                                 floating d) noexcept nogil:
-    return x * factor
+cdef inline floating emit_scaled(floating x, floating y, floating factor, floating then, floating c,
+                                 floating d, floating e) noexcept nogil:
+    return x * factor * then
 
 
 # log_softmax: (x - m) - log(sum), each of the two differences in two parts
 cdef inline floating emit_log_softmax(floating x, floating y, floating maximum, floating log_high, floating log_low,
-                                      floating d) noexcept nogil:
+                                      floating d, floating e) noexcept nogil:
     cdef floating difference = x - maximum
     cdef floating back = difference - x
     cdef floating difference_low = (x - (difference - back)) - (maximum + back)
@@ -226,63 +267,108 @@ cdef inline floating emit_log_softmax(floating x, floating y, floating maximum, 
 
 # softmax_backward, x = dp and y = p: p (dp - sum dp p)
 cdef inline floating emit_softmax_backward(floating x, floating y, floating dot, floating dot_low, floating c,
-                                           floating d) noexcept nogil:
+                                           floating d, floating e) noexcept nogil:
     return y * ((x - dot) - dot_low)
 
 
 # log_softmax_backward, x = dy and y = log p: dy - p sum dy
 cdef inline floating emit_log_softmax_backward(floating x, floating y, floating total, floating total_low, floating c,
-                                               floating d) noexcept nogil:
+                                               floating d, floating e) noexcept nogil:
     cdef floating p = exp_negative[floating](y, 0)
     return fma(-p, total, x)
 
 
 # softmax_mse, x = p and y = target: p ((p - y) - sum (p - y) p)
 cdef inline floating emit_squared_error(floating x, floating y, floating dot, floating dot_low, floating scale,
-                                        floating d) noexcept nogil:
+                                        floating d, floating e) noexcept nogil:
     return x * (((x - y) - dot) - dot_low) * scale
 
 
-# softmax_cross_entropy, x = e^x and y = the target's probability: p sum(y) - y
-cdef inline floating emit_cross_entropy(floating x, floating y, floating factor, floating scale, floating c,
-                                        floating d) noexcept nogil:
-    return fma(x, factor, -y * scale)
+# softmax_cross_entropy, x = e^x times 2^guard and y = the target's probability: p sum(y) - y is
+# p (sum(y) - y) - y (1 - p), where 1 - p is known better than by subtraction for the maximum, which may be nearly 1
+cdef inline floating emit_cross_entropy(floating x, floating y, floating factor, floating total, floating rest,
+                                        floating peak, floating scale) noexcept nogil:
+    cdef floating p = x * factor
+    cdef floating remainder = scale - p
+    remainder = rest if x >= peak else remainder
+    return fma(-y, remainder, p * (total - y))
 
 
 # ---------------------------------------------------------------------------------------------------------------- loops
 
-ctypedef float (*float_accumulation)(
-    float, float, float, float, float, float, float*, float*) noexcept nogil
-ctypedef double (*double_accumulation)(
-    double, double, double, double, double, double, double*, double*) noexcept nogil
-ctypedef float (*float_emission)(float, float, float, float, float, float) noexcept nogil
-ctypedef double (*double_emission)(double, double, double, double, double, double) noexcept nogil
+ctypedef float (*float_sum)(float, float, float, float, float, float, float, float*) noexcept nogil
+ctypedef double (*double_sum)(double, double, double, double, double, double, double, double*) noexcept nogil
+ctypedef float (*float_sums)(float, float, float, float, float, float, float, float*, float*) noexcept nogil
+ctypedef double (*double_sums)(
+    double, double, double, double, double, double, double, double*, double*) noexcept nogil
+ctypedef float (*float_emission)(float, float, float, float, float, float, float) noexcept nogil
+ctypedef double (*double_emission)(double, double, double, double, double, double, double) noexcept nogil
 
 
-cdef inline floating accumulate(void* f, floating x, floating y, floating a, floating b, floating c, floating d,
-                                floating* first, floating* second) noexcept nogil:
+# `sums` says whether the formula gives one or two.
+cdef inline floating accumulate(void* f, int sums, floating x, floating y, floating a, floating b, floating c,
+                                floating d, floating e, floating* first, floating* second) noexcept nogil:
     if floating is float:
-        return (<float_accumulation> f)(x, y, a, b, c, d, first, second)
+        if sums == 1:
+            return (<float_sum> f)(x, y, a, b, c, d, e, first)
+        else:
+            return (<float_sums> f)(x, y, a, b, c, d, e, first, second)
     else:
-        return (<double_accumulation> f)(x, y, a, b, c, d, first, second)
+        if sums == 1:
+            return (<double_sum> f)(x, y, a, b, c, d, e, first)
+        else:
+            return (<double_sums> f)(x, y, a, b, c, d, e, first, second)
 
 
-cdef inline floating emit(void* f, floating x, floating y, floating a, floating b, floating c,
-                          floating d) noexcept nogil:
+cdef inline floating emit(void* f, floating x, floating y, floating a, floating b, floating c, floating d,
+                          floating e) noexcept nogil:
     if floating is float:
-        return (<float_emission> f)(x, y, a, b, c, d)
+        return (<float_emission> f)(x, y, a, b, c, d, e)
     else:
-        return (<double_emission> f)(x, y, a, b, c, d)
+        return (<double_emission> f)(x, y, a, b, c, d, e)
 
 
-# The lanes of a block, added as a tree
-cdef inline floating lanes_total(floating* lanes) noexcept nogil:
+# total + total_low + part, in two parts
+cdef inline void add_exactly(double* total, double* total_low, double part) noexcept nogil:
+    cdef double before = total[0], back
+    total[0] = before + part
+    back = total[0] - before
+    total_low[0] += (before - (total[0] - back)) + (part - back)
+
+
+# Adds LINES numbers, `distance` apart, to a lane.
+cdef inline void add_to_lane(const floating* x, int distance, double* high, double* low) noexcept nogil:
+    cdef int line
+    if floating is float:
+        high[0] += (((x[0] + x[distance]) + (x[2 * distance] + x[3 * distance]))
+                    + ((x[4 * distance] + x[5 * distance]) + (x[6 * distance] + x[7 * distance])))
+    else:
+        for line in range(LINES):
+            add_exactly(high, low, x[line * distance])
+
+
+# The lanes, added as a tree
+cdef inline double lanes_total(double* high, double* low, floating unused) noexcept nogil:
     cdef int j
-    for j in range(8):
-        lanes[j] = lanes[j] + lanes[j + 8]
-    for j in range(4):
-        lanes[j] = lanes[j] + lanes[j + 4]
-    return (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])
+    if floating is float:
+        for j in range(8):
+            high[j] += high[j + 8]
+        for j in range(4):
+            high[j] += high[j + 4]
+        return (high[0] + high[2]) + (high[1] + high[3])
+    else:
+        for j in range(8):
+            low[j] += low[j + 8]
+            add_exactly(high + j, low + j, high[j + 8])
+        for j in range(4):
+            low[j] += low[j + 4]
+            add_exactly(high + j, low + j, high[j + 4])
+        for j in range(2):
+            low[j] += low[j + 2]
+            add_exactly(high + j, low + j, high[j + 2])
+        low[0] += low[1]
+        add_exactly(high, low, high[1])
+        return high[0] if isinf(high[0]) else high[0] + low[0]
 
 
 cdef inline bint holds_nan(const floating* x, Py_ssize_t n, Py_ssize_t stride) noexcept nogil:
@@ -316,71 +402,61 @@ cdef inline double maximum_of_row(const floating* x, Py_ssize_t n) noexcept nogi
     return NAN if isinf(lanes[0]) and holds_nan(x, n, 1) else lanes[0]
 
 
-cdef inline void accumulate_lanes(void* f, const floating* x, const floating* y, floating* out, bint store,
-                                  floating a, floating b, floating c, floating d,
-                                  floating* first, floating* second) noexcept nogil:
-    # By way of `stored`: out may be x, and asking whether it is would keep the sums out of the registers.
+# Up to BLOCK entries, of which `padded`, a multiple of LANES, may be read.
+cdef inline void accumulate_block(void* f, int sums, const floating* x, const floating* y, floating* out, bint store,
+                                  Py_ssize_t n, Py_ssize_t padded, floating a, floating b, floating c, floating d,
+                                  floating e, double* high, double* low) noexcept nogil:
+    cdef floating stored[BLOCK]
+    cdef floating first[BLOCK]
+    cdef floating second[BLOCK]
+    cdef Py_ssize_t i
     cdef int j
-    cdef floating one, two
-    cdef floating stored[LANES]
-    for j in range(LANES):
-        stored[j] = accumulate(f, x[j], y[j], a, b, c, d, &one, &two)
-        first[j] += one
-        second[j] += two
+    for i in range(padded):
+        stored[i] = accumulate(f, sums, x[i], y[i], a, b, c, d, e, first + i, second + i)
+    # `out` may be x, and asking whether it is would cost more than this copy.
     if store:
-        memcpy(out, stored, LANES * sizeof(floating))
+        memcpy(out, stored, n * sizeof(floating))
+    for i in range(n, BLOCK):
+        first[i] = 0
+        second[i] = 0
+    for j in range(LANES):
+        add_to_lane(first + j, LANES, high + j, low + j)
+    if sums == 2:
+        for j in range(LANES):
+            add_to_lane(second + j, LANES, high + LANES + j, low + LANES + j)
 
 
-# Adds to row.first and row.second.
-cdef inline void accumulate_row(void* f, const floating* x, const floating* y, floating* out, bint store,
+# Sums into row.first and row.second.
+cdef inline void accumulate_row(void* f, int sums, const floating* x, const floating* y, floating* out, bint store,
                                 Py_ssize_t n, Row* row) noexcept nogil:
     cdef floating a = <floating> row.constants[0]
     cdef floating b = <floating> row.constants[1]
     cdef floating c = <floating> row.constants[2]
     cdef floating d = <floating> row.constants[3]
-    cdef floating first[LANES]
-    cdef floating second[LANES]
-    cdef Py_ssize_t k, group, block, i, stop, whole = n // LANES * LANES
+    cdef floating e = <floating> row.constants[4]
+    cdef double high[2 * LANES]
+    cdef double low[2 * LANES]
+    cdef floating x_end[BLOCK]
+    cdef floating y_end[BLOCK]
+    cdef Py_ssize_t k, i, rest = n % BLOCK, start = n - n % BLOCK
     cdef int j
-    for k in range((n + BLOCK - 1) // BLOCK):
-        block = k * BLOCK
-        stop = block + BLOCK if block + BLOCK < whole else whole
-        for j in range(LANES):
-            first[j] = 0
-            second[j] = 0
-        for group in range((stop - block) // LANES):
-            i = block + group * LANES
-            accumulate_lanes(f, x + i, y + i, out + i, store, a, b, c, d, first, second)
-        if whole < n and n - block <= BLOCK:
-            accumulate_rest(f, x + whole, y + whole, out + whole, store, <int> (n - whole), a, b, c, d, first, second)
-        row.first += lanes_total(first)
-        row.second += lanes_total(second)
-
-
-# The last few entries, in lanes filled up with one of them
-cdef inline void accumulate_rest(void* f, const floating* x, const floating* y, floating* out, bint store, int rest,
-                                 floating a, floating b, floating c, floating d,
-                                 floating* first, floating* second) noexcept nogil:
-    cdef floating x_lanes[LANES]
-    cdef floating y_lanes[LANES]
-    cdef floating out_lanes[LANES]
-    cdef floating first_lanes[LANES]
-    cdef floating second_lanes[LANES]
-    cdef int j
-    for j in range(LANES):
-        x_lanes[j] = x[0]
-        y_lanes[j] = y[0]
-        first_lanes[j] = 0
-        second_lanes[j] = 0
-    for j in range(rest):
-        x_lanes[j] = x[j]
-        y_lanes[j] = y[j]
-    accumulate_lanes(f, x_lanes, y_lanes, out_lanes, True, a, b, c, d, first_lanes, second_lanes)
-    for j in range(rest):
-        first[j] += first_lanes[j]
-        second[j] += second_lanes[j]
-        if store:
-            out[j] = out_lanes[j]
+    for j in range(2 * LANES):
+        high[j] = 0
+        low[j] = 0
+    for k in range(n // BLOCK):
+        i = k * BLOCK
+        accumulate_block(f, sums, x + i, y + i, out + i, store, BLOCK, BLOCK, a, b, c, d, e, high, low)
+    if rest:
+        for i in range(rest):
+            x_end[i] = x[start + i]
+            y_end[i] = y[start + i]
+        for i in range(rest, BLOCK):
+            x_end[i] = x[start]
+            y_end[i] = y[start]
+        accumulate_block(f, sums, x_end, y_end, out + start, store, rest, (rest + LANES - 1) // LANES * LANES,
+                         a, b, c, d, e, high, low)
+    row.first = lanes_total(high, low, a)
+    row.second = lanes_total(high + LANES, low + LANES, a) if sums == 2 else 0
 
 
 cdef inline void emit_row(void* f, const floating* x, const floating* y, floating* out, Py_ssize_t n,
@@ -389,12 +465,13 @@ cdef inline void emit_row(void* f, const floating* x, const floating* y, floatin
     cdef floating b = <floating> row.constants[1]
     cdef floating c = <floating> row.constants[2]
     cdef floating d = <floating> row.constants[3]
+    cdef floating e = <floating> row.constants[4]
     cdef floating x_end[LANES]
     cdef floating y_end[LANES]
     cdef Py_ssize_t i, whole = n // LANES * LANES
     cdef int j
     for i in range(whole):
-        out[i] = emit(f, x[i], y[i], a, b, c, d)
+        out[i] = emit(f, x[i], y[i], a, b, c, d, e)
     if whole < n:
         for j in range(LANES):
             x_end[j] = 0
@@ -403,7 +480,7 @@ cdef inline void emit_row(void* f, const floating* x, const floating* y, floatin
             x_end[j] = x[whole + j]
             y_end[j] = y[whole + j]
         for j in range(LANES):
-            x_end[j] = emit(f, x_end[j], y_end[j], a, b, c, d)
+            x_end[j] = emit(f, x_end[j], y_end[j], a, b, c, d, e)
         for j in range(n - whole):
             out[whole + j] = x_end[j]
 
@@ -426,65 +503,79 @@ cdef inline void maximum_of_columns(const floating* x, Py_ssize_t n, Py_ssize_t 
 
 
 cdef inline void constants_of_columns(const Row* rows, Py_ssize_t width, floating* a, floating* b, floating* c,
-                                      floating* d) noexcept nogil:
+                                      floating* d, floating* e) noexcept nogil:
     cdef Py_ssize_t j
     for j in range(width):
         a[j] = <floating> rows[j].constants[0]
         b[j] = <floating> rows[j].constants[1]
         c[j] = <floating> rows[j].constants[2]
         d[j] = <floating> rows[j].constants[3]
+        e[j] = <floating> rows[j].constants[4]
 
 
-cdef inline void add_lanes_to_columns(floating* lanes, Py_ssize_t width, floating* total) noexcept nogil:
-    cdef floating column[LANES]
-    cdef Py_ssize_t j
+cdef inline double column_total(double* high, double* low, Py_ssize_t column, floating unused) noexcept nogil:
+    cdef double high_lanes[LANES]
+    cdef double low_lanes[LANES]
     cdef int lane
-    for j in range(width):
-        for lane in range(LANES):
-            column[lane] = lanes[lane * COLUMNS + j]
-        total[j] = lanes_total(column)
+    for lane in range(LANES):
+        high_lanes[lane] = high[lane * COLUMNS + column]
+        low_lanes[lane] = low[lane * COLUMNS + column]
+    return lanes_total(high_lanes, low_lanes, unused)
 
 
-cdef inline void accumulate_columns(void* f, const floating* x, const floating* y, floating* out, bint store,
+cdef inline void accumulate_columns(void* f, int sums, const floating* x, const floating* y, floating* out, bint store,
                                     Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, Row* rows) noexcept nogil:
     cdef floating a[COLUMNS]
     cdef floating b[COLUMNS]
     cdef floating c[COLUMNS]
     cdef floating d[COLUMNS]
-    cdef floating first[LANES * COLUMNS]
-    cdef floating second[LANES * COLUMNS]
+    cdef floating e[COLUMNS]
+    cdef double high[2 * LANES * COLUMNS]
+    cdef double low[2 * LANES * COLUMNS]
+    cdef floating first[LINES * COLUMNS]
+    cdef floating second[LINES * COLUMNS]
     cdef floating stored[COLUMNS]
-    cdef floating* first_lane
-    cdef floating* second_lane
-    cdef floating one, two
+    cdef double* lane_high
+    cdef double* lane_low
     cdef const floating* x_line
     cdef const floating* y_line
-    cdef Py_ssize_t k, block, i, j, stop
-    constants_of_columns(rows, width, a, b, c, d)
+    cdef floating* one
+    cdef floating* two
+    cdef Py_ssize_t k, i, j
+    cdef int lane, line
+    constants_of_columns(rows, width, a, b, c, d, e)
+    for j in range(2 * LANES * COLUMNS):
+        high[j] = 0
+        low[j] = 0
     for k in range((n + BLOCK - 1) // BLOCK):
-        block = k * BLOCK
-        stop = block + BLOCK if block + BLOCK < n else n
-        for j in range(LANES * COLUMNS):
-            first[j] = 0
-            second[j] = 0
-        for i in range(block, stop):
-            x_line = x + i * stride
-            y_line = y + i * stride
-            first_lane = first + (i % LANES) * COLUMNS
-            second_lane = second + (i % LANES) * COLUMNS
-            for j in range(width):
-                stored[j] = accumulate(f, x_line[j], y_line[j], a[j], b[j], c[j], d[j], &one, &two)
-                first_lane[j] += one
-                second_lane[j] += two
-            if store:
+        for lane in range(LANES):
+            for line in range(LINES):
+                i = k * BLOCK + line * LANES + lane
+                one = first + line * COLUMNS
+                two = second + line * COLUMNS
+                if i >= n:
+                    for j in range(width):
+                        one[j] = 0
+                        two[j] = 0
+                    continue
+                x_line = x + i * stride
+                y_line = y + i * stride
                 for j in range(width):
-                    out[i * stride + j] = stored[j]
-        add_lanes_to_columns(first, width, stored)
-        for j in range(width):
-            rows[j].first += stored[j]
-        add_lanes_to_columns(second, width, stored)
-        for j in range(width):
-            rows[j].second += stored[j]
+                    stored[j] = accumulate(f, sums, x_line[j], y_line[j], a[j], b[j], c[j], d[j], e[j],
+                                           one + j, two + j)
+                if store:
+                    for j in range(width):
+                        out[i * stride + j] = stored[j]
+            lane_high = high + lane * COLUMNS
+            lane_low = low + lane * COLUMNS
+            for j in range(width):
+                add_to_lane(first + j, COLUMNS, lane_high + j, lane_low + j)
+            if sums == 2:
+                for j in range(width):
+                    add_to_lane(second + j, COLUMNS, lane_high + LANES * COLUMNS + j, lane_low + LANES * COLUMNS + j)
+    for j in range(width):
+        rows[j].first = column_total(high, low, j, a[0])
+        rows[j].second = column_total(high + LANES * COLUMNS, low + LANES * COLUMNS, j, a[0]) if sums == 2 else 0
 
 
 cdef inline void emit_columns(void* f, const floating* x, const floating* y, floating* out, Py_ssize_t n,
@@ -493,11 +584,12 @@ cdef inline void emit_columns(void* f, const floating* x, const floating* y, flo
     cdef floating b[COLUMNS]
     cdef floating c[COLUMNS]
     cdef floating d[COLUMNS]
+    cdef floating e[COLUMNS]
     cdef floating emitted[COLUMNS]
     cdef Py_ssize_t i, j
-    constants_of_columns(rows, width, a, b, c, d)
+    constants_of_columns(rows, width, a, b, c, d, e)
     for i in range(n):
         for j in range(width):
-            emitted[j] = emit(f, x[i * stride + j], y[i * stride + j], a[j], b[j], c[j], d[j])
+            emitted[j] = emit(f, x[i * stride + j], y[i * stride + j], a[j], b[j], c[j], d[j], e[j])
         for j in range(width):
             out[i * stride + j] = emitted[j]

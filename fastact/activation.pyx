@@ -469,6 +469,12 @@ cdef object run_plain(RowOperation operation, object x, object y, object out, ob
     return target
 
 
+# Results of rows, which are double, in the dtype of the rows; overflow and underflow are no news.
+cdef object rounded(object numbers, object dtype):
+    with np.errstate(all="ignore"):
+        return np.asarray(numbers).astype(dtype, order="C")
+
+
 # Whether writing one array would disturb reading the other: the very same entries in the same places do not.
 cdef bint overlaps(cnp.ndarray out, cnp.ndarray array):
     return cnp.PyArray_DATA(out) != cnp.PyArray_DATA(array) and np.may_share_memory(out, array)
@@ -560,8 +566,7 @@ Source: {self.source}.
         if out is not None:
             check_out(self.name, out, np.shape(array), array.dtype)
         computed = run_entries(self.name, self.value_operation, array, None, axes, None)
-        full = mask.any(axis=axes if mask.ndim else None, keepdims=True)
-        computed = np.where(full, computed, computed.dtype.type(self.masked_row))[()]
+        computed = np.where(mask, computed, computed.dtype.type(self.masked_row))[()]
         if out is None:
             return computed
         np.copyto(out, computed, casting="same_kind")
@@ -727,7 +732,7 @@ Source: {self.source}.
                                      layout.inner)
         remaining = [k for k in layout.order if k not in axes]
         order = tuple([sorted(remaining).index(k) for k in remaining])
-        values = reorder(results, order).astype(array.dtype, order="C").reshape(shape)
+        values = rounded(reorder(results, order), array.dtype).reshape(shape)
         if out is None:
             return values[()]
         np.copyto(out, values, casting="same_kind")
@@ -770,7 +775,8 @@ Source: {self.source}.
         if np.shape(upstream) != shape:
             raise ValueError(f"fastact.{call}: dy has the shape {np.shape(upstream)}; accepted is that of the value, "
                              f"{shape}")
-        array = array.astype(np.result_type(array.dtype, upstream.dtype), copy=False)
+        if type(dy) not in (int, float):    # a Python number takes the dtype of x
+            array = array.astype(np.result_type(array.dtype, upstream.dtype), copy=False)
         layout = Layout(array, axes)
         scales = np.ascontiguousarray(upstream.reshape(kept or (1,)).transpose(layout.order), dtype=np.float64)
         return run_entries(call, self.backward_operation, array, None, axes, out, scales)
@@ -786,6 +792,8 @@ REDUCTIONS = ("mean", "sum", "none")
 
 
 cdef cnp.ndarray as_labels(str call, str argument, object labels, tuple shape, Py_ssize_t classes):
+    if isinstance(labels, np.ma.MaskedArray):
+        raise TypeError(f"fastact.{call}: {argument} is a masked array; accepted is an array")
     array = np.asarray(labels)
     if array.dtype.kind not in "iu":
         raise TypeError(f"fastact.{call}: {argument} has the shape of labels and the dtype {array.dtype}; accepted are "
@@ -824,7 +832,7 @@ def loss_rows(str operation, logits, str argument, targets, axis, reduction):
         if np.shape(y) != np.shape(x):
             accepted = f"{np.shape(x)}" + (f", or {shape} for labels" if "cross_entropy" in call else "")
             raise ValueError(f"fastact.{call}: {argument} has the shape {np.shape(y)}; accepted is {accepted}")
-        y = layout.matrix(y.astype(x.dtype, copy=False))
+        y = layout.matrix(rounded(y, x.dtype))
     rows = product(shape)
     gradient = np.empty(layout.shape, x.dtype)
     losses = np.zeros(kept)
@@ -833,9 +841,8 @@ def loss_rows(str operation, logits, str argument, targets, axis, reduction):
             layout.matrix(x), y, gradient, losses, None, 1 / <double> rows if reduction == "mean" and rows else 1,
             labels, layout.outer, layout.n, layout.inner)
     if reduction == "none":
-        loss = reorder(losses, order).astype(x.dtype)[()]
-    else:
-        # A mean over no rows is NaN, as NumPy's, without its warning.
-        loss = x.dtype.type(losses.sum() / rows if reduction == "mean" and rows else
-                            np.nan if reduction == "mean" else losses.sum())
-    return loss, layout.restore(gradient, x.ndim)
+        return rounded(reorder(losses, order), x.dtype)[()], layout.restore(gradient, x.ndim)
+    total = losses.sum()
+    if reduction == "mean":
+        total = total / rows if rows else np.nan        # as NumPy's mean, without its warning
+    return rounded(total, x.dtype)[()], layout.restore(gradient, x.ndim)

@@ -118,7 +118,7 @@ def show_worked_example(console: Console) -> bool:
     z, y = np.array([1.0, 2.0, 0.5]), np.array([0.0, 1.0, 0.0])
     gradients = worked_example(z, y)
     table = Table(
-        title="Three output nodes, L = ½ Σ (softmax(z) − y)², z = (1, 2, 0.5), y = (0, 1, 0): its gradient",
+        title="The gradient of L = ½ Σ (softmax(z) − y)² at z = (1, 2, 0.5), y = (0, 1, 0)",
         title_style="bold",
         title_justify="left",
         box=None,
@@ -127,7 +127,7 @@ def show_worked_example(console: Console) -> bool:
     for index in "₁₂₃":
         table.add_column(f"∂L/∂z{index}", justify="right")
     for way, gradient in gradients.items():
-        table.add_row(way, *(f"{slope:+.16f}" for slope in gradient))
+        table.add_row(way, *(f"{slope:+.10f}" for slope in gradient))
     console.print(table)
     spread = float(np.ptp(np.array(list(gradients.values())), axis=0).max())
     agree = bool(spread <= 4 * np.finfo(np.float64).eps)  # of gradients below 1

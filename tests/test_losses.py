@@ -1,0 +1,584 @@
+"""Losses on softmax: loss and gradient against exact values, difference quotients and the founding notes."""
+
+import itertools
+import math
+
+import mpmath
+import numpy as np
+import pytest
+
+import fastact
+from fastact import reference
+
+DTYPES = (np.float32, np.float64)
+LENGTHS = [*range(1, 20), 33, 255, 256, 257, 1000, 4097]
+INF, NAN = math.inf, math.nan
+
+LOSSES = (fastact.softmax_mse, fastact.softmax_cross_entropy)
+every_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.__name__)
+every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def same_bits(a, b):
+    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def normal(shape, dtype=np.float64, seed=0, spread=3.0):
+    return (np.random.default_rng(seed).standard_normal(shape) * spread).astype(dtype)
+
+
+def probabilities(shape, dtype=np.float64, seed=1):
+    return fastact.softmax(normal(shape, np.float64, seed)).astype(dtype)
+
+
+def labels_for(logits, seed=2):
+    return np.random.default_rng(seed).integers(logits.shape[-1], size=logits.shape[:-1])
+
+
+def one_hot(labels, classes, dtype=np.float64):
+    return (np.asarray(labels)[..., np.newaxis] == np.arange(classes)).astype(dtype)
+
+
+def confident(random, shape):
+    rows = random.standard_normal(shape)
+    rows[..., random.integers(shape[-1])] += random.uniform(5, 95)
+    return rows
+
+
+def with_ties(random, shape):
+    return random.integers(-3, 1, shape) * random.choice([1.0, 20.0])
+
+
+def with_holes(random, shape):
+    rows = np.where(random.random(shape) < 0.3, -INF, random.uniform(-50, 50, shape))
+    rows[..., random.integers(shape[-1])] = 1
+    return rows
+
+
+def above_equals(random, shape):
+    """One entry far above many equal ones, so that the errors of a sum all go one way."""
+    others = random.uniform(-3, 3, shape[0])
+    above = random.choice([math.log(2) * 24, math.log(2) * 53, 91], shape[0]) + random.uniform(-0.1, 6, shape[0])
+    rows = np.repeat(others, shape[1]).reshape(shape)
+    rows[:, 0] += above
+    return rows
+
+
+KINDS = {
+    "uniform": lambda random, shape: random.uniform(-100, 100, shape),
+    "normal": lambda random, shape: random.standard_normal(shape),
+    "confident": confident,
+    "above_equals": above_equals,
+    "ties": with_ties,
+    "holes": with_holes,
+    "offset": lambda random, shape: random.standard_normal(shape) - 1e4,
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def logits_of(kind, dtype, length, rows=8):
+    return KINDS[kind](np.random.default_rng(length), (rows, length)).astype(dtype)
+
+
+# Exact values of rows, in longdouble, or by mpmath where that has no more digits than float64.  For rows of
+# probabilities there come, beside loss and gradient, how far each may be off if the softmax within is right to 4 ulp
+# and the few operations on it are rounded: the terms that are added, in absolute value, times 8 eps.
+
+
+def exact_rows(name, logits):
+    if np.finfo(np.longdouble).nmant < 63:
+        return reference.evaluate(name, "value", logits, m=reference.mpmath_namespace(40))
+    return reference.evaluate(name, "value", logits.astype(np.longdouble))
+
+
+def sum_of_row(terms):
+    return terms.sum(axis=-1, keepdims=True)
+
+
+def exact_mse(logits, targets):
+    p, y, limits = exact_rows("softmax", logits), targets.astype(np.float64), np.finfo(logits.dtype)
+    rounded = 8 * float(limits.eps) * (p + abs(y))
+    loss = ((p - y) ** 2).sum(axis=-1) / 2
+    loss_error = ((abs(p - y) + rounded) * rounded + float(limits.smallest_subnormal)).sum(axis=-1)
+    gradient = p * ((p - y) - sum_of_row((p - y) * p))
+    factor = (p + abs(y)) + sum_of_row((p + abs(y)) * p)
+    return loss, gradient, loss_error, 8 * (float(limits.eps) * p + float(limits.smallest_subnormal)) * (factor + 1)
+
+
+def exact_cross_entropy(logits, targets):
+    p, y, limits = exact_rows("softmax", logits), targets.astype(np.float64), np.finfo(logits.dtype)
+    eps, smallest = float(limits.eps), float(limits.smallest_subnormal)
+    terms = np.where(y == 0, 0, -y * np.where(y == 0, 0, exact_rows("log_softmax", logits)))
+    total = sum_of_row(abs(y))
+    gradient = p * sum_of_row(y) - y
+    return (terms.sum(axis=-1), gradient, 8 * (eps * abs(terms) + smallest).sum(axis=-1),
+            8 * (eps * p + smallest) * (total + 1) + 8 * eps * abs(y))
+
+
+def exact_of_labels(logits, labels):
+    """Loss -log p of the label, gradient p, but at the label minus the sum of the others."""
+    p = exact_rows("softmax", logits)
+    chosen = np.asarray(labels)[..., np.newaxis] == np.arange(logits.shape[-1])
+    of_others = (p * (~chosen).astype(int)).sum(axis=-1, keepdims=True)
+    return -exact_rows("log_softmax", logits)[chosen], np.where(chosen, -of_others, p)
+
+
+# --------------------------------------------------------------------------------------------------------------- values
+
+
+@every_dtype
+@every_kind
+def test_labels_within_4_ulp(kind, dtype):
+    """Loss and every entry of the gradient, also where the answer is right and certain, or wrong and certain."""
+    for length in LENGTHS:
+        logits = logits_of(kind, dtype, length)
+        for labels in (logits.argmax(axis=-1), logits.argmin(axis=-1), labels_for(logits), np.zeros(8, int)):
+            losses, gradient = fastact.softmax_cross_entropy(logits, labels, reduction="none")
+            assert losses.dtype == gradient.dtype == dtype
+            exact_losses, exact_gradient = exact_of_labels(logits, labels)
+            assert reference.ulp_error(losses, exact_losses).max() <= 4, length
+            assert reference.ulp_error(gradient, exact_gradient).max() <= 4, length
+
+
+@pytest.mark.parametrize("dtype, row, label", [
+    (dtype, row, label)
+    for dtype in DTYPES
+    for row in ([100, 0, 0], [20, 0, 0], [40, 1, -3], [0, 30, 0, 0], [5, 5], [0, 0, 0], [50, 49.9, 0], [300, 0, 290])
+    for label in range(len(row))
+])
+def test_labels_against_mpmath(dtype, row, label):
+    logits = np.array(row, dtype)
+    with mpmath.workdps(400):
+        powers = [mpmath.exp(float(z)) for z in logits]
+        p = [power / sum(powers) for power in powers]
+        right = [-sum(p[:j] + p[j + 1 :]) if j == label else p[j] for j in range(len(p))]
+        right_loss = -mpmath.log(p[label])
+    loss, gradient = fastact.softmax_cross_entropy(logits, label)
+    convert = reference.mpmath_namespace(50).asarray
+    assert reference.ulp_error(loss, convert(right_loss)) <= 4
+    assert reference.ulp_error(gradient, convert(right)).max() <= 4
+
+
+@every_dtype
+@pytest.mark.parametrize("sure", [20, 40, 60, 80])
+def test_gradient_of_a_confident_right_answer_is_not_0(sure, dtype):
+    loss, gradient = fastact.softmax_cross_entropy(np.array([sure, 0, 0], dtype), 0)
+    assert gradient[0] == pytest.approx(-2 * math.exp(-sure), rel=1e-6)
+    assert gradient[0] == pytest.approx(-float(gradient[1]) - float(gradient[2]), rel=1e-6)
+    assert loss == pytest.approx(2 * math.exp(-sure), rel=1e-6)
+
+
+def targets_of(kind, shape, dtype):
+    random = np.random.default_rng(shape[-1])
+    if kind == "one_hot":
+        return one_hot(random.integers(shape[-1], size=shape[0]), shape[-1], dtype)
+    if kind == "probabilities":
+        return probabilities(shape, dtype)
+    if kind == "with zeros":
+        return np.where(random.random(shape) < 0.5, 0, random.random(shape)).astype(dtype)
+    return (random.random(shape) * 3).astype(dtype)
+
+
+TARGETS = ("one_hot", "probabilities", "with zeros", "not summing to 1")
+
+
+@every_dtype
+@pytest.mark.parametrize("targets_kind", TARGETS)
+@every_kind
+@pytest.mark.parametrize("loss, exact", [*zip(LOSSES, (exact_mse, exact_cross_entropy), strict=True)],
+                         ids=lambda function: function.__name__)
+def test_rows_of_probabilities(loss, exact, kind, targets_kind, dtype):
+    for length in LENGTHS:
+        logits = logits_of(kind, dtype, length)
+        targets = targets_of(targets_kind, logits.shape, dtype)
+        losses, gradient = loss(logits, targets, reduction="none")
+        assert losses.dtype == gradient.dtype == dtype
+        exact_losses, exact_gradient, loss_error, gradient_error = exact(logits, targets)
+        finite = np.isfinite(exact_losses.astype(np.float64))
+        assert (losses[~finite] == INF).all()
+        assert (abs(losses[finite] - exact_losses[finite]) <= loss_error[finite]).all(), length
+        assert (abs(gradient - exact_gradient) <= gradient_error).all(), length
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("kind", ["mse", "probabilities", "labels"])
+def test_gradient_is_the_difference_quotient(kind, reduction, axis):
+    logits = normal((2, 3, 4), spread=2)
+    targets = np.moveaxis(probabilities(np.moveaxis(logits, axis, -1).shape), -1, axis)
+    if kind == "labels":
+        targets = labels_for(np.moveaxis(logits, axis, -1))
+    loss = fastact.softmax_mse if kind == "mse" else fastact.softmax_cross_entropy
+    _, gradient = loss(logits, targets, axis, reduction)
+    step = 1e-5
+    for index in np.ndindex(logits.shape):
+        change = np.zeros_like(logits)
+        change[index] = step
+        above, _ = loss(logits + change, targets, axis, reduction)
+        below, _ = loss(logits - change, targets, axis, reduction)
+        assert gradient[index] == pytest.approx((above - below) / (2 * step), rel=1e-6, abs=1e-9)
+
+
+@every_dtype
+def test_worked_example_of_the_founding_notes(dtype):
+    """Three output nodes, squared error: the loss, and the gradient as the sum of three terms."""
+    z = np.array([0.3, -1.2, 2.0], dtype)
+    y = np.array([0, 0, 1], dtype)
+    s1, s2, s3 = p = [math.exp(float(a)) / sum(math.exp(float(b)) for b in z) for a in z]
+    by_hand = ((s1 - 0) ** 2 + (s2 - 0) ** 2 + (s3 - 1) ** 2) / 2
+    d1 = (s1 - 0) * s1 * (1 - s1) + (s2 - 0) * (-s1 * s2) + (s3 - 1) * (-s1 * s3)
+    d2 = (s1 - 0) * (-s2 * s1) + (s2 - 0) * s2 * (1 - s2) + (s3 - 1) * (-s2 * s3)
+    d3 = (s1 - 0) * (-s3 * s1) + (s2 - 0) * (-s3 * s2) + (s3 - 1) * s3 * (1 - s3)
+    loss, gradient = fastact.softmax_mse(z, y)
+    tolerance = 8 * float(np.finfo(dtype).eps)
+    assert loss == pytest.approx(by_hand, rel=tolerance)
+    np.testing.assert_allclose(gradient, [d1, d2, d3], rtol=0, atol=tolerance)
+    residual = np.array(p, dtype) - y
+    np.testing.assert_allclose(gradient, fastact.softmax.backward(residual, z), rtol=0, atol=tolerance)
+    np.testing.assert_allclose(gradient, fastact.softmax.jacobian(z).T @ residual, rtol=0, atol=tolerance)
+
+
+@every_dtype
+@every_kind
+def test_labels_agree_with_one_hot_probabilities(kind, dtype):
+    for length in LENGTHS:
+        logits = logits_of(kind, dtype, length)
+        labels = labels_for(logits)
+        for reduction in ("none", "mean", "sum"):
+            loss, gradient = fastact.softmax_cross_entropy(logits, labels, reduction=reduction)
+            same, close_by = fastact.softmax_cross_entropy(logits, one_hot(labels, length, dtype), reduction=reduction)
+            np.testing.assert_allclose(loss, same, rtol=8 * np.finfo(dtype).eps, atol=0)
+            np.testing.assert_allclose(gradient, close_by, rtol=0, atol=4 * np.finfo(dtype).eps)
+
+
+@every_dtype
+def test_logits_of_minus_infinity(dtype):
+    row = np.array([-INF, 0.0, 0.0], dtype)
+    for targets in (1, [0.0, 1.0, 0.0]):
+        loss, gradient = fastact.softmax_cross_entropy(row, targets)
+        assert loss == pytest.approx(math.log(2), rel=1e-6)
+        np.testing.assert_allclose(gradient, [0, -0.5, 0.5], rtol=1e-6)
+    for targets in (0, [1.0, 0.0, 0.0]):
+        loss, gradient = fastact.softmax_cross_entropy(row, targets)
+        assert loss == INF
+        np.testing.assert_allclose(gradient, [-1, 0.5, 0.5], rtol=1e-6)
+
+
+@every_dtype
+def test_rows_without_a_softmax_are_nan_alone(dtype):
+    rows = np.array([[1, 2, 3], [NAN, 1, 2], [1, INF, 0], [-INF] * 3, [3, 2, 1]], dtype)
+    labels, targets = np.array([0, 1, 2, 0, 1]), one_hot([0, 1, 2, 0, 1], 3, dtype)
+    for loss, right in ((fastact.softmax_mse, targets), (fastact.softmax_cross_entropy, targets),
+                        (fastact.softmax_cross_entropy, labels)):
+        for axis, turn in ((1, np.asarray), (0, np.transpose)):
+            losses, gradient = loss(turn(rows), turn(right), axis, "none")
+            np.testing.assert_array_equal(np.isnan(losses), [False, True, True, True, False])
+            np.testing.assert_array_equal(np.isnan(turn(gradient)).all(axis=1), [False, True, True, True, False])
+            good, good_gradient = loss(rows[[0, 4]], right[[0, 4]], reduction="none")
+            assert same_bits(losses[[0, 4]], good)
+            assert same_bits(turn(gradient)[[0, 4]], good_gradient)
+
+
+# ----------------------------------------------------------------------------------------------------------- reductions
+
+
+def every_loss_with_targets(logits):
+    yield fastact.softmax_mse, probabilities(logits.shape, logits.dtype)
+    yield fastact.softmax_cross_entropy, probabilities(logits.shape, logits.dtype)
+    yield fastact.softmax_cross_entropy, labels_for(logits)
+
+
+@every_dtype
+@pytest.mark.parametrize("shape", [(5,), (7, 5), (2, 3, 5), (300, 5)])
+def test_reductions(shape, dtype):
+    logits = normal(shape, dtype)
+    rows = math.prod(shape[:-1])
+    tolerance = 2 * float(np.finfo(dtype).eps)
+    for loss, targets in every_loss_with_targets(logits):
+        losses, gradient = loss(logits, targets, reduction="none")
+        total, total_gradient = loss(logits, targets, reduction="sum")
+        mean, mean_gradient = loss(logits, targets, reduction="mean")
+        assert losses.shape == shape[:-1]
+        assert np.shape(total) == np.shape(mean) == ()
+        assert losses.dtype == total.dtype == mean.dtype == dtype
+        assert same_bits(total_gradient, gradient)
+        assert mean_gradient.shape == gradient.shape == shape
+        assert mean_gradient.dtype == gradient.dtype == dtype
+        exact_total = math.fsum(np.ravel(losses).tolist())
+        assert total == pytest.approx(exact_total, rel=tolerance)
+        assert mean == pytest.approx(exact_total / rows, rel=tolerance)
+        np.testing.assert_allclose(mean_gradient, gradient / float(rows), rtol=2 * tolerance, atol=tolerance / rows)
+        assert all(map(same_bits, loss(logits, targets), (mean, mean_gradient)))
+
+
+@every_dtype
+def test_mean_over_many_rows_adds_in_double(dtype):
+    """A float32 sum of 200,000 equal losses would be wrong in the third digit or so."""
+    logits = np.tile(np.array([0.1, 0.2], dtype), (200_000, 1))
+    single, _ = fastact.softmax_cross_entropy(logits[0], 0)
+    mean, _ = fastact.softmax_cross_entropy(logits, np.zeros(200_000, int))
+    assert mean == pytest.approx(float(single), rel=2 * float(np.finfo(dtype).eps))
+
+
+@every_dtype
+def test_no_rows(dtype):
+    for shape, axis in (((0, 3), -1), ((3, 0), 0), ((2, 0, 3), 2)):
+        logits = np.empty(shape, dtype)
+        labels = np.empty(tuple(n for k, n in enumerate(shape) if k != axis % len(shape)), int)
+        for loss, targets in ((LOSSES[0], logits), (LOSSES[1], logits), (LOSSES[1], labels)):
+            for reduction, expected in (("mean", NAN), ("sum", 0.0)):
+                value, gradient = loss(logits, targets, axis, reduction)
+                np.testing.assert_array_equal(value, expected)
+                assert value.dtype == gradient.dtype == dtype
+                assert gradient.shape == shape
+            losses, gradient = loss(logits, targets, axis, "none")
+            assert losses.shape == labels.shape
+            assert losses.dtype == gradient.dtype == dtype
+            assert gradient.shape == shape
+
+
+# -------------------------------------------------------------------------------------------------------------- layouts
+
+
+@every_dtype
+@pytest.mark.parametrize("length", [1, 3, 16, 37, 300])
+def test_rows_have_the_same_bits_in_any_layout(length, dtype):
+    logits = normal((6, length), dtype)
+    cube = logits.reshape(2, 3, length)
+    strided = np.full((12, 3 * length), NAN, dtype)
+    strided[::2, ::3] = logits
+    swapped = np.dtype(dtype).newbyteorder()
+    for loss, targets in every_loss_with_targets(logits):
+        labelled = targets.ndim == 1
+        losses, gradient = loss(logits, targets, reduction="none")
+
+        def moved(axis, order="C", labelled=labelled, targets=targets):
+            shaped = targets.reshape(2, 3) if labelled else np.moveaxis(targets.reshape(2, 3, length), -1, axis)
+            return np.asarray(np.moveaxis(cube, -1, axis), order=order), np.asarray(shaped, order=order)
+
+        for axis, order in itertools.product((0, 1, 2, -1, -2, -3), "CF"):
+            x, y = moved(axis, order)
+            other_losses, other_gradient = loss(x, y, axis, "none")
+            assert same_bits(other_losses.reshape(6), losses), (axis, order)
+            assert same_bits(np.moveaxis(other_gradient, axis, -1).reshape(6, length), gradient), (axis, order)
+        turned = targets if labelled else targets.T
+        reversed_targets = targets[::-1]
+        for x, y, axis, back in ((logits.T, turned, 0, np.transpose), (strided[::2, ::3], targets, 1, np.asarray),
+                                 (np.asfortranarray(logits), targets, 1, np.asarray),
+                                 (logits.astype(swapped), targets.astype(targets.dtype.newbyteorder()), 1, np.asarray),
+                                 (logits[::-1], reversed_targets, 1, lambda result: result[::-1])):
+            before = x.copy()
+            other_losses, other_gradient = loss(x, y, axis, "none")
+            assert same_bits(back(other_losses) if back is not np.transpose else other_losses, losses)
+            assert same_bits(back(other_gradient), gradient)
+            assert same_bits(x, before)
+
+
+@every_dtype
+def test_rows_have_the_same_bits_beside_any_others(dtype):
+    logits = normal((70, 37), dtype)
+    for loss, targets in every_loss_with_targets(logits):
+        alone = [loss(x, y, reduction="none") for x, y in zip(logits, targets, strict=True)]
+        losses = np.array([value for value, _ in alone])
+        gradients = np.array([gradient for _, gradient in alone])
+        for count in range(1, 71):
+            turned = targets[:count] if targets.ndim == 1 else np.ascontiguousarray(targets[:count].T)
+            columns = np.ascontiguousarray(logits[:count].T)
+            for x, y, axis in ((logits[:count], targets[:count], 1), (columns, turned, 0)):
+                some, gradient = loss(x, y, axis, "none")
+                assert same_bits(some, losses[:count]), (count, axis)
+                assert same_bits(gradient if axis else gradient.T, gradients[:count]), (count, axis)
+
+
+@every_dtype
+@pytest.mark.parametrize("shape", [(4000, 67), (30, 9001), (2, 200_000)])
+def test_large_batches_are_their_rows_with_any_number_of_threads(shape, dtype):
+    logits = normal(shape, dtype)
+    for loss, targets in every_loss_with_targets(logits):
+        with fastact.threads(1):
+            alone = [loss(x, y) for x, y in zip(logits, targets, strict=True)]
+            mean, mean_gradient = loss(logits, targets)
+        columns = np.ascontiguousarray(logits.T), targets if targets.ndim == 1 else np.ascontiguousarray(targets.T)
+        for threads in (1, 2, 3):
+            with fastact.threads(threads):
+                losses, gradient = loss(logits, targets, reduction="none")
+                of_columns, gradient_of_columns = loss(*columns, 0, "none")
+                same_mean, same_gradient = loss(logits, targets)
+            assert same_bits(losses, np.array([value for value, _ in alone]))
+            assert same_bits(gradient, np.array([gradient for _, gradient in alone]))
+            assert same_bits(of_columns, losses)
+            assert same_bits(gradient_of_columns.T, gradient)
+            assert same_bits(same_mean, mean)
+            assert same_bits(same_gradient, mean_gradient)
+
+
+# ------------------------------------------------------------------------------------------------------------ arguments
+
+
+def test_scalar_label_of_one_row():
+    row = normal(5)
+    for label in (3, np.int8(3), np.array(3)):
+        for reduction in ("mean", "sum", "none"):
+            loss, gradient = fastact.softmax_cross_entropy(row, label, reduction=reduction)
+            assert isinstance(loss, np.float64)
+            assert gradient.shape == (5,)
+            assert same_bits(loss, fastact.softmax_cross_entropy(row[np.newaxis], [3])[0])
+
+
+@pytest.mark.parametrize("code", [*"bBhHiIlLqQ", ">i4", ">u8"])
+def test_labels_of_any_integer_dtype(code):
+    logits, labels = normal((9, 6)), np.array([0, 1, 2, 3, 4, 5, 0, 5, 3])
+    for axis, x in ((1, logits), (0, logits.T)):
+        for left, right in zip(fastact.softmax_cross_entropy(x, labels.astype(code), axis),
+                               fastact.softmax_cross_entropy(x, labels.tolist(), axis), strict=True):
+            assert same_bits(left, right)
+
+
+@every_loss
+def test_lists_integers_and_mixed_dtypes(loss):
+    """The logits decide the dtype; integers are computed in float64."""
+    logits, targets = [[1, 0, 2], [0, 3, 1]], [[1, 0, 0], [0, 0.5, 0.5]]
+    expected = loss(np.array(logits, float), np.array(targets))
+    for x in (logits, np.array(logits), np.array(logits, np.int8), tuple(map(tuple, logits))):
+        assert all(map(same_bits, loss(x, targets), expected))
+    single = loss(np.array(logits, np.float32), np.array(targets, np.float32))
+    assert all(map(same_bits, loss(np.array(logits, np.float32), targets), single))
+    assert single[0].dtype == single[1].dtype == np.float32
+    boolean = np.array([[True, False, False], [False, True, False]])
+    assert all(map(same_bits, loss(logits, boolean), loss(logits, boolean.astype(float))))
+
+
+def raises(error, loss, text, *arguments, **keywords):
+    with pytest.raises(error) as caught:
+        loss(*arguments, **keywords)
+    assert type(caught.value) is error
+    assert str(caught.value).startswith(f"fastact.{loss.__name__}: {text}")
+
+
+@pytest.mark.parametrize("labels, wrong", [
+    ([0, -1], -1), ([3, 0], 3), ([100, 1], 100), (np.array([0, 255], np.uint8), 255),
+    (np.array([-128, 0], np.int8), -128), (np.array([2**63, 0], np.uint64), 2**63),
+    (np.array([2**64 - 1, 0], np.uint64), 2**64 - 1)])
+def test_labels_out_of_range(labels, wrong):
+    text = f"labels_or_probabilities holds {wrong}; accepted are 0 to 2"
+    for x, axis in ((normal((2, 3)), 1), (normal((3, 2)), 0)):
+        raises(IndexError, fastact.softmax_cross_entropy, text, x, labels, axis)
+
+
+@pytest.mark.parametrize("targets, error, text", [
+    (np.zeros((3, 2)), ValueError, "{} has the shape (3, 2); accepted is (2, 3)"),
+    (np.zeros((2, 1)), ValueError, "{} has the shape (2, 1); accepted is (2, 3)"),
+    (np.zeros((1, 2, 3)), ValueError, "{} has the shape (1, 2, 3); accepted is (2, 3)"),
+    (1.0, ValueError, "{} has the shape (); accepted is (2, 3)"),
+    (np.zeros((2, 3), np.float16), TypeError, "{} has the dtype float16; accepted are float32 and float64"),
+    (np.zeros((2, 3), complex), TypeError, "{} has the dtype complex128; accepted are float32 and float64"),
+    (np.zeros((2, 3), object), TypeError, "{} has the dtype object; accepted are float32 and float64"),
+    ([["a"] * 3] * 2, TypeError, "{} has the dtype <U1; accepted are float32 and float64"),
+    (np.ma.array(np.zeros((2, 3)), mask=True), TypeError, "{} is a masked array"),
+], ids=lambda value: "")
+@every_loss
+def test_bad_targets(loss, targets, error, text):
+    name = "targets" if loss is fastact.softmax_mse else "labels_or_probabilities"
+    raises(error, loss, text.format(name), normal((2, 3)), targets)
+
+
+@pytest.mark.parametrize("labels, error, text", [
+    (np.zeros(3, int), ValueError, "has the shape (3,); accepted is (2,) for labels"),
+    (np.zeros(1, int), ValueError, "has the shape (1,); accepted is (2,) for labels"),
+    (np.zeros(2), TypeError, "has the shape of labels and the dtype float64; accepted are integers"),
+    (np.zeros(2, bool), TypeError, "has the shape of labels and the dtype bool; accepted are integers"),
+    (np.zeros(2, object), TypeError, "has the shape of labels and the dtype object; accepted are integers"),
+    (["a", "b"], TypeError, "has the shape of labels and the dtype <U1; accepted are integers"),
+    (np.ma.array([0, 1], mask=[False, True]), TypeError, "is a masked array"),
+], ids=["shape", "one", "float", "bool", "object", "str", "masked"])
+def test_bad_labels(labels, error, text):
+    raises(error, fastact.softmax_cross_entropy, f"labels_or_probabilities {text}", normal((2, 3)), labels)
+
+
+@pytest.mark.parametrize("logits, error, text", [
+    (np.zeros((2, 3), np.float16), TypeError, "logits has the dtype float16; accepted are float32 and float64"),
+    (np.zeros((2, 3), np.longdouble), TypeError, "logits has the dtype"),
+    (np.zeros((2, 3), object), TypeError, "logits has the dtype object"),
+    (np.ma.zeros((2, 3)), TypeError, "logits is a masked array"),
+    (1.0, np.exceptions.AxisError, "logits has no dimension; accepted are (..., classes)"),
+], ids=["float16", "longdouble", "object", "masked", "scalar"])
+@every_loss
+def test_bad_logits(loss, logits, error, text):
+    raises(error, loss, text, logits, np.zeros(np.shape(logits)))
+
+
+@pytest.mark.parametrize("axis, error, text", [
+    (2, np.exceptions.AxisError, "axis 2 is out of bounds for an array of 2 dimensions"),
+    (-3, np.exceptions.AxisError, "axis -3 is out of bounds for an array of 2 dimensions"),
+    ((1,), TypeError, "axis must be an integer, got (1,)"),
+    ((0, 1), TypeError, "axis must be an integer, got (0, 1)"),
+    (None, TypeError, "axis must be an integer, got None"),
+    (True, TypeError, "axis must be an integer"),
+    (1.0, TypeError, "axis must be an integer"),
+], ids=str)
+@every_loss
+def test_bad_axes(loss, axis, error, text):
+    raises(error, loss, text, normal((2, 3)), probabilities((2, 3)), axis)
+
+
+@pytest.mark.parametrize("reduction", ["average", "", None, 1, "MEAN"])
+@every_loss
+def test_unknown_reductions(loss, reduction):
+    text = f"unknown reduction {reduction!r}; accepted are mean, sum, none"
+    raises(ValueError, loss, text, normal((2, 3)), probabilities((2, 3)), reduction=reduction)
+
+
+@every_loss
+def test_docstrings_have_the_sections_of_numpydoc(loss):
+    lines = [line.strip() for line in loss.__doc__.splitlines()]
+    sections = ("Parameters", "Returns", "Raises", "Notes")
+    places = [lines.index(section) for section in sections]
+    assert places == sorted(places)
+    assert all(lines[place + 1] == "-" * len(section) for place, section in zip(places, sections, strict=True))
+    code = loss.__code__
+    for argument in code.co_varnames[: code.co_argcount]:
+        assert any(line.startswith(f"{argument} : ") for line in lines), argument
+
+
+# ---------------------------------------------------------------------------------------------------------- environment
+
+
+@every_dtype
+@every_kind
+def test_no_floating_point_warning(kind, dtype):
+    """Not even where every one of them is an error; losses that underflow included."""
+    for length in (1, 2, 17, 300):
+        logits = logits_of(kind, dtype, length)
+        best, worst = logits.argmax(axis=-1), logits.argmin(axis=-1)
+        targets = probabilities(logits.shape, dtype)
+        with np.errstate(all="raise"):
+            for reduction in ("mean", "sum", "none"):
+                fastact.softmax_mse(logits, targets, reduction=reduction)
+                fastact.softmax_cross_entropy(logits, targets, reduction=reduction)
+                fastact.softmax_cross_entropy(logits, best, reduction=reduction)
+                fastact.softmax_cross_entropy(logits, worst, reduction=reduction)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@every_dtype
+def test_loss_that_overflows_or_vanishes_is_no_warning(dtype, reduction):
+    largest = np.finfo(dtype).max
+    vanishing = 100 if dtype == np.float32 else 740
+    with np.errstate(all="raise"):
+        loss, gradient = fastact.softmax_cross_entropy(np.array([largest, -largest]), 1, reduction=reduction)
+        assert loss == INF
+        assert gradient.tolist() == [1, -1]
+        loss, gradient = fastact.softmax_cross_entropy(np.array([vanishing, 0], dtype), 0, reduction=reduction)
+        assert loss == gradient[1] == -gradient[0]
+        assert 0 < loss < np.finfo(dtype).tiny
+
+
+@every_loss
+def test_float64_targets_that_vanish_in_float32(loss):
+    logits = np.array([1, 0, 0], np.float32)
+    with np.errstate(all="raise"):
+        value, gradient = loss(logits, np.array([1, 1e-60, 1e-42]))
+    right, right_gradient = loss(logits, np.array([1, 0, 1e-42], np.float32))
+    assert same_bits(value, right)
+    assert same_bits(gradient, right_gradient)
