@@ -22,6 +22,8 @@ ctypedef fused floating:
 cdef extern from "_bits.h" nogil:
     float fastact_fma_float(float a, float b, float c) noexcept
     double fastact_fma_double(double a, double b, double c) noexcept
+    float fastact_product_error_float(float a, float b, float product) noexcept
+    double fastact_product_error_double(double a, double b, double product) noexcept
     uint32_t fastact_bits_of_float(float value) noexcept
     uint64_t fastact_bits_of_double(double value) noexcept
     float fastact_float_of_bits(uint32_t bits) noexcept
@@ -67,7 +69,11 @@ cdef inline floating at_least(floating x, floating limit) noexcept nogil:
 # What rounding product = a b lost, with the sign turned so that |a b| = |product| - product_low.  Zero where nothing
 # depends on it any more, which keeps inf - inf out.
 cdef inline floating product_low(floating a, floating b, floating product) noexcept nogil:
-    cdef floating low = fma(a, b, -product)
+    cdef floating low
+    if floating is float:
+        low = fastact_product_error_float(a, b, product)
+    else:
+        low = fastact_product_error_double(a, b, product)
     low = low if product < 0 else -low
     return low if absolute(product) < exp_limit(product) else <floating> 0
 

@@ -1,0 +1,130 @@
+"""Errors in ulp of every elementwise function, mode and dtype, under each instruction set of this processor.
+
+`fastact accuracy --exhaustive` tries all 2^32 float32 inputs; here are one in some thousand of them, and the float64
+points at which an activation may go wrong.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastact
+from fastact import _isa, reference
+from fastact.activation import Elementwise
+
+FUNCTIONS = [f for f in fastact.activations.values() if isinstance(f, Elementwise)]
+MODES = ("value", "derivative")
+OLD = _isa.CHOSEN in ("v2", "generic")  # no fused multiply-add in hardware
+BOUNDS = {"value": 3.0 if OLD else 1.5, "derivative": 3.0 if OLD else 2.0}  # ulp, for float32 and float64
+STRIDE = 4099  # a prime: 2^20 of the 2^32 bit patterns
+
+every_function = pytest.mark.parametrize("f", FUNCTIONS, ids=lambda f: f.name)
+every_mode = pytest.mark.parametrize("mode", MODES)
+
+
+def call(f, mode):
+    return f if mode == "value" else getattr(f, mode)
+
+
+def float32_points():
+    patterns = np.arange(0, 2**32, STRIDE, dtype=np.uint64).astype(np.uint32)
+    limits = np.finfo(np.float32)
+    ends = np.array([0, limits.smallest_subnormal, limits.tiny, limits.max, np.inf, np.nan], np.float32)
+    return np.concatenate([patterns.view(np.float32), ends, -ends])
+
+
+def worst(error, x):
+    i = int(np.argmax(error))
+    return f"{error[i]:.3f} ulp at {x[i]!r} ({float(x[i]).hex()})"
+
+
+@every_mode
+@every_function
+def test_float32(f, mode):
+    x = float32_points()
+    error = reference.ulp_error(call(f, mode)(x), reference.evaluate(f.name, mode, x))
+    assert error.max() <= BOUNDS[mode], worst(error, x)
+
+
+@every_mode
+@every_function
+def test_float64(f, mode):
+    x = reference.structured_points(4000)
+    exact = reference.evaluate(f.name, mode, x, m=reference.mpmath_namespace(40))
+    error = reference.ulp_error(call(f, mode)(x), exact)
+    assert error.max() <= BOUNDS[mode], worst(error, x)
+
+
+@pytest.mark.parametrize("beta", [0.01, 0.5, 1.0, 2.0, 3.7, -1.3, 1e3])
+@every_mode
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_softplus_beta(dtype, mode, beta):
+    beta = dtype(beta)
+    x = np.random.default_rng(3).uniform(-90, 90, 1500).astype(dtype) / abs(beta)
+    exact = reference.evaluate("softplus", mode, x, np.full_like(x, beta), m=reference.mpmath_namespace(40))
+    error = reference.ulp_error(call(fastact.softplus, mode)(x, beta=beta), exact)
+    bound = BOUNDS[mode]
+    if mode == "value":  # one more rounding, that of the division by beta; and half a subnormal number before it
+        inner = np.longdouble(np.finfo(dtype).smallest_subnormal) / 2 / abs(np.longdouble(beta))
+        bound = bound + 1 + inner / np.spacing(abs(exact).astype(dtype))
+    assert (error <= bound).all(), worst(error - bound, x)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_derivative_from_output_is_as_good_as_the_output_allows(dtype, name):
+    y = np.random.default_rng(4).uniform(0 if name == "sigmoid" else -1, 1, 5000).astype(dtype)
+    wide = y.astype(np.longdouble)
+    exact = wide * (1 - wide) if name == "sigmoid" else 1 - wide * wide
+    computed = fastact.get(name).backward(np.ones_like(y), output=y)
+    assert reference.ulp_error(computed, exact).max() <= 2
+
+
+def digest():
+    total = hashlib.sha256()
+    for dtype in (np.float32, np.float64):
+        x = float32_points() if dtype == np.float32 else np.ldexp(*_significands_and_exponents())
+        for f in FUNCTIONS:
+            for mode in MODES:
+                y = call(f, mode)(x)
+                y[np.isnan(y)] = np.nan
+                total.update(y.tobytes())
+    return total.hexdigest()
+
+
+def _significands_and_exponents():
+    random = np.random.default_rng(7)
+    return random.uniform(-1, 1, 2**17), random.integers(-1060, 12, 2**17)
+
+
+def run(code, isa):
+    environment = {**os.environ, "FASTACT_ISA": isa}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.skipif(not {"v3", "v4"} <= set(_isa.SUPPORTED), reason="this processor does not run both v3 and v4")
+def test_v3_and_v4_have_the_same_bits():
+    folder = os.path.dirname(__file__)
+    code = f"import sys; sys.path.insert(0, {folder!r}); import test_accuracy; print(test_accuracy.digest())"
+    results = [run(code, isa) for isa in ("v3", "v4")]
+    assert all(result.returncode == 0 for result in results), results
+    assert results[0].stdout == results[1].stdout != ""
+
+
+@pytest.mark.parametrize("isa", _isa.BUILT)
+def test_other_instruction_sets(isa):
+    """This module again, with another instruction set forced."""
+    if isa == _isa.CHOSEN:
+        pytest.skip(f"{isa} is the set of this process")
+    if "FASTACT_TEST_NESTED" in os.environ:
+        pytest.skip("this process is the forced one")
+    if isa not in _isa.SUPPORTED:
+        pytest.skip(f"this processor does not run {isa}")
+    environment = {**os.environ, "FASTACT_ISA": isa, "FASTACT_TEST_NESTED": "1"}
+    result = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__],
+                            env=environment, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stdout
