@@ -1,0 +1,379 @@
+"""Every elementwise activation through both doors: any array, any layout, any output, and what is refused.
+
+How accurate they are stands in test_accuracy.py; here bits are compared.
+"""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import fastact
+from fastact import reference
+from fastact.activation import Elementwise
+
+FUNCTIONS = [f for f in fastact.activations.values() if isinstance(f, Elementwise)]
+FROM_OUTPUT = [f for f in FUNCTIONS if "backward_from_output" in f.ufuncs]
+ODD = {"tanh"}
+MONOTONE = {"relu", "softplus", "sigmoid", "tanh"}
+RANGE = {"relu": (0, np.inf), "softplus": (0, np.inf), "sigmoid": (0, 1), "tanh": (-1, 1)}
+DTYPES = (np.float32, np.float64)
+LENGTHS = [0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 127, 128, 129, 1000, 4095, 4096, 4097, 40_000]
+INF, NAN = np.inf, np.nan
+
+every_function = pytest.mark.parametrize("f", FUNCTIONS, ids=lambda f: f.name)
+every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+
+
+def numbers(shape, dtype=np.float64, seed=0, scale=8.0):
+    return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(dtype)
+
+
+def calls(f):
+    """Every mode as a function of one array."""
+    modes = {
+        "value": f,
+        "derivative": f.derivative,
+        "backward": lambda x, **keywords: f.backward(x[..., ::-1] if x.ndim else x, x, **keywords),
+        "value of both": lambda x: f.value_and_derivative(x)[0],
+        "derivative of both": lambda x: f.value_and_derivative(x)[1],
+    }
+    if f in FROM_OUTPUT:
+        modes["backward from output"] = lambda x, **keywords: f.backward(x, output=x, **keywords)
+    return modes
+
+
+def same(a, b):
+    """The same bits, any NaN being as good as another."""
+    a, b = np.asarray(a), np.asarray(b)
+    assert a.dtype == b.dtype
+    assert a.shape == b.shape
+    np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(np.signbit(a[a == 0]), np.signbit(b[b == 0]))
+
+
+# ------------------------------------------------------------------------------------------------- value and derivative
+
+@every_dtype
+@every_function
+def test_modes_agree(f, dtype):
+    x, dy = numbers(5000, dtype), numbers(5000, dtype, seed=1)
+    same(f.backward(dy, x), dy * f.derivative(x))
+    value, derivative = f.value_and_derivative(x)
+    same(value, f(x))
+    same(derivative, f.derivative(x))
+
+
+@pytest.mark.parametrize("f", FROM_OUTPUT, ids=lambda f: f.name)
+def test_backward_from_output(f):
+    x, dy = numbers(5000, scale=2.0), numbers(5000, seed=1)
+    np.testing.assert_allclose(f.backward(dy, output=f(x)), f.backward(dy, x), rtol=1e-12, atol=1e-12)
+    same(f.backward(dy, output=f(x)), f.backward(dy=dy, output=f(x)))
+
+
+@every_function
+def test_derivative_is_the_slope(f):
+    """Central differences of the reference: the formula of the derivative itself, without the one in the reference."""
+    x = numbers(300, scale=3.0)
+    x = x[abs(x) > 1e-3]
+    step = np.longdouble(1e-6)
+    wide = x.astype(np.longdouble)
+    slope = (reference.evaluate(f.name, "value", wide + step) - reference.evaluate(f.name, "value", wide - step))
+    np.testing.assert_allclose(f.derivative(x), (slope / (2 * step)).astype(float), rtol=1e-9, atol=1e-11)
+
+
+SPECIAL = {  # value and derivative at -inf, -0, 0, inf, nan
+    "relu": ((0, -0.0, 0, INF, NAN), (0, 1, 1, 1, NAN)),
+    "softplus": ((0, np.log(2), np.log(2), INF, NAN), (0, 0.5, 0.5, 1, NAN)),
+    "sigmoid": ((0, 0.5, 0.5, 1, NAN), (0, 0.25, 0.25, 0, NAN)),
+    "tanh": ((-1, -0.0, 0, 1, NAN), (0, 1, 1, 0, NAN)),
+}
+
+
+@every_dtype
+@every_function
+def test_special_values(f, dtype):
+    x = np.array([-INF, -0.0, 0.0, INF, NAN] * 4, dtype)  # a vector and a rest
+    for call, values in zip((f, f.derivative), SPECIAL[f.name], strict=True):
+        expected = np.array(values * 4, dtype)
+        same(call(x), expected)
+        for one, value in zip(x, expected, strict=True):
+            same(call(one), value)
+
+
+@every_dtype
+@every_function
+def test_shape_of_the_function(f, dtype):
+    """Odd functions stay odd, bounded ones bounded, and no monotone one steps back by more than an ulp."""
+    x = np.sort(np.concatenate([numbers(100_000, dtype, k, scale) for k, scale in enumerate((8, 1e-3, 60))]))
+    y = f(x)
+    low, high = RANGE[f.name]
+    assert y.min() >= low
+    assert y.max() <= high
+    if f.name in ODD:
+        same(f(-x), -y)
+    if f.name in MONOTONE:
+        back = np.maximum(y[:-1] - y[1:], 0)
+        assert (back <= np.spacing(abs(y[1:]))).all()
+
+
+@every_function
+def test_subnormal_results_are_not_flushed(f):
+    x = np.array([-100.0, -95.0, 1e-40, -1e-40], np.float32)
+    exact = reference.evaluate(f.name, "value", x)
+    assert reference.ulp_error(f(x), exact).max() <= 1.5
+
+
+@every_function
+def test_finite_input_raises_no_flag(f):
+    ends = [0, 1e-45, 1e-38, 0.5, 3, 88, 104, 1e4, 3.4e38, INF, NAN]
+    for dtype in DTYPES:
+        x = np.array(ends + [-one for one in ends], dtype)
+        for call in (f, f.derivative, f.value_and_derivative, lambda x: f.backward(np.ones_like(x), x)):
+            with np.errstate(all="raise"):
+                call(x)
+                call(x[::2])
+
+
+# -------------------------------------------------------------------------------------------------------------- layouts
+
+@every_dtype
+@every_function
+@pytest.mark.parametrize("length", LENGTHS)
+def test_both_doors_have_the_same_bits(f, dtype, length):
+    """A plain array takes the fast door; `where=True`, a stride or an offset takes the ufunc."""
+    x = numbers(length, dtype)
+    spread = np.zeros(3 * length + 1, dtype)[1::3]
+    spread[...] = x
+    for name, call in calls(f).items():
+        y = call(x)
+        same(call(spread), y)
+        same(call(x.byteswap().view(x.dtype.newbyteorder())), y)
+        unaligned = np.zeros(length * x.itemsize + 1, np.uint8)[1:].view(dtype)
+        unaligned[...] = x
+        assert length == 0 or not unaligned.flags.aligned
+        same(call(unaligned), y)
+        if "both" not in name:
+            same(call(x, where=True), y)
+            same(call(x, out=np.empty_like(x)), y)
+            same(call(x, out=np.empty(2 * length, dtype)[::2]), y)
+    same(f(x), f.ufunc(x, *f.parameters.values()))
+
+
+@every_dtype
+@every_function
+def test_each_element_stands_alone(f, dtype):
+    """The result does not depend on where in the array a number is."""
+    x = numbers(300, dtype, scale=30.0)
+    for name, call in calls(f).items():
+        if name == "backward":
+            continue  # its dy is the reversed x
+        y = call(x)
+        for start in range(40):
+            same(call(x[start:]), y[start:])
+        same([call(x[i]) for i in range(60)], y[:60])
+
+
+@every_function
+@pytest.mark.parametrize("shape", [(), (1,), (0, 3), (7, 11), (2, 3, 4), (5, 1, 6)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_shapes_and_orders(f, shape, order):
+    x = np.asarray(numbers(shape, np.float32), order=order)
+    for call in calls(f).values():
+        y = call(x)
+        assert np.shape(y) == shape
+        if shape:
+            assert isinstance(y, np.ndarray)
+            assert y.flags.owndata
+            assert y.flags.f_contiguous == x.flags.f_contiguous
+        else:
+            assert isinstance(y, np.float32)
+    if x.size:
+        same(f(x), np.array([f(one) for one in x.ravel()], np.float32).reshape(shape))
+
+
+@every_function
+def test_scalars_lists_and_integers(f):
+    for x in (1.5, [1.5, -2.0], (0.5,), np.float32(0.5), True, 3, [1, 2], np.int8(4), np.arange(3, dtype=np.uint16)):
+        dtype = np.float32 if isinstance(x, np.float32) else np.float64
+        for call in (f, f.derivative):
+            same(call(x), call(np.asarray(x, dtype)))
+    same(f(x=[1.0, 2.0]), f(np.array([1.0, 2.0])))
+
+
+@every_function
+def test_broadcasting(f):
+    dy, x = numbers((5, 1, 3)), numbers((4, 1), seed=1)
+    same(f.backward(dy, x), np.broadcast_to(dy, (5, 4, 3)) * f.derivative(x))
+    same(f.backward(2.0, x), 2 * f.derivative(x))
+    same(f.backward(np.float32(2), x.astype("f")), 2 * f.derivative(x.astype("f")))
+    same(f.backward(numbers(9, np.float32), numbers(9, seed=1)),
+         numbers(9, np.float32).astype(float) * f.derivative(numbers(9, seed=1)))
+    with pytest.raises(ValueError, match="broadcast"):
+        f.backward(np.ones(3), np.ones(4))
+
+
+def test_parameters_broadcast():
+    x, beta = numbers((6, 5)), np.array([0.5, 1, 2, 3, -1.5])
+    for call in (fastact.softplus, fastact.softplus.derivative):
+        y = call(x, beta)
+        same(call(x, beta=beta), y)
+        same(y, np.stack([call(x[:, k].copy(), float(beta[k])) for k in range(5)], axis=1))
+    same(fastact.softplus(x, 1), fastact.softplus(x))
+    same(fastact.softplus(x.astype("f"), 2.0), fastact.softplus(x.astype("f"), np.float32(2)))
+    same(fastact.softplus.backward(x, x, beta=2), x * fastact.softplus.derivative(x, 2))
+
+
+# -------------------------------------------------------------------------------------------------------------- outputs
+
+@every_dtype
+@every_function
+@pytest.mark.parametrize("length", [1, 16, 33, 1000, 70_000])
+def test_in_place(f, dtype, length):
+    x = numbers(length, dtype)
+    for name, call in calls(f).items():
+        if "both" in name:
+            continue
+        y, z = call(x), x.copy()
+        assert call(z, out=z) is z
+        same(z, y)
+    dy, expected = numbers(length, dtype, 1), f.backward(numbers(length, dtype, 1), x)
+    f.backward(dy, x, out=dy)
+    same(dy, expected)
+    value, derivative, z = np.empty_like(x), np.empty_like(x), x.copy()
+    result = f.value_and_derivative(z, out=(z, derivative))
+    assert result[0] is z
+    assert result[1] is derivative
+    f.value_and_derivative(x, out=(value, None))
+    same(value, z)
+
+
+@every_dtype
+@every_function
+@pytest.mark.parametrize("shift", [-65, -8, -3, -1, 1, 2, 5, 8, 16, 63, 4000])
+def test_overlapping_output(f, dtype, shift):
+    """As NumPy does: the result is that of the input as it was."""
+    for name, call in calls(f).items():
+        if "both" in name:
+            continue
+        memory = numbers(12_000, dtype)
+        x, out = memory[:8000], memory[abs(shift) : 8000 + abs(shift)]
+        if shift < 0:
+            x, out = out, x
+        expected = call(x.copy())
+        call(x, out=out)
+        same(out, expected)
+    memory = numbers(5000, dtype)
+    expected = f(memory[::-1].copy())
+    f(memory[::-1], out=memory)
+    same(memory, expected)
+
+
+@every_function
+def test_where(f):
+    x, mask = numbers(100), numbers(100, seed=1) > 0
+    for call in (f, f.derivative):
+        out = np.full(100, 77.0)
+        call(x, out=out, where=mask)
+        same(out, np.where(mask, call(x), 77.0))
+
+
+@every_function
+def test_output_of_another_dtype(f):
+    x = numbers(100, np.float32)
+    same(f(x, out=np.empty(100)), f(x).astype(float))
+    wide = x.astype(float)
+    same(f(wide, out=np.empty(100, np.float32)), f(wide).astype(np.float32))
+    with pytest.raises(TypeError, match="cast"):
+        f(wide, out=np.empty(100, np.float32), casting="safe")
+
+
+@every_function
+def test_what_is_refused_has_written_nothing(f):
+    x = numbers(100, np.float32)
+    for call in (f, f.derivative, lambda x, **keywords: f.backward(x, x, **keywords)):
+        frozen, short, whole = np.full(100, 7, np.float32), np.full(99, 7, np.float32), np.full(100, 7, np.int64)
+        frozen.flags.writeable = False
+        for out, error, words in ((frozen, ValueError, "read-only"), (short, ValueError, "broadcast|shape"),
+                                  (whole, TypeError, "cast"), ([0.0] * 100, TypeError, "array")):
+            with pytest.raises(error, match=words):
+                call(x, out=out)
+            assert (np.asarray(out) == (0 if isinstance(out, list) else 7)).all()
+        out = np.full(100, 7, np.float32)
+        for bad in (x.astype(complex), x.astype("S"), x.astype(object), x.astype(np.float16), x.astype(np.longdouble),
+                    np.zeros(100, "M8[s]"), np.array(["a"] * 100), "text", None):
+            with pytest.raises(TypeError, match=rf"fastact\.{f.name}.*(x|dy).*float32"):
+                call(bad, out=out)
+        with pytest.raises(TypeError, match="gamma"):
+            call(x, out=out, gamma=2.0)
+        assert (out == 7).all()
+
+
+@every_function
+def test_arguments_are_checked(f):
+    x = numbers(3)
+    count = len(f.parameters)
+    for wrong in (lambda: f(), lambda: f.backward(x), lambda: f(x, *[1.0] * (count + 1)), lambda: f(x, x=x),
+                  lambda: f.derivative(), lambda: f.backward(x, x, output=x), lambda: f.backward(output=x)):
+        with pytest.raises(TypeError, match=rf"fastact\.{f.name}"):
+            wrong()
+
+
+# -------------------------------------------------------------------------------------------------------- other objects
+
+@every_function
+def test_pickle_copy_hash_and_names(f):
+    assert pickle.loads(pickle.dumps(f)) is f
+    assert copy.copy(f) is f
+    assert copy.deepcopy(f) is f
+    assert {f: 1}[fastact.get(f.name)] == 1
+    assert f.__name__ == f.ufunc.__name__ == f.name
+    assert f.name in repr(f)
+    assert f._repr_latex_().startswith("$")
+
+
+class Tagged(np.ndarray):
+    pass
+
+
+class Overrides:
+    def __array_ufunc__(self, ufunc, method, *inputs, **keywords):
+        return ufunc.__name__, method, len(inputs)
+
+
+@every_function
+def test_subclasses_and_other_arrays(f):
+    x = numbers((4, 5)).view(Tagged)
+    assert isinstance(f(x), Tagged)
+    same(np.asarray(f(x)), f(np.asarray(x)))
+    masked = np.ma.masked_array(numbers(5), mask=[0, 1, 0, 0, 1])
+    assert isinstance(f(masked), np.ma.MaskedArray)
+    assert f(Overrides()) == (f.name, "__call__", 1 + len(f.parameters))
+    assert f.derivative(Overrides())[0] == f"{f.name}_derivative"
+
+
+def test_memory_map(tmp_path):
+    x = np.memmap(tmp_path / "x", np.float32, "w+", shape=(1000,))
+    x[...] = numbers(1000, np.float32)
+    same(np.asarray(fastact.tanh(x)), fastact.tanh(np.array(x)))
+
+
+floats = st.sampled_from(["<f4", "<f8", ">f4", ">f8"])
+
+
+@settings(deadline=None, max_examples=200)
+@given(data=st.data(), f=st.sampled_from(FUNCTIONS), dtype=floats)
+def test_any_array(data, f, dtype):
+    """Any shape, strides and bits: what each number by itself gives."""
+    x = data.draw(hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6)))
+    if x.ndim:
+        x = x[data.draw(hnp.basic_indices(x.shape, allow_newaxis=True))]
+    x = np.asarray(x)
+    native = np.ascontiguousarray(x, x.dtype.newbyteorder("=")).reshape(x.shape)
+    for call in (f, f.derivative):
+        expected = [call(native.dtype.type(one)) for one in native.ravel()]
+        same(call(x), np.array(expected, native.dtype).reshape(x.shape))
