@@ -1,0 +1,305 @@
+"""Threads: the same bits for any number of them, who decides how many, fork, and many callers at once."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import threadpoolctl
+
+import fastact
+from fastact import _engine, _threads
+from fastact.activation import Elementwise
+
+FUNCTIONS = list(fastact.activations.values())
+needs_openmp = pytest.mark.skipif(not _engine.OPENMP, reason="built without OpenMP")
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+VARIABLES = ("FASTACT_NUM_THREADS", "OMP_NUM_THREADS", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+
+
+@pytest.fixture(autouse=True)
+def as_it_was():
+    before = _engine.request_threads(0)
+    yield
+    _engine.request_threads(before)
+
+
+def run(code, timeout=60, **variables):
+    """What `code` prints in a process of its own."""
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES} | variables
+    result = subprocess.run([sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c",
+                             textwrap.dedent(code)], env=environment, capture_output=True, text=True, timeout=timeout)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def results(f, dtype):
+    """Every mode of `f` on arrays that are worth several threads."""
+    x = (np.random.default_rng(0).standard_normal(300_007) * 5).astype(dtype)
+    if isinstance(f, Elementwise):
+        return [f(x), f.derivative(x), f.backward(x, x), *f.value_and_derivative(x), f(x[::2])]
+    found = []
+    for shape, axis in (((1, -1), -1), ((-1, 7), -1), ((7, -1), 0), ((13, -1, 1), 1)):
+        rows = x[: x.size - x.size % 91].reshape(shape)
+        y = f(rows, axis=axis)
+        found += [y, f.backward(y, rows, axis=axis)]
+    return found
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("f", FUNCTIONS, ids=lambda f: f.name)
+def test_any_number_of_threads_gives_the_same_bits(f, dtype):
+    with fastact.threads(1):
+        expected = results(f, dtype)
+    for n in (2, 3, 5):
+        with fastact.threads(n):
+            for a, b in zip(results(f, dtype), expected, strict=True):
+                assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("loss", [fastact.softmax_mse, fastact.softmax_cross_entropy])
+def test_losses_have_the_same_bits(loss):
+    logits, targets = np.random.default_rng(0).random((2, 2000, 50))
+    with fastact.threads(1):
+        expected = loss(logits, targets)
+    for n in (2, 3):
+        with fastact.threads(n):
+            value, gradient = loss(logits, targets)
+        assert value == expected[0]
+        assert gradient.tobytes() == expected[1].tobytes()
+
+
+# -------------------------------------------------------------------------------------------------------- how many
+
+@needs_openmp
+def test_threads_is_for_its_block_and_its_thread_only():
+    outside = fastact.get_num_threads()
+    seen = []
+    with fastact.threads(outside + 2):
+        assert fastact.get_num_threads() == outside + 2
+        with fastact.threads(1):
+            assert fastact.get_num_threads() == 1
+        other = threading.Thread(target=lambda: seen.append(fastact.get_num_threads()))
+        other.start()
+        other.join()
+        assert fastact.get_num_threads() == outside + 2
+    assert fastact.get_num_threads() == outside
+    assert seen == [outside]
+    with pytest.raises(KeyError), fastact.threads(outside + 1):
+        raise KeyError
+    assert fastact.get_num_threads() == outside
+
+
+@pytest.mark.parametrize("function", [fastact.set_num_threads, lambda n: fastact.threads(n).__enter__()])
+@pytest.mark.parametrize(("n", "error"), [(0, ValueError), (-1, ValueError), (2**15, ValueError), (10**30, ValueError),
+                                          (1.0, TypeError), ("2", TypeError), (None, TypeError), (True, TypeError)])
+def test_a_bad_number_is_refused(function, n, error):
+    before = fastact.get_num_threads()
+    with pytest.raises(error, match=r"fastact\.(set_num_)?threads: n must be"):
+        function(n)
+    assert fastact.get_num_threads() == before
+
+
+SAY = "import fastact; print(fastact.get_num_threads())"
+
+
+@needs_openmp
+def test_who_decides():
+    assert run(SAY) == str(_threads.available_processors())
+    assert run(SAY, OMP_NUM_THREADS="3") == "3"
+    assert run(SAY, OMP_NUM_THREADS="3", FASTACT_NUM_THREADS="5") == "5"
+    assert run(SAY, FASTACT_NUM_THREADS="") == str(_threads.available_processors())
+    set_too = "import fastact; fastact.set_num_threads(2); print(fastact.get_num_threads())"
+    assert run(set_too, OMP_NUM_THREADS="3", FASTACT_NUM_THREADS="5") == "2"
+    with_too = "import fastact; fastact.set_num_threads(2)\nwith fastact.threads(4): print(fastact.get_num_threads())"
+    assert run(with_too, FASTACT_NUM_THREADS="5") == "4"
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "many", "1.5", "٣", "100000", "2 "])
+def test_a_bad_variable_is_an_error_at_import(value):
+    code = f"""
+    try:
+        import fastact
+    except ValueError as error:
+        assert {value!r} in str(error) and "FASTACT_NUM_THREADS" in str(error), error
+        print("refused")
+    """
+    assert run(code, FASTACT_NUM_THREADS=value) == "refused"
+
+
+@needs_openmp
+def test_affinity_is_obeyed():
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("no processor affinity on this system")
+    assert run("import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); " + SAY) == "1"
+
+
+@needs_openmp
+def test_threadpoolctl_is_obeyed():
+    fastact.sigmoid(np.zeros(200_000))
+    with threadpoolctl.threadpool_limits(1):
+        assert fastact.get_num_threads() == 1
+    code = """
+    import fastact, threadpoolctl
+    with threadpoolctl.threadpool_limits(3, user_api="openmp"):
+        inside = fastact.get_num_threads()
+    print(inside)
+    """
+    assert run(code) == str(min(3, _threads.available_processors()))
+
+
+def test_the_environment_stays_as_it_was():
+    code = "import os; before = dict(os.environ); import fastact; assert dict(os.environ) == before; print('same')"
+    assert run(code) == "same"
+    assert run(code, GOMP_SPINCOUNT="10") == "same"
+    assert run(code, OMP_WAIT_POLICY="passive") == "same"
+
+
+@pytest.mark.parametrize(("files", "process", "expected"), [
+    ({}, "", None),
+    ({"cpu.max": "max 100000"}, "0::/", None),
+    ({"cpu.max": "150000 100000"}, "0::/", 1.5),
+    ({"a/b/cpu.max": "max 100000", "a/cpu.max": "50000 100000"}, "0::/a/b", 0.5),
+    ({"a/b/cpu.max": "400000 100000", "a/cpu.max": "200000 100000"}, "0::/a/b", 2.0),
+    ({"cpu.max": "300000 100000"}, "0::/seen/from/elsewhere", 3.0),
+    ({"cpu/a/cpu.cfs_quota_us": "250000", "cpu/a/cpu.cfs_period_us": "100000"}, "4:cpu,cpuacct:/a\n0::/", 2.5),
+    ({"cpu/a/cpu.cfs_quota_us": "-1", "cpu/a/cpu.cfs_period_us": "100000"}, "4:cpu,cpuacct:/a", None),
+    ({"cpu.max": "not a number"}, "0::/", None),
+    ({"cpu.max": "100000 0"}, "0::/", None),
+    ({"cpu.max": ""}, "nonsense\n::::", None),
+])
+def test_control_group_quota(tmp_path, files, process, expected):
+    for name, text in files.items():
+        place = tmp_path / "fs" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text + "\n")
+    (tmp_path / "process").write_text(process)
+    assert _threads.control_group_quota(tmp_path / "fs", tmp_path / "process") == expected
+
+
+def test_control_group_files_that_are_not_there(tmp_path):
+    assert _threads.control_group_quota(tmp_path / "nothing", tmp_path / "none") is None
+
+
+# ------------------------------------------------------------------------------------------------------------ fork
+
+PREPARE = """
+import multiprocessing, os, threading, time
+import numpy as np
+import fastact
+
+x = np.linspace(-5, 5, 2_000_000, dtype=np.float32)
+fastact.set_num_threads(2)
+expected = fastact.sigmoid(x)
+
+def child_is_right(_=None):
+    began = time.monotonic()
+    right = fastact.sigmoid(x).tobytes() == expected.tobytes() and fastact.softmax(x)[-1] > 0
+    assert time.monotonic() - began < 1
+    return right
+
+def fork_and_wait():
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if child_is_right() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+FORKS = {
+    "os.fork": """
+        for _ in range(20):
+            fork_and_wait()
+            assert child_is_right()
+        """,
+    "Pool": """
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            assert all(pool.map(child_is_right, range(8)))
+        """,
+    "from a second thread": """
+        thread = threading.Thread(target=fork_and_wait)
+        thread.start()
+        thread.join()
+        """,
+    "while another thread computes": """
+        done = threading.Event()
+        def compute():
+            while not done.is_set():
+                assert child_is_right()
+        thread = threading.Thread(target=compute)
+        thread.start()
+        for _ in range(20):
+            fork_and_wait()
+        done.set()
+        thread.join()
+        """,
+    "from a child": """
+        child = os.fork()
+        if child == 0:
+            assert child_is_right()
+            fork_and_wait()
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        """,
+}
+
+
+@needs_fork
+@pytest.mark.parametrize("way", FORKS)
+def test_fork(way):
+    run(PREPARE + textwrap.dedent(FORKS[way]), timeout=60)
+
+
+def _sigmoid_of_zero(_):
+    return float(fastact.sigmoid(np.zeros(100_000, np.float32))[-1])
+
+
+@pytest.mark.parametrize("method", sorted(set(multiprocessing.get_all_start_methods()) - {"fork"}))
+def test_other_start_methods(method):
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        assert pool.map_async(_sigmoid_of_zero, range(4)).get(timeout=60) == [0.5] * 4
+
+
+# ---------------------------------------------------------------------------------------------------- many callers
+
+def test_many_callers():
+    """Sixteen threads on the same input, while the number of threads changes under them."""
+    x = np.random.default_rng(0).standard_normal(60_000).astype(np.float32)
+    expected = {f: f(x).tobytes() for f in FUNCTIONS}
+    before = fastact.get_num_threads()
+
+    def caller(seed):
+        order = np.random.default_rng(seed).permutation(len(FUNCTIONS))
+        for k in range(15):
+            fastact.set_num_threads(1 + (seed + k) % 3)
+            for i in order:
+                assert FUNCTIONS[i](x).tobytes() == expected[FUNCTIONS[i]]
+        return True
+
+    try:
+        with ThreadPoolExecutor(16) as pool:
+            assert all(pool.map(caller, range(16)))
+    finally:
+        fastact.set_num_threads(before)
+
+
+@needs_openmp
+def test_a_long_call_lets_other_threads_run():
+    """The kernels run without the interpreter lock."""
+    x, ticks, done = np.zeros(30_000_000), [], threading.Event()
+
+    def tick():
+        while not done.wait(0.001):
+            ticks.append(1)
+
+    other = threading.Thread(target=tick)
+    other.start()
+    with fastact.threads(1):
+        fastact.softplus(x, out=x)
+    during = len(ticks)
+    done.set()
+    other.join()
+    assert during > 2
