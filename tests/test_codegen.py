@@ -1,0 +1,95 @@
+"""The disassembly of the kernels: packed arithmetic of the set's own width, and nothing called.
+
+What vectorises is decided by the compiler; a formula that it leaves scalar still gives right results, some ten times
+slower, and only this test would notice.
+"""
+
+import collections
+import functools
+import importlib.util
+import platform
+import re
+import shutil
+import subprocess
+
+import pytest
+
+import fastact
+from fastact import _isa
+from fastact.activation import Elementwise
+
+REGISTER = {"v2": "xmm", "v3": "ymm", "v4": "zmm"}
+ELEMENTWISE = [
+    f"{f.name}_{mode}_{dtype}"
+    for f in fastact.activations.values() if isinstance(f, Elementwise)
+    for mode in f.ufuncs for dtype in ("float", "double")
+]
+ARITHMETIC = re.compile(r"^v?(add|sub|mul|div|fn?m(?:add|sub))\d*([sp][sd])$")
+CONVERSION = re.compile(r"^v?cvt([sp][sd]2[sp][sd])$")
+
+pytestmark = [
+    pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="what is read here is x86-64 code"),
+    pytest.mark.skipif(shutil.which("objdump") is None, reason="objdump (binutils) is not installed"),
+]
+
+
+@functools.cache
+def functions(isa):
+    """Instructions, as (mnemonic, operands), of each function in the kernels of one set."""
+    module = f"_kernels_{_isa.MODULES[isa]}"
+    library = importlib.util.find_spec(f"fastact.{module}").origin
+    text = subprocess.run(["objdump", "-d", "--no-show-raw-insn", library], capture_output=True, text=True,
+                          check=True).stdout
+    head = re.compile(rf"<__pyx_f_7fastact_{len(module)}{module}_(\w+)(?:\.\w+)*>:$")
+    found = {}
+    for block in text.split("\n\n"):
+        lines = block.strip().splitlines()
+        if lines and (name := head.search(lines[0])):
+            instructions = [line.split("\t", 1)[1].partition(" ") for line in lines if "\t" in line]
+            found[name[1]] = [(mnemonic.strip(), operands.strip()) for mnemonic, _, operands in instructions]
+    if not found:
+        pytest.skip("the kernels were stripped of their symbols")
+    return found
+
+
+@pytest.mark.parametrize("isa", _isa.BUILT)
+@pytest.mark.parametrize("kernel", ELEMENTWISE)
+def test_elementwise_kernels_are_packed(kernel, isa):
+    """The compiler writes each loop twice: packed, and element by element should arrays overlap (they never do)."""
+    code = functions(isa)[kernel]
+    packed, single = ({"float": "ps", "double": "pd"}[kernel.rpartition("_")[2]].replace("p", kind) for kind in "ps")
+    count = collections.Counter()
+    for mnemonic, operands in code:
+        if arithmetic := ARITHMETIC.match(mnemonic):
+            operation, suffix = arithmetic.groups()
+            assert suffix in (packed, single) or isa == "v2", f"{mnemonic}: of the other dtype"
+            if suffix != packed or REGISTER[isa] in operands:
+                count[operation, suffix] += 1
+    total = {kind: sum(n for (_, suffix), n in count.items() if suffix == kind) for kind in (packed, single)}
+    assert any(REGISTER[isa] in operands for _, operands in code)
+    assert total[packed] + 1 >= 0.7 * total[single], "some of it is not packed"  # the compiler merges constants
+    assert total[packed] >= (0 if "relu" in kernel else 2)
+    for operation in ("div", "fmadd"):
+        assert count[operation, packed] >= count[operation, single], f"{operation} is not packed"
+    if isa != "v2":  # its softplus(beta) computes in double what a product lost
+        assert [mnemonic for mnemonic, _ in code if CONVERSION.match(mnemonic)] == []
+    assert [one for one in code if one[0].startswith("call")] == []
+
+
+@pytest.mark.parametrize("isa", _isa.BUILT)
+def test_no_kernel_calls_python(isa):
+    """A kernel of rows may call its own parts, and log1p once for a row."""
+    kernels = {name for name in functions(isa) if name.endswith(("_float", "_double"))}
+    assert {"row_maximum_float", "columns_maximum_double"} <= kernels
+    for kernel in kernels:
+        for name, operands in functions(isa)[kernel]:
+            if name.startswith(("call", "jmp")) and "@plt" in operands:
+                assert re.search(r"<(log1pf?|memcpy|memset)@plt>", operands), (kernel, operands)
+
+
+@pytest.mark.parametrize("isa", [isa for isa in _isa.BUILT if isa in ("v3", "v4")])
+@pytest.mark.parametrize("kernel", ["row_accumulate_exponentials_float", "row_accumulate_exponentials_store_double",
+                                    "row_accumulate_others_float", "columns_accumulate_exponentials_float"])
+def test_exponentials_of_rows_are_packed(kernel, isa):
+    fused = [operands for name, operands in functions(isa)[kernel] if "fmadd" in name]
+    assert sum(REGISTER[isa] in operands for operands in fused) >= 5, fused
