@@ -1,0 +1,147 @@
+"""What a process keeps when it imports and uses fastact: its floating-point environment, its packages, its warnings."""
+
+import ctypes
+import ctypes.util
+import os
+import platform
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastact
+from fastact.activation import Elementwise, RowReduction
+
+CONTROL = 0xFFC0  # flush to zero, rounding, masks, denormals are zero; below it are the flags
+FLUSH_TO_ZERO, DENORMALS_ARE_ZERO = 0x8000, 0x0040
+ROUNDINGS = {"nearest": 0, "down": 0x2000, "up": 0x4000, "to zero": 0x6000}
+
+needs_mxcsr = pytest.mark.skipif(
+    platform.machine() != "x86_64" or sys.platform != "linux",
+    reason="the control register is read through the fenv_t of x86-64 Linux",
+)
+
+
+class Environment:
+    """MXCSR of this thread, which glibc keeps in the last four of the 32 bytes of fenv_t."""
+
+    def __init__(self):
+        self.library = ctypes.CDLL(ctypes.util.find_library("m"))
+        self.buffer = (ctypes.c_uint32 * 8)()
+
+    def get(self):
+        assert self.library.fegetenv(self.buffer) == 0
+        return self.buffer[7]
+
+    def set(self, value):
+        self.get()
+        self.buffer[7] = value
+        assert self.library.fesetenv(self.buffer) == 0
+
+
+@pytest.fixture
+def environment():
+    environment = Environment()
+    before = environment.get()
+    yield environment
+    environment.set(before)
+
+
+def calls():
+    """Every mode of every function by name, through each of its doors, on arrays for one thread and for several."""
+    found = {}
+    for length in (50, 300_000):
+        x = np.random.default_rng(length).standard_normal(length).astype(np.float32) * 30
+        x[::7] *= np.float32(1e-40)
+        for f in fastact.activations.values():
+            found[f.name, length, "value"] = lambda f=f, x=x: f(x)
+            found[f.name, length, "strided"] = lambda f=f, x=x: f(x[::2])
+            if isinstance(f, Elementwise):
+                found[f.name, length, "derivative"] = lambda f=f, x=x: f.derivative(x)
+                found[f.name, length, "backward"] = lambda f=f, x=x: f.backward(x, x)
+            else:
+                found[f.name, length, "backward"] = lambda f=f, x=x: f.backward(f(x), x)
+        rows = x.reshape(-1, 10)
+        found["softmax_cross_entropy", length, ""] = lambda rows=rows: fastact.softmax_cross_entropy(rows, abs(rows))[1]
+        found["softmax_mse", length, ""] = lambda rows=rows: fastact.softmax_mse(rows, rows)[1]
+    return found
+
+
+@needs_mxcsr
+@pytest.mark.parametrize("setting", [*ROUNDINGS, "flush to zero"])
+def test_results_do_not_depend_on_the_environment_and_leave_it(environment, setting):
+    expected = {key: np.asarray(call()).tobytes() for key, call in calls().items()}
+    bits = ROUNDINGS.get(setting, FLUSH_TO_ZERO | DENORMALS_ARE_ZERO)
+    for key, call in calls().items():
+        environment.set(environment.get() & ~CONTROL & ~0x3F | 0x1F80 | bits)
+        wanted = environment.get() & CONTROL
+        result = call()
+        after = environment.get()
+        environment.set(0x1F80)
+        assert after & CONTROL == wanted, key
+        if key[0] in fastact.activations and "backward" not in key:  # there the test's own f(x) and NumPy take part
+            if isinstance(fastact.get(key[0]), RowReduction):  # NumPy rounds its sums of float64 to float32
+                np.testing.assert_array_max_ulp(result, np.frombuffer(expected[key], np.float32)[0], 1)
+            else:
+                assert np.asarray(result).tobytes() == expected[key], key
+
+
+@needs_mxcsr
+@pytest.mark.parametrize("f", [f for f in fastact.activations.values() if isinstance(f, Elementwise)],
+                         ids=lambda f: f.name)
+def test_no_flag_is_raised(environment, f):
+    x = np.array([0, 1e-45, -1e-45, 1, -100, 100, 3e38, np.inf, np.nan] * 4, np.float32)
+    out = np.empty_like(x)
+    environment.set(0x1F80)
+    f(x, out=out)
+    inexact = 0x20  # raised by the engine's own bookkeeping, as by any Python code
+    assert environment.get() & ~inexact == 0x1F80
+
+
+IMPORT = """
+import sys
+import numpy
+for name in ("rich", "matplotlib", "sklearn", "scipy", "mpmath", "threadpoolctl", "ml_dtypes", "hypothesis", "pytest"):
+    sys.modules[name] = None
+before = set(sys.modules)
+import fastact
+assert fastact.softmax(fastact.tanh(numpy.zeros(4)))[0] == 0.25
+new = {name.partition(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)
+print(*sorted(name for name in new if not name.startswith("_")))
+"""
+
+
+def python(code, *options):
+    result = subprocess.run([sys.executable, *options, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_numpy_alone_is_needed():
+    assert set(python(IMPORT).split()) <= {"fastact", "numpy", "cython_runtime"}
+
+
+def test_import_under_every_warning():
+    assert python("import fastact, numpy; fastact.relu(numpy.ones(3))", "-W", "error", "-X", "dev") == ""
+
+
+@needs_mxcsr
+def test_import_leaves_the_environment():
+    folder = os.path.dirname(__file__)
+    code = (f"import sys, numpy; sys.path.insert(0, {folder!r}); import ctypes, ctypes.util\n"
+            "library = ctypes.CDLL(ctypes.util.find_library('m')); buffer = (ctypes.c_uint32 * 8)()\n"
+            "library.fegetenv(buffer); before = buffer[7]; errors = numpy.geterr()\n"
+            "import fastact\n"
+            "library.fegetenv(buffer); assert buffer[7] & 0xffc0 == before & 0xffc0\n"
+            "assert numpy.geterr() == errors; print(float(numpy.float32(1e-40)) > 0)")
+    assert python(code) == "True"
+
+
+def test_errstate_is_not_touched():
+    every = calls().values()
+    with np.errstate(all="raise"):
+        before = np.geterr()
+        for call in every:
+            call()
+        assert np.geterr() == before
