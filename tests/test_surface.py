@@ -1,0 +1,133 @@
+"""One list of functions: formulas, registry, `__all__`, stubs, reference, benchmarks and README name the same."""
+
+import ast
+import inspect
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastact
+from fastact import _kernels_baseline, activation, reference
+from fastact.activation import Elementwise
+from fastact.commands import peers
+
+PACKAGE = Path(fastact.__file__).parent
+ROOT = PACKAGE.parent
+ELEMENTWISE = {name: f for name, f in fastact.activations.items() if isinstance(f, Elementwise)}
+ROWS = {name: f for name, f in fastact.activations.items() if name not in ELEMENTWISE}
+
+
+def formulas():
+    """Name and parameters of every function in _formulas.pxd."""
+    text = (PACKAGE / "_formulas.pxd").read_text()
+    return {name: [word.split()[-1] for word in arguments.split(",")]
+            for name, arguments in re.findall(r"^cdef inline floating (\w+)\(([^)]*)\)", text, re.MULTILINE)}
+
+
+def test_formulas_and_registry_agree():
+    written = formulas()
+    values = {name for name in written if "_derivative" not in name}
+    assert values == set(ELEMENTWISE)
+    for name, f in ELEMENTWISE.items():
+        assert written[name] == ["x", *f.parameters]
+        assert written[f"{name}_derivative"] == ["x", *f.parameters]
+        from_output = f"{name}_derivative_from_output"
+        assert (from_output in written) == ("backward_from_output" in f.ufuncs)
+        assert written.get(from_output, ["y", *f.parameters]) == ["y", *f.parameters]
+    assert set(written) <= {name + mode for name in values for mode in ("", "_derivative", "_derivative_from_output")}
+
+
+def test_kernels_and_registry_agree():
+    kernels = {tuple(key.split(".")) for key in _kernels_baseline.KERNELS if not key.startswith(("row.", "columns."))}
+    assert kernels == {(name, mode, dtype) for name, f in ELEMENTWISE.items() for mode in f.ufuncs
+                       for dtype in ("float", "double")}
+    assert {name: len(f.parameters) for name, f in ELEMENTWISE.items()} == _kernels_baseline.PARAMETERS
+
+
+def test_reference_and_registry_agree():
+    assert set(reference.ELEMENTWISE) == set(ELEMENTWISE)
+    assert set(reference.ROWWISE) == set(ROWS)
+    for name, f in ELEMENTWISE.items():
+        for formula in (reference.ELEMENTWISE[name].value, reference.ELEMENTWISE[name].derivative):
+            signature = inspect.signature(formula).parameters.values()
+            assert {p.name: p.default for p in signature if p.default is not p.empty} == dict(f.parameters)
+
+
+def test_public_names():
+    assert len(set(fastact.__all__)) == len(fastact.__all__)
+    assert set(fastact.activations) < set(fastact.__all__)
+    for name in fastact.__all__:
+        assert getattr(fastact, name) is not None
+    public = {name for name, thing in vars(fastact).items() if not name.startswith("_") and not inspect.ismodule(thing)}
+    assert public - {"Activation", "Elementwise", "RowReduction", "Rowwise"} == set(fastact.__all__) - {"ufuncs"}
+
+
+def test_ufuncs():
+    found = {name: thing for name, thing in vars(fastact.ufuncs).items() if isinstance(thing, np.ufunc)}
+    assert set(found.values()) == {ufunc for f in ELEMENTWISE.values() for ufunc in f.ufuncs.values()}
+    for name, ufunc in found.items():
+        assert ufunc.__name__ == name
+        assert pickle.loads(pickle.dumps(ufunc)) is ufunc
+        assert ufunc.types[:2] == ["f" * ufunc.nin + "->" + "f" * ufunc.nout, "d" * ufunc.nin + "->" + "d" * ufunc.nout]
+
+
+def test_get():
+    for name, f in fastact.activations.items():
+        assert fastact.get(name) is f is getattr(fastact, name)
+    with pytest.raises(ValueError, match="unknown activation 'sigmoyd'; did you mean sigmoid"):
+        fastact.get("sigmoyd")
+    with pytest.raises(TypeError, match="must be a string"):
+        fastact.get(fastact.relu)
+
+
+@pytest.mark.parametrize("module", ["activation", "_engine"])
+def test_stubs_and_modules_agree(module):
+    stub = ast.parse((PACKAGE / f"{module}.pyi").read_text())
+    thing = __import__(f"fastact.{module}", fromlist=["_"])
+    declared = {}
+    for node in stub.body:
+        if isinstance(node, ast.ClassDef):
+            declared[node.name] = {one.name for one in node.body if isinstance(one, ast.FunctionDef)} | {
+                one.target.id for one in node.body if isinstance(one, ast.AnnAssign)}
+        elif isinstance(node, ast.FunctionDef):
+            declared[node.name] = set()
+        elif isinstance(node, ast.AnnAssign):
+            declared[node.target.id] = set()
+    for name, members in declared.items():
+        assert hasattr(thing, name), f"{module}.pyi declares {name}"
+        for member in members - {"__call__", "backward", "__init__"}:
+            assert hasattr(getattr(thing, name), member), f"{module}.pyi declares {name}.{member}"
+        if members:
+            defined = {member for member in vars(getattr(thing, name)) if not member.startswith("_")}
+            assert defined <= members, f"{module}.pyi lacks members of {name}"
+    if module == "activation":
+        public = {name for name, one in vars(thing).items()
+                  if inspect.isclass(one) and issubclass(one, activation.Activation)}
+        assert public <= set(declared)
+
+
+def test_every_function_is_measured_and_described():
+    measured = {function for function, _ in peers.libraries()["fastact"].spellings}
+    assert set(fastact.activations) <= measured
+    readme = ROOT / "README.md"
+    if readme.exists():
+        text = readme.read_text()
+        for name in fastact.activations:
+            assert f"`{name}" in text, f"README.md does not name {name}"
+
+
+@pytest.mark.parametrize("f", fastact.activations.values(), ids=lambda f: f.name)
+def test_docstrings_have_the_sections_of_numpydoc(f):
+    assert f.__doc__.startswith(f"{f.name}(x")
+    for part in (f.summary, f.formula, f.derivative_formula, f.source):
+        assert part in f.__doc__
+    for section in ("Parameters", "Returns", "Raises"):
+        assert f"\n{section}\n{'-' * len(section)}\n" in f.__doc__
+    for method in ("derivative", "backward", "value_and_derivative", "jacobian"):
+        if hasattr(f, method):
+            assert "Returns" in inspect.getdoc(getattr(type(f), method)), method
+    for parameter in f.parameters:
+        assert f"\n{parameter} : " in f.__doc__
