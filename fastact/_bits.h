@@ -26,21 +26,22 @@ FASTACT_REINTERPRET(fastact_bits_of_double, double, uint64_t)
 FASTACT_REINTERPRET(fastact_float_of_bits, uint32_t, float)
 FASTACT_REINTERPRET(fastact_double_of_bits, uint64_t, double)
 
-/* a b - product, where product = a b rounded.  Without fused multiply-add: the exact product in double, and for double
- * the four products of halves of 26 and 27 bits (Dekker 1971), split by their bits so that nothing overflows. */
+/* c - a b where a b is c but for roundings: all digits of it.  Without fused multiply-add from the exact product, which
+ * double holds for float; for double it is that of halves of 26 and 27 bits (Dekker 1971), split by their bits so that
+ * nothing overflows. */
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__)
-#define fastact_product_error_float(a, b, product) __builtin_fmaf(a, b, -(product))
-#define fastact_product_error_double(a, b, product) __builtin_fma(a, b, -(product))
+#define fastact_remainder_float(a, b, c) __builtin_fmaf(-(a), b, c)
+#define fastact_remainder_double(a, b, c) __builtin_fma(-(a), b, c)
 #else
-static inline float fastact_product_error_float(float a, float b, float product) {
-    return (float) ((double) a * (double) b - (double) product);
+static inline float fastact_remainder_float(float a, float b, float c) {
+    return (float) ((double) c - (double) a * (double) b);
 }
 
-static inline double fastact_product_error_double(double a, double b, double product) {
+static inline double fastact_remainder_double(double a, double b, double c) {
     const uint64_t upper = ~(uint64_t) 0x7ffffff;
     double a_high = fastact_double_of_bits(fastact_bits_of_double(a) & upper), a_low = a - a_high;
     double b_high = fastact_double_of_bits(fastact_bits_of_double(b) & upper), b_low = b - b_high;
-    return ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low;
+    return (((c - a_high * b_high) - a_high * b_low) - a_low * b_high) - a_low * b_low;
 }
 #endif
 

@@ -22,8 +22,8 @@ ctypedef fused floating:
 cdef extern from "_bits.h" nogil:
     float fastact_fma_float(float a, float b, float c) noexcept
     double fastact_fma_double(double a, double b, double c) noexcept
-    float fastact_product_error_float(float a, float b, float product) noexcept
-    double fastact_product_error_double(double a, double b, double product) noexcept
+    float fastact_remainder_float(float a, float b, float c) noexcept
+    double fastact_remainder_double(double a, double b, double c) noexcept
     uint32_t fastact_bits_of_float(float value) noexcept
     uint64_t fastact_bits_of_double(double value) noexcept
     float fastact_float_of_bits(uint32_t bits) noexcept
@@ -38,6 +38,14 @@ cdef inline floating fma(floating a, floating b, floating c) noexcept nogil:
         return fastact_fma_float(a, b, c)
     else:
         return fastact_fma_double(a, b, c)
+
+
+# c - a b, all digits of it, where a b is c but for roundings; with or without fused multiply-add
+cdef inline floating remainder(floating a, floating b, floating c) noexcept nogil:
+    if floating is float:
+        return fastact_remainder_float(a, b, c)
+    else:
+        return fastact_remainder_double(a, b, c)
 
 
 cdef inline floating absolute(floating x) noexcept nogil:
@@ -69,12 +77,8 @@ cdef inline floating at_least(floating x, floating limit) noexcept nogil:
 # What rounding product = a b lost, with the sign turned so that |a b| = |product| - product_low.  Zero where nothing
 # depends on it any more, which keeps inf - inf out.
 cdef inline floating product_low(floating a, floating b, floating product) noexcept nogil:
-    cdef floating low
-    if floating is float:
-        low = fastact_product_error_float(a, b, product)
-    else:
-        low = fastact_product_error_double(a, b, product)
-    low = low if product < 0 else -low
+    cdef floating low = remainder(a, b, product)
+    low = -low if product < 0 else low
     return low if absolute(product) < exp_limit(product) else <floating> 0
 
 
@@ -217,7 +221,7 @@ cdef inline floating logistic_tail(floating x, floating x_low, floating multiple
     d = (one + w) + q
     d_low = (w - (d - one)) + q
     inverse = one / d
-    inverse = fma(inverse, fma[floating](-d, inverse, 1) - d_low * inverse, inverse)
+    inverse = fma(inverse, remainder[floating](d, inverse, 1) - d_low * inverse, inverse)
     return guarded * (multiple * guard_scale(x)) * inverse
 
 
@@ -228,7 +232,7 @@ cdef inline floating ratio_to_two_more(floating x, floating x_low, floating mult
     cdef floating d_low = (x - (d - two)) + x_low
     cdef floating inverse = one / d
     cdef floating high = (multiple * x) * inverse
-    low[0] = (fma(-high, d, multiple * x) + fma(-high, d_low, multiple * x_low)) * inverse
+    low[0] = (remainder(high, d, multiple * x) + fma(-high, d_low, multiple * x_low)) * inverse
     return high
 
 
