@@ -37,6 +37,8 @@ cdef extern from "Python.h":
 
 _kernels = _isa.load(_isa.CHOSEN)
 
+# NumPy 1 promoted float32 scalars to float64 beside any Python number.
+LOOKS_AT_VALUES = np.__version__.startswith("1.")
 UFUNC_KEYWORDS = frozenset(("out", "where", "casting", "order", "dtype", "subok", "signature"))
 ACCEPTED = "float32 and float64 (bool and integers are computed in float64)"
 
@@ -291,7 +293,7 @@ Source: {self.source}.
     # The general door: arrays and parameters by position or by name, then the ufunc
     cdef object _call_ufunc(self, str call, Mode mode, tuple arrays, tuple arguments, dict keywords):
         cdef tuple names = arrays + tuple(self.parameters)
-        cdef list values = list(arguments)
+        cdef list values = list(arguments), scalars = []
         cdef bint integers = False
         if len(arguments) > len(names):
             raise TypeError(f"fastact.{call}: got {len(arguments)} positional arguments, accepted are at most "
@@ -312,11 +314,17 @@ Source: {self.source}.
         for k, name in enumerate(names):
             if not hasattr(values[k], "dtype") and not hasattr(values[k], "__array_ufunc__"):
                 if k >= len(arrays) and type(values[k]) in (int, float):
-                    continue                    # takes the dtype of the arrays
+                    scalars.append(k)           # takes the dtype of the arrays
+                    continue
                 values[k] = np.asarray(values[k])
             dtype = getattr(values[k], "dtype", None)
             if isinstance(dtype, np.dtype):     # not pandas' own: its objects call back with ndarrays
                 integers |= working_dtype(call, name, dtype) != dtype.newbyteorder("=")
+        if LOOKS_AT_VALUES and scalars:
+            dtypes = [getattr(value, "dtype", None) for value in values]
+            dtype = np.result_type(np.float32, *[dtype for dtype in dtypes if isinstance(dtype, np.dtype)])
+            for k in scalars:
+                values[k] = np.asarray(values[k], dtype)
         if integers and "dtype" not in keywords and "signature" not in keywords:
             keywords["dtype"] = np.float64      # NumPy would take float32 for small integers
         return mode.ufunc(*values, **keywords)
@@ -356,7 +364,7 @@ cdef tuple row_axes(str call, object axis, int ndim):
         return tuple(range(max(ndim, 1)))
     axes = []
     for one in axis if isinstance(axis, tuple) else (axis,):
-        if isinstance(one, bool) or not hasattr(one, "__index__"):
+        if isinstance(one, (bool, np.bool_)) or not hasattr(one, "__index__"):
             raise TypeError(f"fastact.{call}: axis must be an integer, a tuple of integers or None, got {axis!r}")
         index = one.__index__()
         if not -max(ndim, 1) <= index < max(ndim, 1):
