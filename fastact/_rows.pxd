@@ -336,15 +336,33 @@ cdef inline void add_exactly(double* total, double* total_low, double part) noex
     total_low[0] += (before - (total[0] - back)) + (part - back)
 
 
-# Adds LINES numbers, `distance` apart, to a lane.
-cdef inline void add_to_lane(const floating* x, int distance, double* high, double* low) noexcept nogil:
+# Adds `lines` numbers (1, 2, 4 or LINES), `distance` apart, to a lane: the bits of LINES numbers of which the others
+# are 0.
+cdef inline void add_to_lane(const floating* x, int distance, int lines, double* high, double* low) noexcept nogil:
     cdef int line
     if floating is float:
-        high[0] += (((x[0] + x[distance]) + (x[2 * distance] + x[3 * distance]))
-                    + ((x[4 * distance] + x[5 * distance]) + (x[6 * distance] + x[7 * distance])))
+        if lines == 1:
+            high[0] += x[0]
+        elif lines == 2:
+            high[0] += x[0] + x[distance]
+        elif lines == 4:
+            high[0] += (x[0] + x[distance]) + (x[2 * distance] + x[3 * distance])
+        else:
+            high[0] += (((x[0] + x[distance]) + (x[2 * distance] + x[3 * distance]))
+                        + ((x[4 * distance] + x[5 * distance]) + (x[6 * distance] + x[7 * distance])))
     else:
-        for line in range(LINES):
+        for line in range(lines):
             add_exactly(high, low, x[line * distance])
+
+
+cdef inline void add_to_lanes(const floating* x, int sums, const floating* y, int lines, double* high,
+                              double* low) noexcept nogil:
+    cdef int j
+    for j in range(LANES):
+        add_to_lane(x + j, LANES, lines, high + j, low + j)
+    if sums == 2:
+        for j in range(LANES):
+            add_to_lane(y + j, LANES, lines, high + LANES + j, low + LANES + j)
 
 
 # The lanes, added as a tree
@@ -409,21 +427,24 @@ cdef inline void accumulate_block(void* f, int sums, const floating* x, const fl
     cdef floating stored[BLOCK]
     cdef floating first[BLOCK]
     cdef floating second[BLOCK]
-    cdef Py_ssize_t i
-    cdef int j
+    cdef Py_ssize_t i, lines
     for i in range(padded):
         stored[i] = accumulate(f, sums, x[i], y[i], a, b, c, d, e, first + i, second + i)
     # `out` may be x, and asking whether it is would cost more than this copy.
     if store:
         memcpy(out, stored, n * sizeof(floating))
-    for i in range(n, BLOCK):
+    lines = 1 if n <= LANES else 2 if n <= 2 * LANES else 4 if n <= 4 * LANES else LINES
+    for i in range(n, lines * LANES):
         first[i] = 0
         second[i] = 0
-    for j in range(LANES):
-        add_to_lane(first + j, LANES, high + j, low + j)
-    if sums == 2:
-        for j in range(LANES):
-            add_to_lane(second + j, LANES, high + LANES + j, low + LANES + j)
+    if lines == 1:
+        add_to_lanes(first, sums, second, 1, high, low)
+    elif lines == 2:
+        add_to_lanes(first, sums, second, 2, high, low)
+    elif lines == 4:
+        add_to_lanes(first, sums, second, 4, high, low)
+    else:
+        add_to_lanes(first, sums, second, LINES, high, low)
 
 
 # Sums into row.first and row.second.
@@ -438,7 +459,7 @@ cdef inline void accumulate_row(void* f, int sums, const floating* x, const floa
     cdef double low[2 * LANES]
     cdef floating x_end[BLOCK]
     cdef floating y_end[BLOCK]
-    cdef Py_ssize_t k, i, rest = n % BLOCK, start = n - n % BLOCK
+    cdef Py_ssize_t k, i, padded, rest = n % BLOCK, start = n - n % BLOCK
     cdef int j
     for j in range(2 * LANES):
         high[j] = 0
@@ -446,15 +467,17 @@ cdef inline void accumulate_row(void* f, int sums, const floating* x, const floa
     for k in range(n // BLOCK):
         i = k * BLOCK
         accumulate_block(f, sums, x + i, y + i, out + i, store, BLOCK, BLOCK, a, b, c, d, e, high, low)
-    if rest:
+    if rest % LANES:
+        padded = (rest + LANES - 1) // LANES * LANES
         for i in range(rest):
             x_end[i] = x[start + i]
             y_end[i] = y[start + i]
-        for i in range(rest, BLOCK):
+        for i in range(rest, padded):
             x_end[i] = x[start]
             y_end[i] = y[start]
-        accumulate_block(f, sums, x_end, y_end, out + start, store, rest, (rest + LANES - 1) // LANES * LANES,
-                         a, b, c, d, e, high, low)
+        accumulate_block(f, sums, x_end, y_end, out + start, store, rest, padded, a, b, c, d, e, high, low)
+    elif rest:
+        accumulate_block(f, sums, x + start, y + start, out + start, store, rest, rest, a, b, c, d, e, high, low)
     row.first = lanes_total(high, low, a)
     row.second = lanes_total(high + LANES, low + LANES, a) if sums == 2 else 0
 
@@ -569,10 +592,11 @@ cdef inline void accumulate_columns(void* f, int sums, const floating* x, const 
             lane_high = high + lane * COLUMNS
             lane_low = low + lane * COLUMNS
             for j in range(width):
-                add_to_lane(first + j, COLUMNS, lane_high + j, lane_low + j)
+                add_to_lane(first + j, COLUMNS, LINES, lane_high + j, lane_low + j)
             if sums == 2:
                 for j in range(width):
-                    add_to_lane(second + j, COLUMNS, lane_high + LANES * COLUMNS + j, lane_low + LANES * COLUMNS + j)
+                    add_to_lane(second + j, COLUMNS, LINES, lane_high + LANES * COLUMNS + j,
+                                lane_low + LANES * COLUMNS + j)
     for j in range(width):
         rows[j].first = column_total(high, low, j, a[0])
         rows[j].second = column_total(high + LANES * COLUMNS, low + LANES * COLUMNS, j, a[0]) if sums == 2 else 0
