@@ -461,7 +461,7 @@ cdef inline void accumulate_row(void* f, int sums, const floating* x, const floa
     cdef floating y_end[BLOCK]
     cdef Py_ssize_t k, i, padded, rest = n % BLOCK, start = n - n % BLOCK
     cdef int j
-    for j in range(2 * LANES):
+    for j in range(sums * LANES):
         high[j] = 0
         low[j] = 0
     for k in range(n // BLOCK):
