@@ -78,7 +78,7 @@ def kernel_table():
         functions.append(f"cdef {signature.format(name=name)} noexcept nogil:\n    {body}\n")
         rows.append(f'KERNELS["{key}.{dtype}"] = <size_t> &{name}')
 
-    formulas = dict(re.findall(r"^cdef inline floating (\w+)\(floating \w+(.*?)\)",
+    formulas = dict(re.findall(r"^cdef inline floating (\w+)\(floating \w+([^)]*)\)",
                                (PACKAGE / "_formulas.pxd").read_text(), re.MULTILINE))
     for name, rest in formulas.items():
         derivative, from_output = name + "_derivative", name + "_derivative_from_output"
@@ -93,8 +93,8 @@ def kernel_table():
         for mode, (loop, *arguments) in kernels.items():
             for dtype in DTYPES:
                 pointers = ", ".join(f"<void*> &{argument}[{dtype}]" for argument in arguments)
-                kernel(f"{name}.{mode}", dtype, "void {name}(void** operands, Py_ssize_t n, bint unit)",
-                       f"{loop}_block[{dtype}]({pointers}, {parameters}, <{dtype}**> operands, n, unit)")
+                kernel(f"{name}.{mode}", dtype, "void {name}(void** operands, Py_ssize_t n, int form)",
+                       f"{loop}_block[{dtype}]({pointers}, {parameters}, <{dtype}**> operands, n, form)")
 
     text = (PACKAGE / "_rows.pxd").read_text()
     steps = re.findall(r"^cdef inline floating (accumulate|emit)_(\w+)\(floating x, floating y(.*?)\)", text,

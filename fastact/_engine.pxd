@@ -20,6 +20,12 @@ cdef struct Loop:
     double cost                     # nanoseconds per element on one thread
 
 
+# Parameters as numbers of either dtype
+cdef struct Numbers:
+    float as_float[OPERANDS]
+    double as_double[OPERANDS]
+
+
 # The same in every dtype, with the ufunc made of it
 cdef class Mode:
     cdef Loop loops[2]              # float, double
@@ -28,7 +34,7 @@ cdef class Mode:
     cdef char types[2 * OPERANDS]
     cdef bytes name, documentation
     cdef readonly object ufunc
-    cdef object call_plain(self, object first, object second, object out, const double* parameters)
+    cdef object call_plain(self, object first, object second, object out, const Numbers* parameters)
 
 
 cdef struct Step:
@@ -48,6 +54,7 @@ cdef class RowOperation:
                     double scale, cnp.ndarray labels, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner)
 
 
+cdef float nearest_float(double number) noexcept
 cdef bint is_plain(object array) noexcept
 cdef bint is_plain_pair(object array, object other) noexcept
 cdef bint is_plain_out(object out, object array) noexcept

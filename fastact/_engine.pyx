@@ -21,7 +21,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from fastact._loops cimport LANES, block_kernel
+from fastact._loops cimport ARRAYS, LANES, NUMBERS, ONES, block_kernel
 from fastact._rows cimport (
     COLUMNS, SEGMENT, Row, column_accumulate, column_emit, column_maximum, row_accumulate, row_emit, row_finish,
     row_maximum, row_settle)
@@ -36,6 +36,7 @@ cdef extern from "_runtime.h" nogil:
         pass
     fastact_environment fastact_enter() noexcept
     void fastact_leave(fastact_environment callers) noexcept
+    float fastact_nearest_float(double number) noexcept
     int FASTACT_OPENMP
     int fastact_max_threads() noexcept
     int fastact_in_parallel() noexcept
@@ -134,7 +135,7 @@ def thread_source():
 
 cdef struct Pass:
     const Loop* loop
-    bint unit                       # every parameter is the number 1
+    int form                        # of the parameters: ARRAYS, NUMBERS or ONES
     char* data[OPERANDS]
     Py_ssize_t strides[OPERANDS]    # 0: one number for all elements
 
@@ -152,8 +153,19 @@ cdef inline void copy_elements(char* target, Py_ssize_t target_stride, const cha
             (<uint64_t*> (target + i * target_stride))[0] = (<const uint64_t*> (source + i * source_stride))[0]
 
 
-cdef inline bint is_one(const char* number, Py_ssize_t itemsize) noexcept nogil:
-    return (<const float*> number)[0] == 1 if itemsize == 4 else (<const double*> number)[0] == 1
+# The form of the parameters of a call whose operands are known, and whether operand k is a parameter given as a number
+cdef int form_of(const Pass* call) noexcept nogil:
+    cdef int k, first = call.loop.inputs, form = ONES
+    for k in range(first, first + call.loop.parameters):
+        if call.strides[k] != 0:
+            return ARRAYS
+        if ((<const float*> call.data[k])[0] if call.loop.itemsize == 4 else (<const double*> call.data[k])[0]) != 1:
+            form = NUMBERS
+    return form
+
+
+cdef inline bint is_number(const Pass* call, int k) noexcept nogil:
+    return call.form != ARRAYS and call.loop.inputs <= k < call.loop.inputs + call.loop.parameters
 
 
 # Elements `start` to `stop`, block by block, through the stack where an operand does not lie as the kernel needs it
@@ -165,7 +177,7 @@ cdef void run_blocks(const Pass* call, Py_ssize_t start, Py_ssize_t stop) noexce
     cdef char* buffer
     cdef void* operands[OPERANDS]
     for k in range(arrays):
-        if call.strides[k] == 0:
+        if call.strides[k] == 0 and not is_number(call, k):
             copy_elements(<char*> (stack + k * BLOCK), itemsize, call.data[k], 0, BLOCK, itemsize)
     while start < stop:
         n = stop - start if stop - start < BLOCK else BLOCK
@@ -173,12 +185,14 @@ cdef void run_blocks(const Pass* call, Py_ssize_t start, Py_ssize_t stop) noexce
         for k in range(loop.operands):
             buffer = <char*> (stack + k * BLOCK)
             operands[k] = buffer
-            if call.strides[k] == itemsize and n == padded:
+            if is_number(call, k):
+                operands[k] = call.data[k]
+            elif call.strides[k] == itemsize and n == padded:
                 operands[k] = call.data[k] + start * itemsize
             elif k < arrays and call.strides[k] != 0:
                 copy_elements(buffer, itemsize, call.data[k] + start * call.strides[k], call.strides[k], n, itemsize)
                 copy_elements(buffer + n * itemsize, itemsize, buffer, 0, padded - n, itemsize)
-        loop.kernel(operands, padded, call.unit)
+        loop.kernel(operands, padded, call.form)
         for k in range(arrays, loop.operands):
             buffer = <char*> (stack + k * BLOCK)
             if operands[k] == <void*> buffer:
@@ -198,11 +212,13 @@ cdef void run_range(const Pass* call, Py_ssize_t start, Py_ssize_t stop) noexcep
         return
     callers = fastact_enter()
     for k in range(loop.operands):
+        if is_number(call, k):
+            operands[k] = call.data[k]
+            continue
         operands[k] = call.data[k] + start * loop.itemsize
-        if call.strides[k] != loop.itemsize and not (call.unit and loop.inputs <= k < loop.inputs + loop.parameters):
-            contiguous = False
+        contiguous = contiguous and call.strides[k] == loop.itemsize
     if contiguous and whole:
-        loop.kernel(operands, whole, call.unit)
+        loop.kernel(operands, whole, call.form)
         start += whole
     if start < stop:
         run_blocks(call, start, stop)
@@ -226,13 +242,16 @@ cdef void ufunc_loop(char** data, const cnp.npy_intp* dimensions, const cnp.npy_
     cdef Pass call
     cdef int k
     call.loop = <Loop*> loop
-    call.unit = True
     for k in range(call.loop.operands):
         call.data[k] = data[k]
         call.strides[k] = strides[k]
-        if call.loop.inputs <= k < call.loop.inputs + call.loop.parameters:
-            call.unit = call.unit and strides[k] == 0 and is_one(data[k], call.loop.itemsize)
+    call.form = form_of(&call)
     run_pass(&call, dimensions[0])
+
+
+# To the nearest float, whatever rounding the caller has chosen
+cdef float nearest_float(double number) noexcept:
+    return fastact_nearest_float(number)
 
 
 # An ndarray as the kernels take it: no subclass, C-contiguous, native float32 or float64, not 0-dimensional
@@ -307,9 +326,8 @@ cdef class Mode:
 
     # The fast door: plain arrays of one shape and dtype, the parameters as numbers.  Returns the result, or None if the
     # arrays are none of that.
-    cdef object call_plain(self, object first, object second, object out, const double* parameters):
+    cdef object call_plain(self, object first, object second, object out, const Numbers* parameters):
         cdef Pass call
-        cdef float single[OPERANDS]
         cdef cnp.ndarray target, other = None
         cdef Py_ssize_t n
         cdef int k
@@ -331,15 +349,13 @@ cdef class Mode:
         call.data[0] = <char*> cnp.PyArray_DATA(<cnp.ndarray> first)
         if second is not None:
             call.data[1] = <char*> cnp.PyArray_DATA(<cnp.ndarray> second)
-        call.unit = True
         for k in range(call.loop.operands):
             call.strides[k] = call.loop.itemsize
         for k in range(call.loop.parameters):
-            single[k] = <float> parameters[k]
-            call.unit = call.unit and parameters[k] == 1
-            call.data[call.loop.inputs + k] = (<char*> &single[k] if call.loop.itemsize == 4
-                                               else <char*> &parameters[k])
+            call.data[call.loop.inputs + k] = (<char*> &parameters.as_float[k] if call.loop.itemsize == 4
+                                               else <char*> &parameters.as_double[k])
             call.strides[call.loop.inputs + k] = 0
+        call.form = form_of(&call)
         n = cnp.PyArray_SIZE(target)
         if n <= HELD:
             run_pass(&call, n)

@@ -12,8 +12,8 @@
 # Then one row in catalogue.py and one line in reference.py; the tests say what is missing.
 
 from fastact._primitives cimport (
-    absolute, at_most, exp_limit, expm1_positive, floating, fma, log1p_exp_negative, logistic_tail, product_low,
-    ratio_to_two_more, with_sign_of)
+    absolute, at_least, at_most, exp_limit, exp_negative, expm1_bounded, floating, fma, log1p_exp_negative,
+    logistic_tail, product_low, ratio_to_two_more, remainder, sixth, with_sign_of)
 
 
 # relu: the rectifier (Fukushima 1969)
@@ -61,7 +61,7 @@ cdef inline floating tanh(floating x) noexcept nogil:
     else:
         limit = <floating> 19.1
     a = at_most(absolute(x), limit)
-    a = expm1_positive[floating](a + a, 0, &a_low)
+    a = expm1_bounded[floating](a + a, 0, &a_low)
     u = ratio_to_two_more[floating](a, a_low, 1, &u_low)
     return with_sign_of(u + u_low, x)
 
@@ -109,5 +109,241 @@ cdef inline floating softplus_derivative(floating x, floating beta) noexcept nog
 
 cdef inline floating softplus_derivative_from_output(floating y, floating beta) noexcept nogil:
     cdef floating low
-    cdef floating high = expm1_positive[floating](at_most[floating](beta * y, 40), 0, &low)
+    cdef floating high = expm1_bounded[floating](at_most[floating](beta * y, 40), 0, &low)
     return (high + low) / (<floating> 1 + high)
+
+
+# relu6: relu that saturates (Krizhevsky 2010)
+#   y  = min(max(0, x), 6)
+#   y' = 1 for 0 <= x < 6, else 0                       from y: 1 for 0 < y < 6
+cdef inline floating relu6(floating x) noexcept nogil:
+    return at_most[floating](relu(x), 6)
+
+
+cdef inline floating relu6_derivative(floating x) noexcept nogil:
+    cdef floating step = <floating> 0 if x < 0 else <floating> 1
+    step = step if x < 6 else <floating> 0
+    return step if x == x else x
+
+
+cdef inline floating relu6_derivative_from_output(floating y) noexcept nogil:
+    cdef floating step = <floating> 1 if y > 0 else <floating> 0
+    step = step if y < 6 else <floating> 0
+    return step if y == y else y
+
+
+# relu2: the square of relu (So et al. 2021)
+#   y  = max(0, x)^2
+#   y' = 2 max(0, x)
+cdef inline floating relu2(floating x) noexcept nogil:
+    cdef floating ramp = relu(x)
+    return ramp * ramp
+
+
+cdef inline floating relu2_derivative(floating x) noexcept nogil:
+    cdef floating ramp = relu(x)
+    return ramp + ramp
+
+
+# leaky_relu: relu that lets something of the negative numbers through (Maas et al. 2013)
+#   y  = x for x >= 0, negative_slope x for x < 0       by the sign of x: right for slopes above 1 and below 0 too
+#   y' = 1 for x >= 0, negative_slope for x < 0         from y: the same of y, for negative_slope > 0
+cdef inline floating leaky_relu(floating x, floating negative_slope) noexcept nogil:
+    cdef floating leak = negative_slope * x
+    return x if x >= 0 else leak
+
+
+cdef inline floating leaky_relu_derivative(floating x, floating negative_slope) noexcept nogil:
+    cdef floating slope = negative_slope if x < 0 else <floating> 1
+    return slope if x == x else x
+
+
+cdef inline floating leaky_relu_derivative_from_output(floating y, floating negative_slope) noexcept nogil:
+    return leaky_relu_derivative(y, negative_slope)
+
+
+# threshold: what does not exceed it is replaced (Konda et al. 2014: the thresholded relu, threshold = 1, value = 0)
+#   y  = x for x > threshold, else value
+#   y' = 1 for x >= threshold, else 0                   at the threshold that of the piece to the right
+cdef inline floating threshold(floating x, floating threshold, floating value) noexcept nogil:
+    return value if x <= threshold else x
+
+
+cdef inline floating threshold_derivative(floating x, floating threshold, floating value) noexcept nogil:
+    cdef floating step = <floating> 0 if x < threshold else <floating> 1
+    return step if x == x else x
+
+
+# hard_tanh: the identity, clipped (Collobert 2004)
+#   y  = min(max(x, min_value), max_value)
+#   y' = 1 for min_value <= x < max_value, else 0       from y: 1 for min_value < y < max_value
+cdef inline floating hard_tanh(floating x, floating min_value, floating max_value) noexcept nogil:
+    return at_most(at_least(x, min_value), max_value)
+
+
+cdef inline floating hard_tanh_derivative(floating x, floating min_value, floating max_value) noexcept nogil:
+    cdef floating step = <floating> 0 if x < min_value else <floating> 1
+    step = step if x < max_value else <floating> 0
+    return step if x == x else x
+
+
+cdef inline floating hard_tanh_derivative_from_output(floating y, floating min_value,
+                                                      floating max_value) noexcept nogil:
+    cdef floating step = <floating> 1 if y > min_value else <floating> 0
+    step = step if y < max_value else <floating> 0
+    return step if y == y else y
+
+
+# hard_shrink: small numbers become 0 (Donoho and Johnstone 1994)
+#   y  = 0 for |x| <= threshold, else x
+#   y' = 0 for -threshold <= x < threshold, else 1
+cdef inline floating hard_shrink(floating x, floating threshold) noexcept nogil:
+    return <floating> 0 if absolute(x) <= threshold else x
+
+
+cdef inline floating hard_shrink_derivative(floating x, floating threshold) noexcept nogil:
+    cdef floating step = <floating> 1 if x < -threshold else <floating> 0
+    step = step if x < threshold else <floating> 1
+    return step if x == x else x
+
+
+# soft_shrink: all numbers move towards 0, the small ones onto it (Donoho and Johnstone 1994)
+#   y  = sign(x) max(|x| - threshold, 0)
+#   y' = 0 for -threshold <= x < threshold, else 1
+cdef inline floating soft_shrink(floating x, floating threshold) noexcept nogil:
+    cdef floating magnitude = absolute(x)
+    cdef floating shrunk = with_sign_of(absolute(magnitude - threshold), x)
+    return <floating> 0 if magnitude <= threshold else shrunk
+
+
+cdef inline floating soft_shrink_derivative(floating x, floating threshold) noexcept nogil:
+    return hard_shrink_derivative(x, threshold)
+
+
+# softsign: a sigmoid with slow tails (Turian et al. 2009)
+#   y  = x / (1 + |x|)                                  = 2a / (2 + 2a) with a = |x|, and the sign of x
+#   y' = 1 / (1 + |x|)^2                                from y: (1 - |y|)^2
+cdef inline floating softsign(floating x) noexcept nogil:
+    cdef floating low
+    cdef floating a = at_most[floating](absolute(x), 1.152921504606847e18)      # 2^60: rounds to 1
+    cdef floating high = ratio_to_two_more[floating](a + a, 0, 1, &low)
+    return with_sign_of(high + low, x)
+
+
+cdef inline floating softsign_derivative(floating x) noexcept nogil:
+    cdef floating limit, a, a_part, d, d_low, inverse, one = 1
+    if floating is float:
+        limit = <floating> 1.329227995784916e36         # 2^120: y' rounds to 0
+    else:
+        limit = 1.0715086071862673e301                  # 2^1000
+    a = at_most(absolute(x), limit)
+    d = one + a
+    a_part = d - one
+    d_low = (a - a_part) + (one - (d - a_part))
+    inverse = one / d
+    inverse = fma(inverse, remainder[floating](d, inverse, 1) - d_low * inverse, inverse)
+    return inverse * inverse
+
+
+cdef inline floating softsign_derivative_from_output(floating y) noexcept nogil:
+    cdef floating rest = <floating> 1 - absolute(y)
+    return rest * rest
+
+
+# hard_swish: silu with straight pieces (Howard et al. 2019)
+#   y  = x min(max(x + 3, 0), 6) / 6                    the product x (x + 3) carried in two parts, and clipped before
+#   y' = 0 for x < -3, (2x + 3) / 6 for -3 <= x < 3, 1 for x >= 3
+cdef inline floating hard_swish(floating x) noexcept nogil:
+    cdef floating inner = at_least[floating](at_most[floating](x, 3), -3)
+    cdef floating ramp = inner + <floating> 3
+    cdef floating ramp_low = inner - (ramp - <floating> 3)
+    cdef floating product = inner * ramp
+    cdef floating product_rest = fma(inner, ramp_low, -remainder(inner, ramp, product))
+    cdef floating y = sixth(product_rest) + sixth(product)
+    y = x if x == 0 else y
+    y = <floating> -0.0 if x <= -3 else y
+    return x if x >= 3 else y
+
+
+cdef inline floating hard_swish_derivative(floating x) noexcept nogil:
+    cdef floating slope = sixth(x + x + <floating> 3)
+    slope = <floating> 0 if x < -3 else slope
+    return <floating> 1 if x >= 3 else slope
+
+
+# elu: the exponential linear unit (Clevert et al. 2015)
+#   y  = x for x >= 0, alpha (e^x - 1) for x < 0
+#   y' = 1 for x >= 0, alpha e^x for x < 0              from y: y + alpha for y < 0, for alpha > 0
+cdef inline floating elu(floating x, floating alpha) noexcept nogil:
+    cdef floating low
+    cdef floating high = expm1_bounded[floating](at_least[floating](at_most[floating](x, 0), -40), 0, &low)
+    cdef floating negative = alpha * (high + low)
+    return x if x >= 0 else negative
+
+
+cdef inline floating elu_derivative(floating x, floating alpha) noexcept nogil:
+    cdef floating negative = alpha * exp_negative[floating](at_most[floating](x, 0), 0)
+    return <floating> 1 if x >= 0 else negative
+
+
+cdef inline floating elu_derivative_from_output(floating y, floating alpha) noexcept nogil:
+    cdef floating negative = y + alpha
+    return <floating> 1 if y >= 0 else negative
+
+
+# selu: the self-normalising elu (Klambauer et al. 2017), alpha = 1.6732632423543772848, scale = 1.0507009873554804935
+#   y  = scale x for x >= 0, scale alpha (e^x - 1) for x < 0
+#   y' = scale for x >= 0, scale alpha e^x for x < 0    from y: y + scale alpha for y < 0
+#
+# The two constants are carried in two parts each, so that only the last rounding is left.  Those of scale have one
+# sign, which keeps that of -0.
+cdef inline floating selu(floating x) noexcept nogil:
+    cdef floating scale, scale_low, alpha, alpha_low, largest, low, positive, negative
+    cdef floating high = expm1_bounded[floating](at_least[floating](at_most[floating](x, 0), -40), 0, &low)
+    if floating is float:
+        scale, scale_low = <floating> 1.0507009029388428, <floating> 8.441664078873146e-08
+        alpha, alpha_low = <floating> 1.7580993175506592, <floating> 2.3296717444054593e-08
+        largest = <floating> 3.4e38
+    else:
+        scale, scale_low = 1.0507009873554805, 3.9955512681859544e-17
+        alpha, alpha_low = 1.7580993408473768, 1.4270586095958072e-17
+        largest = 1.79e308
+    positive = fma(x, scale, at_most(x, largest) * scale_low)      # inf - inf kept out
+    negative = fma(high, alpha, fma(high, alpha_low, low * alpha))
+    return positive if x >= 0 else negative
+
+
+cdef inline floating selu_derivative(floating x) noexcept nogil:
+    cdef floating scale, alpha
+    cdef floating negative = exp_negative[floating](at_most[floating](x, 0), 0)
+    if floating is float:
+        scale, alpha = <floating> 1.0507010221481323, <floating> 1.7580993175506592
+    else:
+        scale, alpha = 1.0507009873554805, 1.7580993408473768
+    negative = alpha * negative
+    return scale if x >= 0 else negative
+
+
+cdef inline floating selu_derivative_from_output(floating y) noexcept nogil:
+    cdef floating scale, alpha, negative
+    if floating is float:
+        scale, alpha = <floating> 1.0507010221481323, <floating> 1.7580993175506592
+    else:
+        scale, alpha = 1.0507009873554805, 1.7580993408473768
+    negative = y + alpha
+    return scale if y >= 0 else negative
+
+
+# log_sigmoid: the logarithm of sigmoid, right where sigmoid rounds to 0 or to 1
+#   y  = -log(1 + e^-x) = -softplus(-x)
+#   y' = sigmoid(-x) = 1 - e^y
+cdef inline floating log_sigmoid(floating x) noexcept nogil:
+    return -softplus[floating](-x, 1)
+
+
+cdef inline floating log_sigmoid_derivative(floating x) noexcept nogil:
+    return sigmoid(-x)
+
+
+cdef inline floating log_sigmoid_derivative_from_output(floating y) noexcept nogil:
+    return softplus_derivative_from_output[floating](-y, 1)

@@ -31,6 +31,15 @@ static inline fastact_environment fastact_enter(void) {
 static inline void fastact_leave(fastact_environment callers) { fesetenv(&callers); }
 #endif
 
+/* Rounded between the two: the compiler knows nothing of rounding modes, and moves no volatile access across them. */
+static float fastact_nearest_float(double number) {
+    fastact_environment callers = fastact_enter();
+    volatile double exact = number;
+    volatile float nearest = (float) exact;
+    fastact_leave(callers);
+    return nearest;
+}
+
 /* ---- threads ------------------------------------------------------------------------------------------------------*/
 #ifdef _OPENMP
 #include <omp.h>

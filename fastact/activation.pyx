@@ -12,7 +12,7 @@ from types import MappingProxyType
 import numpy as np
 
 from fastact._engine cimport (
-    OPERANDS, Mode, RowOperation, empty_like_plain, is_plain, is_plain_out, is_plain_pair)
+    Mode, Numbers, RowOperation, empty_like_plain, is_plain, is_plain_out, is_plain_pair, nearest_float)
 
 from fastact import _isa
 
@@ -50,6 +50,10 @@ cdef object working_dtype(str call, str argument, object dtype):
     if dtype.kind == "f" and (dtype.itemsize == 4 or dtype.itemsize == 8):
         return dtype.newbyteorder("=")
     raise TypeError(f"fastact.{call}: {argument} has the dtype {dtype}; accepted are {ACCEPTED}")
+
+
+def is_float32(dtype):
+    return isinstance(dtype, np.dtype) and dtype.kind == "f" and dtype.itemsize == 4
 
 
 cdef class Activation:
@@ -115,14 +119,15 @@ cdef class Elementwise(Activation):
     cdef readonly object ufuncs
     cdef object (*vectorcall)(object, PyObject* const*, size_t, PyObject*)
     cdef Mode value_mode, derivative_mode, backward_mode, from_output_mode, both_mode
-    cdef double defaults[OPERANDS]
+    cdef Numbers defaults           # rounded once and here: calls may come in any rounding mode
 
     def __init__(self, str name, *, double cost, **description):
         super().__init__(name, **description)
         self.vectorcall = call_value
         assert len(self.parameters) == _kernels.PARAMETERS[name], name
         for k, default in enumerate(self.parameters.values()):
-            self.defaults[k] = default
+            self.defaults.as_double[k] = default
+            self.defaults.as_float[k] = <float> self.defaults.as_double[k]
         self.value_mode = self._mode("value", 1, 1, cost)
         self.derivative_mode = self._mode("derivative", 1, 1, cost)
         self.backward_mode = self._mode("backward", 2, 1, cost)
@@ -285,7 +290,7 @@ Source: {self.source}.
     cdef object _call(self, str method, Mode mode, tuple arrays, tuple arguments, dict keywords):
         if len(arguments) == len(arrays) and (not keywords or len(keywords) == 1 and "out" in keywords):
             result = mode.call_plain(arguments[0], arguments[1] if len(arrays) == 2 else None,
-                                     keywords["out"] if keywords else None, self.defaults)
+                                     keywords["out"] if keywords else None, &self.defaults)
             if result is not None:
                 return result
         return self._call_ufunc(self.name + method, mode, arrays, arguments, keywords)
@@ -320,8 +325,11 @@ Source: {self.source}.
             dtype = getattr(values[k], "dtype", None)
             if isinstance(dtype, np.dtype):     # not pandas' own: its objects call back with ndarrays
                 integers |= working_dtype(call, name, dtype) != dtype.newbyteorder("=")
-        if LOOKS_AT_VALUES and scalars:
-            dtypes = [getattr(value, "dtype", None) for value in values]
+        dtypes = [getattr(value, "dtype", None) for k, value in enumerate(values) if k not in scalars]
+        if scalars and "dtype" not in keywords and "signature" not in keywords and all(map(is_float32, dtypes)):
+            for k in scalars:
+                values[k] = np.float32(nearest_float(values[k]))
+        elif LOOKS_AT_VALUES and scalars:
             dtype = np.result_type(np.float32, *[dtype for dtype in dtypes if isinstance(dtype, np.dtype)])
             for k in scalars:
                 values[k] = np.asarray(values[k], dtype)
@@ -335,7 +343,7 @@ cdef object call_value(object activation, PyObject* const* arguments, size_t cou
     cdef Elementwise self = <Elementwise> activation
     cdef Py_ssize_t positional = PyVectorcall_NARGS(count), k
     if positional == 1 and names == NULL:
-        result = self.value_mode.call_plain(<object> arguments[0], None, None, self.defaults)
+        result = self.value_mode.call_plain(<object> arguments[0], None, None, &self.defaults)
         if result is not None:
             return result
     keywords = {} if names == NULL else {

@@ -40,6 +40,108 @@ tanh = Elementwise(
     source="Y. LeCun et al., Efficient BackProp (1998)",
     cost=0.8,
 )
+relu6 = Elementwise(
+    "relu6",
+    summary="The rectifier, saturated at 6.",
+    formula=r"y = \min(\max(0, x), 6)",
+    derivative_formula=r"y' = 1 \;\mathrm{for}\; 0 \leq x < 6, \;\mathrm{else}\; 0",
+    source="A. Krizhevsky, Convolutional deep belief networks on CIFAR-10 (2010)",
+    cost=0.15,
+)
+relu2 = Elementwise(
+    "relu2",
+    summary="The square of the rectifier.",
+    formula=r"y = \max(0, x)^2",
+    derivative_formula=r"y' = 2 \max(0, x)",
+    source="D. R. So et al., Primer: searching for efficient transformers for language modeling (2021)",
+    cost=0.15,
+)
+leaky_relu = Elementwise(
+    "leaky_relu",
+    summary="The rectifier with a small slope for negative numbers.",
+    formula=r"y = x \;\mathrm{for}\; x \geq 0, \; a x \;\mathrm{for}\; x < 0",
+    derivative_formula=r"y' = 1 \;\mathrm{for}\; x \geq 0, \; a \;\mathrm{for}\; x < 0",
+    parameters={"negative_slope": 0.01},
+    source="A. L. Maas et al., Rectifier nonlinearities improve neural network acoustic models (2013)",
+    cost=0.15,
+)
+threshold = Elementwise(
+    "threshold",
+    summary="Numbers that do not exceed a threshold are replaced by a value.",
+    formula=r"y = x \;\mathrm{for}\; x > t, \;\mathrm{else}\; v",
+    derivative_formula=r"y' = 1 \;\mathrm{for}\; x \geq t, \;\mathrm{else}\; 0",
+    parameters={"threshold": 1.0, "value": 0.0},
+    source="K. Konda et al., Zero-bias autoencoders and the benefits of co-adapting features (2014)",
+    cost=0.15,
+)
+hard_tanh = Elementwise(
+    "hard_tanh",
+    summary="The identity, clipped.",
+    formula=r"y = \min(\max(x, a), b)",
+    derivative_formula=r"y' = 1 \;\mathrm{for}\; a \leq x < b, \;\mathrm{else}\; 0",
+    parameters={"min_value": -1.0, "max_value": 1.0},
+    source="R. Collobert, Large scale machine learning (2004)",
+    cost=0.15,
+)
+hard_shrink = Elementwise(
+    "hard_shrink",
+    summary="Numbers of small magnitude become 0.",
+    formula=r"y = 0 \;\mathrm{for}\; |x| \leq t, \;\mathrm{else}\; x",
+    derivative_formula=r"y' = 0 \;\mathrm{for}\; -t \leq x < t, \;\mathrm{else}\; 1",
+    parameters={"threshold": 0.5},
+    source="D. L. Donoho and I. M. Johnstone, Ideal spatial adaptation by wavelet shrinkage (1994)",
+    cost=0.15,
+)
+soft_shrink = Elementwise(
+    "soft_shrink",
+    summary="All numbers move towards 0, those of small magnitude onto it.",
+    formula=r"y = \mathrm{sign}(x) \max(|x| - t, 0)",
+    derivative_formula=r"y' = 0 \;\mathrm{for}\; -t \leq x < t, \;\mathrm{else}\; 1",
+    parameters={"threshold": 0.5},
+    source="D. L. Donoho and I. M. Johnstone, Ideal spatial adaptation by wavelet shrinkage (1994)",
+    cost=0.15,
+)
+softsign = Elementwise(
+    "softsign",
+    summary="A sigmoid with slow tails: maps the line into (-1, 1).",
+    formula=r"y = x / (1 + |x|)",
+    derivative_formula=r"y' = 1 / (1 + |x|)^2",
+    source="J. Turian et al., Quadratic features and deep architectures for chunking (2009)",
+    cost=0.4,
+)
+hard_swish = Elementwise(
+    "hard_swish",
+    summary="The silu with straight pieces.",
+    formula=r"y = x \min(\max(x + 3, 0), 6) / 6",
+    derivative_formula=r"y' = (2 x + 3) / 6 \;\mathrm{for}\; -3 \leq x < 3, \; 0 \;\mathrm{below}, 1 \;\mathrm{above}",
+    source="A. Howard et al., Searching for MobileNetV3 (2019)",
+    cost=0.2,
+)
+elu = Elementwise(
+    "elu",
+    summary="The exponential linear unit.",
+    formula=r"y = x \;\mathrm{for}\; x \geq 0, \; \alpha (e^{x} - 1) \;\mathrm{for}\; x < 0",
+    derivative_formula=r"y' = 1 \;\mathrm{for}\; x \geq 0, \; \alpha e^{x} \;\mathrm{for}\; x < 0",
+    parameters={"alpha": 1.0},
+    source="D.-A. Clevert et al., Fast and accurate deep network learning by exponential linear units (2015)",
+    cost=0.5,
+)
+selu = Elementwise(
+    "selu",
+    summary="The self-normalising exponential linear unit.",
+    formula=r"y = \lambda x \;\mathrm{for}\; x \geq 0, \; \lambda \alpha (e^{x} - 1) \;\mathrm{for}\; x < 0",
+    derivative_formula=r"y' = \lambda \;\mathrm{for}\; x \geq 0, \; \lambda \alpha e^{x} \;\mathrm{for}\; x < 0",
+    source="G. Klambauer et al., Self-normalizing neural networks (2017)",
+    cost=0.5,
+)
+log_sigmoid = Elementwise(
+    "log_sigmoid",
+    summary="The logarithm of the logistic function.",
+    formula=r"y = -\log(1 + e^{-x})",
+    derivative_formula=r"y' = 1 / (1 + e^{x})",
+    source="P.-F. Verhulst, Recherches mathématiques sur la loi d'accroissement de la population (1845)",
+    cost=1.2,
+)
 softmax = Rowwise(
     "softmax",
     summary="Probabilities from logits: all positive, their sum 1, the larger ones stand out.",

@@ -36,6 +36,27 @@ def _sigmoid(m: Any, x: Any) -> Any:
     return m.where(x < 0, e, 1) / (1 + e)
 
 
+def _choose(m: Any, x: Any, condition: Any, a: Any, b: Any) -> Any:
+    """a where the condition holds, else b, as numbers of m; NaN where x is."""
+    return m.where(x == x, m.asarray(m.where(condition, a, b)), x)
+
+
+def _constant(m: Any, x: Any, digits: str) -> Any:
+    """A decimal number to the precision of x."""
+    return x.dtype.type(digits) if m is np else m.asarray(digits)
+
+
+def _elu(m: Any, x: Any, alpha: Any, scale: Any = 1) -> Any:
+    return m.where(x < 0, alpha * m.expm1(m.minimum(x, 0)), scale * x)
+
+
+def _elu_derivative(m: Any, x: Any, alpha: Any, scale: Any = 1) -> Any:
+    return _choose(m, x, x < 0, alpha * m.exp(m.minimum(x, 0)), scale)
+
+
+# scale alpha, of 1.6732632423543772848 and 1.0507009873554804935, and scale
+_SELU = "1.75809934084737686005728423668589404880", "1.0507009873554804935"
+
 ELEMENTWISE = {
     "relu": Elementwise(
         value=lambda m, x: m.maximum(x, 0),
@@ -52,6 +73,54 @@ ELEMENTWISE = {
     "tanh": Elementwise(
         value=lambda m, x: -m.sign(x) * (t := m.expm1(-2 * abs(x))) / (2 + t),
         derivative=lambda m, x: 4 * (e := m.exp(-2 * abs(x))) / (1 + e) ** 2,
+    ),
+    "relu6": Elementwise(
+        value=lambda m, x: m.minimum(m.maximum(x, 0), 6),
+        derivative=lambda m, x: _choose(m, x, (x >= 0) & (x < 6), 1, 0),
+    ),
+    "relu2": Elementwise(
+        value=lambda m, x: m.maximum(x, 0) ** 2,
+        derivative=lambda m, x: 2 * m.maximum(x, 0),
+    ),
+    "leaky_relu": Elementwise(
+        value=lambda m, x, negative_slope=0.01: m.where(x < 0, negative_slope * x, x),
+        derivative=lambda m, x, negative_slope=0.01: _choose(m, x, x < 0, negative_slope, 1),
+    ),
+    "threshold": Elementwise(
+        value=lambda m, x, threshold=1.0, value=0.0: _choose(m, x, x > threshold, x, value),
+        derivative=lambda m, x, threshold=1.0, value=0.0: m.heaviside(x - threshold, 1),
+    ),
+    "hard_tanh": Elementwise(
+        value=lambda m, x, min_value=-1.0, max_value=1.0: m.minimum(m.maximum(x, min_value), max_value),
+        derivative=lambda m, x, min_value=-1.0, max_value=1.0: _choose(m, x, (x >= min_value) & (x < max_value), 1, 0),
+    ),
+    "hard_shrink": Elementwise(
+        value=lambda m, x, threshold=0.5: _choose(m, x, abs(x) > threshold, x, 0),
+        derivative=lambda m, x, threshold=0.5: _choose(m, x, (x >= -threshold) & (x < threshold), 0, 1),
+    ),
+    "soft_shrink": Elementwise(
+        value=lambda m, x, threshold=0.5: m.maximum(x - threshold, 0) - m.maximum(-x - threshold, 0),
+        derivative=lambda m, x, threshold=0.5: _choose(m, x, (x >= -threshold) & (x < threshold), 0, 1),
+    ),
+    "softsign": Elementwise(
+        value=lambda m, x: m.where(abs(x) == np.inf, m.sign(x), x / (1 + abs(x))),
+        derivative=lambda m, x: 1 / (1 + abs(x)) ** 2,
+    ),
+    "hard_swish": Elementwise(
+        value=lambda m, x: _choose(m, x, x < -3, 0, m.where(x < 3, x * (x + 3) / 6, x)),
+        derivative=lambda m, x: _choose(m, x, x < -3, 0, m.where(x < 3, (2 * x + 3) / 6, 1)),
+    ),
+    "elu": Elementwise(
+        value=lambda m, x, alpha=1.0: _elu(m, x, alpha),
+        derivative=lambda m, x, alpha=1.0: _elu_derivative(m, x, alpha),
+    ),
+    "selu": Elementwise(
+        value=lambda m, x: _elu(m, x, *(_constant(m, x, digits) for digits in _SELU)),
+        derivative=lambda m, x: _elu_derivative(m, x, *(_constant(m, x, digits) for digits in _SELU)),
+    ),
+    "log_sigmoid": Elementwise(
+        value=lambda m, x: m.minimum(x, 0) - m.log1p(m.exp(-abs(x))),
+        derivative=lambda m, x: _sigmoid(m, -x),
     ),
 }
 
@@ -147,6 +216,7 @@ def mpmath_namespace(digits: int = 50) -> Any:
         sign = np.frompyfunc(context.sign, 1, 1)
         # NumPy's own would lose a NaN in an object array.
         maximum = np.frompyfunc(lambda a, b: a if a >= b or context.isnan(a) else context.mpf(b), 2, 1)
+        minimum = np.frompyfunc(lambda a, b: a if a <= b or context.isnan(a) else context.mpf(b), 2, 1)
         heaviside = np.frompyfunc(
             lambda x, at_0: x if context.isnan(x) else context.mpf(at_0 if x == 0 else x > 0), 2, 1
         )
@@ -224,7 +294,7 @@ def _special_error(computed: npt.NDArray[Any], exact: npt.NDArray[Any]) -> npt.N
     magnitude = abs(exact)
     excess = ((magnitude - float(limits.max)) / ulp(limits.max, limits.dtype)).astype(np.float64)
     overflow = np.isinf(computed) & ((computed > 0) == (exact > 0)) & (magnitude >= 2.0 ** (limits.maxexp - 1))
-    return np.where(equal, 0, np.where(overflow & np.isfinite(excess), np.where(excess < 0.5, 1 - excess, 0), np.inf))
+    return np.where(equal, 0, np.where(overflow & ~np.isnan(excess), np.where(excess < 0.5, 1 - excess, 0), np.inf))
 
 
 def structured_points(count: int, seed: int = 0) -> npt.NDArray[np.float64]:

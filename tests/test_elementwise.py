@@ -18,12 +18,17 @@ from fastact.activation import Elementwise
 
 FUNCTIONS = [f for f in fastact.activations.values() if isinstance(f, Elementwise)]
 FROM_OUTPUT = [f for f in FUNCTIONS if "backward_from_output" in f.ufuncs]
-ODD = {"tanh"}
-MONOTONE = {"relu", "softplus", "sigmoid", "tanh"}
-RANGE = {"relu": (0, np.inf), "softplus": (0, np.inf), "sigmoid": (0, 1), "tanh": (-1, 1)}
+INF, NAN = np.inf, np.nan
+ODD = {"tanh", "softsign"}
+RANGE = {
+    "relu": (0, INF), "softplus": (0, INF), "sigmoid": (0, 1), "tanh": (-1, 1), "relu6": (0, 6), "relu2": (0, INF),
+    "leaky_relu": (-INF, INF), "threshold": (0, INF), "hard_tanh": (-1, 1), "hard_shrink": (-INF, INF),
+    "soft_shrink": (-INF, INF), "softsign": (-1, 1), "hard_swish": (-0.375, INF), "elu": (-1, INF),
+    "selu": (-1.7580994, INF), "log_sigmoid": (-INF, 0),
+}
+MONOTONE = set(RANGE) - {"hard_swish"}
 DTYPES = (np.float32, np.float64)
 LENGTHS = [0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 127, 128, 129, 1000, 4095, 4096, 4097, 40_000]
-INF, NAN = np.inf, np.nan
 
 every_function = pytest.mark.parametrize("f", FUNCTIONS, ids=lambda f: f.name)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
@@ -91,7 +96,32 @@ SPECIAL = {  # value and derivative at -inf, -0, 0, inf, nan
     "softplus": ((0, np.log(2), np.log(2), INF, NAN), (0, 0.5, 0.5, 1, NAN)),
     "sigmoid": ((0, 0.5, 0.5, 1, NAN), (0, 0.25, 0.25, 0, NAN)),
     "tanh": ((-1, -0.0, 0, 1, NAN), (0, 1, 1, 0, NAN)),
+    "relu6": ((0, -0.0, 0, 6, NAN), (0, 1, 1, 0, NAN)),
+    "relu2": ((0, 0, 0, INF, NAN), (0, -0.0, 0, INF, NAN)),
+    "leaky_relu": ((-INF, -0.0, 0, INF, NAN), (0.01, 1, 1, 1, NAN)),
+    "threshold": ((0, 0, 0, INF, NAN), (0, 0, 0, 1, NAN)),
+    "hard_tanh": ((-1, -0.0, 0, 1, NAN), (0, 1, 1, 0, NAN)),
+    "hard_shrink": ((-INF, 0, 0, INF, NAN), (1, 0, 0, 1, NAN)),
+    "soft_shrink": ((-INF, 0, 0, INF, NAN), (1, 0, 0, 1, NAN)),
+    "softsign": ((-1, -0.0, 0, 1, NAN), (0, 1, 1, 0, NAN)),
+    "hard_swish": ((-0.0, -0.0, 0, INF, NAN), (0, 0.5, 0.5, 1, NAN)),
+    "elu": ((-1, -0.0, 0, INF, NAN), (0, 1, 1, 1, NAN)),
+    "selu": ((-1.7580993408473768, -0.0, 0, INF, NAN), (0, 1.0507009873554805, 1.0507009873554805,
+                                                       1.0507009873554805, NAN)),
+    "log_sigmoid": ((-INF, -np.log(2), -np.log(2), -0.0, NAN), (1, 0.5, 0.5, 0, NAN)),
 }
+KINKS = {  # the derivative is that of the piece to the right
+    "relu": {0: 1}, "relu6": {0: 1, 6: 0}, "leaky_relu": {0: 1}, "threshold": {1: 1}, "hard_tanh": {-1: 1, 1: 0},
+    "hard_shrink": {-0.5: 0, 0.5: 1}, "soft_shrink": {-0.5: 0, 0.5: 1}, "hard_swish": {-3: -0.5, 3: 1}, "elu": {0: 1},
+    "selu": {0: 1.0507009873554805},
+}
+
+
+@every_dtype
+@pytest.mark.parametrize("name", KINKS)
+def test_at_a_kink_the_derivative_is_the_right_hand_one(name, dtype):
+    for at, slope in KINKS[name].items():
+        assert fastact.get(name).derivative(dtype(at)) == dtype(slope)
 
 
 @every_dtype
@@ -226,6 +256,25 @@ def test_parameters_broadcast():
     same(fastact.softplus(x, 1), fastact.softplus(x))
     same(fastact.softplus(x.astype("f"), 2.0), fastact.softplus(x.astype("f"), np.float32(2)))
     same(fastact.softplus.backward(x, x, beta=2), x * fastact.softplus.derivative(x, 2))
+
+
+@every_dtype
+@pytest.mark.parametrize("f", [f for f in FUNCTIONS if f.parameters], ids=lambda f: f.name)
+def test_parameters_have_three_forms(f, dtype):
+    """Numbers, arrays, or some of each: the same bits, along a plain array and a strided one."""
+    x = numbers(2000, dtype)
+    for chosen in ([1.0] * len(f.parameters), [0.75 - 0.5 * k for k in range(len(f.parameters))]):
+        arrays = [np.full(2000, one, dtype) for one in chosen]
+        mixed = [arrays[0], *chosen[1:]]
+        modes = [f, f.derivative, lambda x, *p: f.value_and_derivative(x, *p)[1], lambda x, *p: f.backward(x, x, *p)]
+        if f in FROM_OUTPUT:
+            modes.append(lambda x, *p: f.backward(x, output=x, **dict(zip(f.parameters, p, strict=True))))
+        for call in modes:
+            y = call(x, *chosen)
+            same(call(x, *arrays), y)
+            same(call(x, *mixed), y)
+            same(call(x[::2], *chosen), y[::2])
+            same(call(x[::2], *(array[::2] for array in arrays)), y[::2])
 
 
 # -------------------------------------------------------------------------------------------------------------- outputs
