@@ -36,7 +36,7 @@ X86_64 = platform.machine().lower() in ("x86_64", "amd64")
 INSTRUCTION_SETS = {"baseline": ["-march=x86-64-v2"] if X86_64 else []}
 if X86_64 and os.environ.get("FASTACT_INSTRUCTION_SETS") != "baseline":
     INSTRUCTION_SETS["v3"] = ["-march=x86-64-v3"]
-    INSTRUCTION_SETS["v4"] = ["-march=x86-64-v4", "-mprefer-vector-width=512"]
+    INSTRUCTION_SETS["v4"] = ["-march=x86-64-v4", "-mprefer-vector-width=512", "-mtune=skylake-avx512"]
 
 DTYPES = "float", "double"
 DIRECTIVES = {
@@ -88,11 +88,15 @@ def kernel_table():
                    "value_and_derivative": ("both", name, derivative)}
         if from_output in formulas:
             kernels["backward_from_output"] = "backward", from_output
+        near = {formula: f"{formula}_near" for formula in (name, derivative) if f"{formula}_near" in formulas}
         parameters = rest.count("floating")
         rows.append(f'PARAMETERS["{name}"] = {parameters}')
         for mode, (loop, *arguments) in kernels.items():
             for dtype in DTYPES:
-                pointers = ", ".join(f"<void*> &{argument}[{dtype}]" for argument in arguments)
+                versions = [near.get(argument) for argument in arguments]
+                versions = versions if all(versions) else [None] * len(arguments)
+                pointers = ", ".join(f"<void*> &{formula}[{dtype}]" if formula else "NULL"
+                                     for formula in (*arguments, *versions))
                 kernel(f"{name}.{mode}", dtype, "void {name}(void** operands, Py_ssize_t n, int form)",
                        f"{loop}_block[{dtype}]({pointers}, {parameters}, <{dtype}**> operands, n, form)")
 

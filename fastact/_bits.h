@@ -1,4 +1,4 @@
-/* What Cython cannot say: multiply-add in one rounding, and the bits of a floating-point number.
+/* What Cython cannot say: multiply-add in one rounding, the bits of a floating-point number, a look ahead at memory.
  *
  * fused_multiply_add is the only contraction in the library (setup.py switches the compiler's own off), so that every
  * instruction set with the instruction gives the same bits whatever the loop around it.  Without the instruction
@@ -9,6 +9,12 @@
 
 #include <stdint.h>
 #include <string.h>
+
+#if defined(__GNUC__)
+#define fastact_fetch(address) __builtin_prefetch(address)
+#else
+#define fastact_fetch(address) ((void) 0)
+#endif
 
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__)
 #define fastact_fma_float(a, b, c) __builtin_fmaf(a, b, c)

@@ -21,7 +21,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from fastact._loops cimport ARRAYS, LANES, NUMBERS, ONES, block_kernel
+from fastact._loops cimport ARRAYS, FETCHING, LANES, NUMBERS, ONES, block_kernel
 from fastact._rows cimport (
     COLUMNS, SEGMENT, Row, column_accumulate, column_emit, column_maximum, row_accumulate, row_emit, row_finish,
     row_maximum, row_settle)
@@ -67,10 +67,14 @@ cdef enum:
     BLOCK = 1024                    # elements gathered on the stack at a time
     CHUNK = 64                      # the elements of a thread are a multiple of it: a whole cache line of any dtype
     HELD = 8192                     # elements up to which giving up the interpreter lock costs more than it frees
+    BEYOND_CACHE = 1 << 20          # bytes of all operands from which fetching them ahead pays
 
 # Less work than this is done by one thread.  A parallel region costs 5 microseconds, but a millisecond where another
 # library's threads, which wait for their next piece of work, hold the processor.
 cdef double PARALLEL_NANOSECONDS = 100_000
+
+# Cheaper work per element waits for memory in any case.
+cdef double FETCHING_NANOSECONDS = 0.2
 
 
 # -------------------------------------------------------------------------------------------------- machine and threads
@@ -204,7 +208,7 @@ cdef void run_blocks(const Pass* call, Py_ssize_t start, Py_ssize_t stop) noexce
 cdef void run_range(const Pass* call, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
     cdef const Loop* loop = call.loop
     cdef Py_ssize_t whole = (stop - start) // LANES * LANES
-    cdef bint contiguous = True
+    cdef bint contiguous = True, fetching
     cdef int k
     cdef void* operands[OPERANDS]
     cdef fastact_environment callers
@@ -218,7 +222,9 @@ cdef void run_range(const Pass* call, Py_ssize_t start, Py_ssize_t stop) noexcep
         operands[k] = call.data[k] + start * loop.itemsize
         contiguous = contiguous and call.strides[k] == loop.itemsize
     if contiguous and whole:
-        loop.kernel(operands, whole, call.form)
+        fetching = (call.form == ONES and loop.cost > FETCHING_NANOSECONDS
+                    and whole * loop.operands * loop.itemsize > BEYOND_CACHE)
+        loop.kernel(operands, whole, call.form + (FETCHING if fetching else 0))
         start += whole
     if start < stop:
         run_blocks(call, start, stop)

@@ -5,6 +5,8 @@
 #     name(x, parameters...)                      the value
 #     name_derivative(x, parameters...)           its derivative in x; at a kink the right-hand one
 #     name_derivative_from_output(y, ...)         optional: the derivative as a function of the value
+#     name_near, name_derivative_near             optional: the same bits for |x| <= near_limit of _loops.pxd, sooner;
+#                                                 a parameter is 1
 #
 # and nothing about arrays, threads or instruction sets: setup.py finds the functions by these names, and the loops of
 # _loops.pxd make from them the kernels `value`, `derivative`, `backward`, `backward_from_output` and
@@ -12,8 +14,8 @@
 # Then one row in catalogue.py and one line in reference.py; the tests say what is missing.
 
 from fastact._primitives cimport (
-    absolute, at_least, at_most, exp_limit, exp_negative, expm1_bounded, floating, fma, log1p_exp_negative,
-    logistic_tail, product_low, ratio_to_two_more, remainder, sixth, with_sign_of)
+    absolute, at_least, at_most, exp_limit, exp_negative, expm1_bounded, floating, fma, log1p_exp_negative, logistic,
+    logistic_tail, product_low, ratio_to_two_more, remainder, sech_squared, sixth, tanh_positive, with_sign_of)
 
 
 # relu: the rectifier (Fukushima 1969)
@@ -34,16 +36,23 @@ cdef inline floating relu_derivative_from_output(floating y) noexcept nogil:
 
 
 # sigmoid: the logistic function (Verhulst 1845)
-#   y  = 1 / (1 + e^-x)                                 = t for x < 0, 1 - t for x >= 0, with t = 1 / (1 + e^|x|)
-#   y' = y (1 - y) = t (1 - t)                          even in x, right in both tails
+#   y  = 1 / (1 + e^-x)
+#   y' = y (1 - y) = t (1 - t) with t = 1 / (1 + e^|x|)     even in x, right in both tails
 cdef inline floating sigmoid(floating x) noexcept nogil:
-    cdef floating t = logistic_tail[floating](absolute(x), 0, 1)
-    cdef floating rest = <floating> 1 - t
-    return t if x < 0 else rest
+    return logistic[floating](x, 0, False)
+
+
+cdef inline floating sigmoid_near(floating x) noexcept nogil:
+    return logistic[floating](x, 0, True)
 
 
 cdef inline floating sigmoid_derivative(floating x) noexcept nogil:
-    cdef floating t = logistic_tail[floating](absolute(x), 0, 1)
+    cdef floating t = logistic_tail[floating](absolute(x), 0, 1, False)
+    return fma(-t, t, t)
+
+
+cdef inline floating sigmoid_derivative_near(floating x) noexcept nogil:
+    cdef floating t = logistic_tail[floating](absolute(x), 0, 1, True)
     return fma(-t, t, t)
 
 
@@ -52,25 +61,23 @@ cdef inline floating sigmoid_derivative_from_output(floating y) noexcept nogil:
 
 
 # tanh: the hyperbolic tangent
-#   y  = (e^x - e^-x) / (e^x + e^-x) = 2 sigmoid(2x) - 1        = a / (2 + a) with a = e^(2|x|) - 1, and the sign of x
+#   y  = (e^x - e^-x) / (e^x + e^-x) = 2 sigmoid(2x) - 1
 #   y' = 1 - y^2 = 4 t (1 - t) with t = 1 / (1 + e^(2|x|))
 cdef inline floating tanh(floating x) noexcept nogil:
-    cdef floating a, a_low, u, u_low, limit
+    cdef floating limit
     if floating is float:
         limit = <floating> 9.1              # tanh rounds to 1
     else:
         limit = <floating> 19.1
-    a = at_most(absolute(x), limit)
-    a = expm1_bounded[floating](a + a, 0, &a_low)
-    u = ratio_to_two_more[floating](a, a_low, 1, &u_low)
-    return with_sign_of(u + u_low, x)
+    return with_sign_of(tanh_positive(at_most(absolute(x), limit)), x)
 
 
 cdef inline floating tanh_derivative(floating x) noexcept nogil:
-    cdef floating a = absolute(x)
-    cdef floating four_t = logistic_tail[floating](a + a, 0, 4)
-    cdef floating t = four_t * <floating> 0.25
-    return fma(-four_t, t, four_t)
+    return sech_squared(absolute(x), False)
+
+
+cdef inline floating tanh_derivative_near(floating x) noexcept nogil:
+    return sech_squared(absolute(x), True)
 
 
 cdef inline floating tanh_derivative_from_output(floating y) noexcept nogil:
@@ -101,10 +108,13 @@ cdef inline floating softplus(floating x, floating beta) noexcept nogil:
 
 cdef inline floating softplus_derivative(floating x, floating beta) noexcept nogil:
     cdef floating product = beta * x
-    cdef floating magnitude_low = <floating> 0 if beta == 1 else product_low(x, beta, product)
-    cdef floating t = logistic_tail[floating](absolute(product), magnitude_low, 1)
-    cdef floating rest = <floating> 1 - t
-    return t if product < 0 else rest
+    cdef floating low = <floating> 0 if beta == 1 else product_low(x, beta, product)
+    low = -low if product < 0 else low
+    return logistic(product, low, False)
+
+
+cdef inline floating softplus_derivative_near(floating x, floating beta) noexcept nogil:
+    return sigmoid_near(x)
 
 
 cdef inline floating softplus_derivative_from_output(floating y, floating beta) noexcept nogil:
@@ -343,6 +353,10 @@ cdef inline floating log_sigmoid(floating x) noexcept nogil:
 
 cdef inline floating log_sigmoid_derivative(floating x) noexcept nogil:
     return sigmoid(-x)
+
+
+cdef inline floating log_sigmoid_derivative_near(floating x) noexcept nogil:
+    return sigmoid_near(-x)
 
 
 cdef inline floating log_sigmoid_derivative_from_output(floating y) noexcept nogil:

@@ -9,16 +9,27 @@
 #   * Parameters come in one of three forms: arrays like x; one number each for the whole block; or a single parameter
 #     that is the literal 1, of which then nothing is left: softplus(x) with beta = 1 costs nothing for its parameter.
 
-from fastact._primitives cimport floating
+#   * A formula may have a second version for near numbers (`name_near` in _formulas.pxd), which gives the same bits
+#     with fewer operations.  Which one a stretch of NEAR_STRETCH elements takes is decided by their largest magnitude:
+#     looking at all of them costs less than two of the operations saved.
+#   * While a stretch is computed the memory of the next is on its way, where the engine says that this pays: in a long
+#     computation the processor does not see far enough ahead to ask for it by itself.
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from fastact._primitives cimport fastact_bits_of_double, fastact_bits_of_float, fastact_fetch, floating
 
 cdef enum:
     LANES = 16              # elements per vector of the widest instruction set: float, AVX-512
+    STRETCH = 256
+    LINE = 64               # bytes of a cache line
 
 # how the parameters come
 cdef enum:
     ARRAYS
     NUMBERS
     ONES                    # numbers, and all of them 1
+    FETCHING = 4            # added to ONES: fetch memory ahead
 
 # operands: inputs (x or y last), then parameters, then outputs
 ctypedef void (*block_kernel)(void** operands, Py_ssize_t n, int form) noexcept nogil
@@ -60,19 +71,75 @@ cdef inline floating number(floating** operands, int parameters, int k) noexcept
     return operands[k][0] if k < parameters else <floating> 1
 
 
+# How far near numbers reach: 2^n is in the normal range for e^(2x) = 2^n e^r.
+cdef inline floating near_limit(floating unused) noexcept nogil:
+    if floating is float:
+        return 40
+    else:
+        return 350
+
+
+# Whether |x| <= near_limit for all of them; the order of magnitudes is that of their bits, NaN above all.
+cdef inline bint all_near(const floating* x, Py_ssize_t n) noexcept nogil:
+    cdef uint32_t bits, largest = 0
+    cdef uint64_t wide, widest = 0
+    cdef Py_ssize_t i
+    if floating is float:
+        for i in range(n):
+            bits = fastact_bits_of_float(x[i]) & <uint32_t> 0x7fffffff
+            largest = bits if bits > largest else largest
+        return largest <= fastact_bits_of_float(near_limit(x[0]))
+    else:
+        for i in range(n):
+            wide = fastact_bits_of_double(x[i]) & <uint64_t> 0x7fffffffffffffff
+            widest = wide if wide > widest else widest
+        return widest <= fastact_bits_of_double(near_limit(x[0]))
+
+
+cdef inline void fetch_stretch(const floating* address) noexcept nogil:
+    cdef Py_ssize_t line
+    for line in range(STRETCH * sizeof(floating) // LINE):
+        fastact_fetch(<const char*> address + line * LINE)
+
+
+# How many elements from x on are computed in one go, of n that are left, and whether all of them are near
+cdef inline Py_ssize_t stretch(void* near, int form, const floating* x, Py_ssize_t n, bint* is_near) noexcept nogil:
+    if n > STRETCH and (near != NULL or form & FETCHING):
+        n = STRETCH
+    is_near[0] = near != NULL and all_near(x, n)
+    return n
+
+
+cdef inline void map_plain(void* f, int parameters, const floating* x, floating* out, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n // LANES * LANES):
+        out[i] = call[floating](f, parameters, x[i], 1, 1, 1)
+
+
 # out = f(x): values and derivatives
-cdef inline void map_block(void* f, int parameters, floating** operands, Py_ssize_t n, int form) noexcept nogil:
+cdef inline void map_block(void* f, void* near, int parameters, floating** operands, Py_ssize_t n,
+                           int form) noexcept nogil:
     cdef floating* x = operands[0]
     cdef floating* a = operands[1]
     cdef floating* b = operands[2]
     cdef floating* c = operands[3]
     cdef floating* out = operands[1 + parameters]
     cdef floating a_number, b_number, c_number
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, part
+    cdef bint is_near
     n = n // LANES * LANES
-    if parameters == 0 or parameters == 1 and form == ONES:
-        for i in range(n):
-            out[i] = call[floating](f, parameters, x[i], 1, 1, 1)
+    if parameters == 0 or parameters == 1 and form & ONES:
+        i = 0
+        while i < n:
+            part = stretch(near, form, x + i, n - i, &is_near)
+            if form & FETCHING and n - i >= 2 * part:
+                fetch_stretch(x + i + part)
+                fetch_stretch(out + i + part)
+            if is_near:
+                map_plain(near, parameters, x + i, out + i, part)
+            else:
+                map_plain(f, parameters, x + i, out + i, part)
+            i += part
     elif form == ARRAYS:
         for i in range(n):
             out[i] = call[floating](f, parameters, x[i], a[i], b[i], c[i])
@@ -84,8 +151,16 @@ cdef inline void map_block(void* f, int parameters, floating** operands, Py_ssiz
             out[i] = call[floating](f, parameters, x[i], a_number, b_number, c_number)
 
 
+cdef inline void backward_plain(void* f, int parameters, const floating* dy, const floating* x, floating* out,
+                                Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n // LANES * LANES):
+        out[i] = dy[i] * call[floating](f, parameters, x[i], 1, 1, 1)
+
+
 # out = dy f(x): backward from the input or, f being a function of the output, from the output
-cdef inline void backward_block(void* f, int parameters, floating** operands, Py_ssize_t n, int form) noexcept nogil:
+cdef inline void backward_block(void* f, void* near, int parameters, floating** operands, Py_ssize_t n,
+                                int form) noexcept nogil:
     cdef floating* dy = operands[0]
     cdef floating* x = operands[1]
     cdef floating* a = operands[2]
@@ -93,11 +168,22 @@ cdef inline void backward_block(void* f, int parameters, floating** operands, Py
     cdef floating* c = operands[4]
     cdef floating* out = operands[2 + parameters]
     cdef floating a_number, b_number, c_number
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, part
+    cdef bint is_near
     n = n // LANES * LANES
-    if parameters == 0 or parameters == 1 and form == ONES:
-        for i in range(n):
-            out[i] = dy[i] * call[floating](f, parameters, x[i], 1, 1, 1)
+    if parameters == 0 or parameters == 1 and form & ONES:
+        i = 0
+        while i < n:
+            part = stretch(near, form, x + i, n - i, &is_near)
+            if form & FETCHING and n - i >= 2 * part:
+                fetch_stretch(dy + i + part)
+                fetch_stretch(x + i + part)
+                fetch_stretch(out + i + part)
+            if is_near:
+                backward_plain(near, parameters, dy + i, x + i, out + i, part)
+            else:
+                backward_plain(f, parameters, dy + i, x + i, out + i, part)
+            i += part
     elif form == ARRAYS:
         for i in range(n):
             out[i] = dy[i] * call[floating](f, parameters, x[i], a[i], b[i], c[i])
@@ -109,9 +195,19 @@ cdef inline void backward_block(void* f, int parameters, floating** operands, Py
             out[i] = dy[i] * call[floating](f, parameters, x[i], a_number, b_number, c_number)
 
 
+cdef inline void both_plain(void* f, void* g, int parameters, const floating* x, floating* out, floating* second,
+                            Py_ssize_t n) noexcept nogil:
+    cdef floating element
+    cdef Py_ssize_t i
+    for i in range(n // LANES * LANES):
+        element = x[i]
+        out[i] = call[floating](f, parameters, element, 1, 1, 1)
+        second[i] = call[floating](g, parameters, element, 1, 1, 1)
+
+
 # out, second = f(x), g(x): what the two have in common is computed once
-cdef inline void both_block(void* f, void* g, int parameters, floating** operands, Py_ssize_t n,
-                            int form) noexcept nogil:
+cdef inline void both_block(void* f, void* g, void* near_f, void* near_g, int parameters, floating** operands,
+                            Py_ssize_t n, int form) noexcept nogil:
     cdef floating* x = operands[0]
     cdef floating* a = operands[1]
     cdef floating* b = operands[2]
@@ -119,13 +215,22 @@ cdef inline void both_block(void* f, void* g, int parameters, floating** operand
     cdef floating* out = operands[1 + parameters]
     cdef floating* second = operands[2 + parameters]
     cdef floating element, a_number, b_number, c_number
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, part
+    cdef bint is_near
     n = n // LANES * LANES
-    if parameters == 0 or parameters == 1 and form == ONES:
-        for i in range(n):
-            element = x[i]
-            out[i] = call[floating](f, parameters, element, 1, 1, 1)
-            second[i] = call[floating](g, parameters, element, 1, 1, 1)
+    if parameters == 0 or parameters == 1 and form & ONES:
+        i = 0
+        while i < n:
+            part = stretch(near_f, form, x + i, n - i, &is_near)
+            if form & FETCHING and n - i >= 2 * part:
+                fetch_stretch(x + i + part)
+                fetch_stretch(out + i + part)
+                fetch_stretch(second + i + part)
+            if is_near:
+                both_plain(near_f, near_g, parameters, x + i, out + i, second + i, part)
+            else:
+                both_plain(f, g, parameters, x + i, out + i, second + i, part)
+            i += part
     elif form == ARRAYS:
         for i in range(n):
             element = x[i]

@@ -28,6 +28,7 @@ cdef extern from "_bits.h" nogil:
     uint64_t fastact_bits_of_double(double value) noexcept
     float fastact_float_of_bits(uint32_t bits) noexcept
     double fastact_double_of_bits(uint64_t bits) noexcept
+    void fastact_fetch(const void* address) noexcept
 
 
 # ----------------------------------------------------------------------------------------------------------- arithmetic
@@ -103,6 +104,40 @@ cdef inline floating exp_limit(floating unused) noexcept nogil:
         return 106
     else:
         return 748
+
+
+# The constant that rounds to an integer n when it is added, and leaves n + offset and the bias of the exponent in the
+# lowest bits: a shift takes them to the exponent field, and 2^(n + offset) is there.
+cdef inline floating exp_shift(int offset, floating unused) noexcept nogil:
+    if floating is float:
+        return <floating> 12582912.0 + <floating> (127 + offset)            # 1.5 x 2^23
+    else:
+        return <floating> 6755399441055744.0 + <floating> (1023 + offset)   # 1.5 x 2^52
+
+
+# e^(x - x_low) = 2^n e^r: returns 2^(n + offset), stores r.  That power must be in the normal range.
+cdef inline floating exp_split(floating x, floating x_low, int offset, floating* r) noexcept nogil:
+    cdef floating log2_e, ln2_high, ln2_low, shifted, n
+    cdef floating shift = exp_shift(offset, x)
+    if floating is float:
+        log2_e = <floating> 1.44269502162933349609375
+        ln2_high = <floating> 0.693145751953125        # 15 bits
+        ln2_low = <floating> 1.42860676533018704503775e-6
+    else:
+        log2_e = 1.4426950408889634
+        ln2_high = 0.69314718036912382                 # 32 bits
+        ln2_low = 1.9082149292705877e-10
+    shifted = fma(x, log2_e, shift)
+    n = shifted - shift
+    r[0] = fma(n, -ln2_low, fma(n, -ln2_high, x)) - x_low
+    return shifted_to_exponent(shifted)
+
+
+cdef inline floating shifted_to_exponent(floating shifted) noexcept nogil:
+    if floating is float:
+        return fastact_float_of_bits(fastact_bits_of_float(shifted) << 23)
+    else:
+        return fastact_double_of_bits(fastact_bits_of_double(shifted) << 52)
 
 
 # e^(x - x_low) = 2^n e^r: returns `shifted`, stores r.  ln 2 in two parts, the first short enough for n times it to be
@@ -215,22 +250,88 @@ cdef inline floating expm1_bounded(floating x, floating x_low, floating* low) no
 
 # ----------------------------------------------------------------------------------------------- ratios of exponentials
 
-# multiple / (1 + e^(x - x_low)) for x >= 0 and a small power of two `multiple`.  0.95 ulp.
+# 1 / (1 + v + q) for a power of two v: the quotient corrected by its remainder, in which v and q are exact.  0.8 ulp.
+cdef inline floating inverse_of_one_more(floating v, floating q) noexcept nogil:
+    cdef floating one = 1
+    cdef floating inverse = one / ((one + v) + q)
+    return fma(fma(-inverse, q, fma(-inverse, v, one) - inverse), inverse, inverse)
+
+
+# e^-r - 1 = q for what exp_split stored
+cdef inline floating expm1_of_minus(floating r) noexcept nogil:
+    cdef floating r2 = r * r
+    return fma(r2, exp_polynomial(-r, r2), -r)
+
+
+# 1 / (1 + e^(x_low - x)).  1.1 ulp.
 #
-# With e^x = 2^n (1 + q) and w = 2^-n it is w / (w + 1 + q), in which nothing overflows.  The denominator is carried in
-# two parts and the quotient corrected by its remainder.
-cdef inline floating logistic_tail(floating x, floating x_low, floating multiple) noexcept nogil:
-    cdef floating r, r2, q, w, guarded, d, d_low, inverse, one = 1
-    cdef floating shifted = exp_reduce(at_most(x, exp_limit(x)), x_low, &r)
-    r2 = r * r
-    q = fma(r2, exp_polynomial(r, r2), r)
-    guarded = inverse_power_of_two(shifted, guard_bits(x))
-    w = guarded * guard_scale(x)
-    d = (one + w) + q
-    d_low = (w - (d - one)) + q
-    inverse = one / d
-    inverse = fma(inverse, remainder[floating](d, inverse, 1) - d_low * inverse, inverse)
-    return guarded * (multiple * guard_scale(x)) * inverse
+# With e^-x = (1 + q) / v and v = 2^n it is v / (v + 1 + q), in which nothing overflows and the tail loses nothing.
+# `near` says that |x| is small enough for powers of two that need neither limits nor a guard: the same bits, sooner.
+cdef inline floating logistic(floating x, floating x_low, bint near) noexcept nogil:
+    cdef floating r, v, guarded, inverse
+    cdef floating below = at_most[floating](x, 60)                      # from there it rounds to 1
+    cdef floating within = x if near else at_least(below, -exp_limit(x))
+    guarded = exp_split(within, x_low, 0 if near else guard_bits(x), &r)
+    v = guarded if near else guarded * guard_scale(x)
+    inverse = inverse_of_one_more(v, expm1_of_minus(r))
+    return v * inverse if near else guarded * inverse * guard_scale(x)
+
+
+# multiple / (1 + e^(x - x_low)) for x >= 0 and a small power of two `multiple`.  1.1 ulp.
+cdef inline floating logistic_tail(floating x, floating x_low, floating multiple, bint near) noexcept nogil:
+    cdef floating r, v, guarded, inverse
+    cdef floating within = x if near else at_most(x, exp_limit(x))
+    guarded = exp_split(-within, <floating> 0 - x_low, 0 if near else guard_bits(x), &r)       # 0 - 0 vanishes, -0 not
+    v = guarded if near else guarded * guard_scale(x)
+    inverse = inverse_of_one_more(v, expm1_of_minus(r))
+    return multiple * v * inverse if near else guarded * (multiple * guard_scale(x)) * inverse
+
+
+# 1 / cosh(a)^2 = 4 t (1 - t) with t = 1 / (1 + e^(2a)), for a >= 0.  1.6 ulp.
+cdef inline floating sech_squared(floating a, bint near) noexcept nogil:
+    cdef floating four_t = logistic_tail[floating](a + a, 0, 4, near)
+    return fma(-four_t, four_t * <floating> 0.25, four_t)
+
+
+# The hyperbolic tangent of a >= 0, for a so small that e^(2a) is finite.  1.5 ulp.
+#
+# With a = n ln(2) / 2 + r, w = 2^-n and t = tanh(r) it is N / D, N = (1 - w) + (1 + w) t and D = (1 + w) + (1 - w) t.
+# Instead of dividing N, which is rounded, y = (1 - w)^2, which is near, is corrected by (N - y D) / D: what is added to
+# y has few digits to lose, N - y D is computed from exact parts, and only one operation waits for the division.  For
+# n = 0 all of it is exact but t.  The reduction needs no second part of ln 2: its error grows as n, but counts as 2^-n.
+cdef inline floating tanh_positive(floating a) noexcept nogil:
+    cdef floating shift = exp_shift(0, a)
+    cdef floating two_log2_e, half_ln2, shifted, r, s, t, w, more, less, inverse, y, rest, one = 1
+    if floating is float:
+        two_log2_e, half_ln2 = <floating> 2.8853900432586669921875, <floating> 0.3465735912322998046875
+    else:
+        two_log2_e, half_ln2 = 2.8853900817779268, 0.34657359027997264
+    shifted = fma(a, -two_log2_e, shift)
+    r = fma(shifted - shift, half_ln2, a)
+    s = r * r
+    t = fma(r * s, tanh_polynomial(s), r)
+    w = shifted_to_exponent(shifted)
+    more = one + w
+    less = fma[floating](-2, w, more)           # 1 - w, or what keeps `more` from having lost w
+    inverse = one / fma(less, t, more)
+    y = less * less
+    rest = fma(t, fma(-y, less, more), fma(-y, more, less))
+    return fma(rest, inverse, y)
+
+
+# (tanh(r) / r - 1) / r^2 on |r| <= ln(2) / 4, s = r^2.  Error relative to r: 2^-32.4 (float), 2^-57.7 (double).
+cdef inline floating tanh_polynomial(floating s) noexcept nogil:
+    cdef floating chain, even, odd, s2 = s * s
+    if floating is float:
+        chain = fma[floating](s, -5.272047221660614e-2, 0.133311539888381958)
+        chain = fma[floating](s, chain, -0.333333224058151245)
+        return chain
+    else:
+        even = fma[floating](s2, -8.8573129044228101e-3, -5.3968252784018789e-2)
+        even = fma[floating](s2, even, -0.333333333333324877)
+        odd = fma[floating](s2, 3.4448847118016099e-3, 2.1869370849992204e-2)
+        odd = fma[floating](s2, odd, 0.133333333327850384)
+        return fma(odd, s, even)
 
 
 # multiple x / (2 + x) as high + low, for x + x_low >= 0 and a small power of two `multiple`

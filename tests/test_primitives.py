@@ -21,14 +21,18 @@ PAGE = (PACKAGE / "_primitives.pxd").read_text()
 ROWS = (PACKAGE / "_rows.pxd").read_text()
 
 PRECISION = {"float": 24, "double": 53}
-CASES = [(name, dtype) for name in ("exp", "atanh") for dtype in PRECISION]
+CASES = [(name, dtype) for name in ("exp", "atanh", "tanh") for dtype in PRECISION]
 
 exact = mpmath.MPContext()
 exact.dps = 50
 LN2 = exact.ln2
 BEYOND = exact.mpf("1.0001")  # the interval of exp is ln(2) / 2 times this
 
-DOMAINS = {"exp": (-BEYOND * LN2 / 2, BEYOND * LN2 / 2), "atanh": (exact.mpf(0), exact.mpf(1) / 9)}
+DOMAINS = {
+    "exp": (-BEYOND * LN2 / 2, BEYOND * LN2 / 2),
+    "atanh": (exact.mpf(0), exact.mpf(1) / 9),
+    "tanh": (exact.mpf(0), (BEYOND * LN2 / 4) ** 2),
+}
 
 
 def exp_quotient(r: mpmath.mpf) -> mpmath.mpf:
@@ -40,7 +44,12 @@ def atanh_quotient(v: mpmath.mpf) -> mpmath.mpf:
     return exact.atanh(u) / u if u else exact.one
 
 
-QUOTIENTS = {"exp": exp_quotient, "atanh": atanh_quotient}
+def tanh_quotient(s: mpmath.mpf) -> mpmath.mpf:
+    r = exact.sqrt(s)
+    return exact.tanh(r) / r if r else exact.one
+
+
+QUOTIENTS = {"exp": exp_quotient, "atanh": atanh_quotient, "tanh": tanh_quotient}
 
 
 # what the page says
@@ -60,13 +69,13 @@ def branch(function: str, dtype: str) -> str:
 
 
 def coefficients(name: str, dtype: str) -> list[float]:
-    """From the lowest power.  On the page the even and the odd powers are two Horner chains, highest first."""
-    chains: dict[str, list[float]] = {"even": [], "odd": []}
-    steps = re.findall(r"(even|odd) = fma\[floating\]\(\w2, (.*)\)", branch(f"{name}_polynomial", dtype))
+    """From the lowest power.  On the page they are one Horner chain, or two of the even and the odd powers."""
+    chains: dict[str, list[float]] = {"even": [], "odd": [], "chain": []}
+    steps = re.findall(r"(even|odd|chain) = fma\[floating\]\(\w+, (.*)\)", branch(f"{name}_polynomial", dtype))
     for chain, arguments in steps:
         chains[chain] += [float(argument) for argument in arguments.split(", ") if argument != chain]
     pairs = zip_longest(reversed(chains["even"]), reversed(chains["odd"]))
-    return [number for pair in pairs for number in pair if number is not None]
+    return chains["chain"][::-1] or [number for pair in pairs for number in pair if number is not None]
 
 
 def constants(dtype: str) -> dict[str, float]:
@@ -130,7 +139,7 @@ def test_error_of_polynomial_is_the_one_claimed(name, dtype):
 @pytest.mark.parametrize("dtype", PRECISION)
 def test_constants_are_numbers_of_their_type(dtype):
     """The compiler reads a float constant as a double first; being exact, it is rounded by neither step."""
-    for number in [*coefficients("exp", dtype), *coefficients("atanh", dtype), *constants(dtype).values()]:
+    for number in [*(c for name in DOMAINS for c in coefficients(name, dtype)), *constants(dtype).values()]:
         assert significant_bits(number) <= PRECISION[dtype], number
 
 
@@ -192,7 +201,7 @@ def derived() -> dict[str, str]:
 
 def numbers(section: str) -> dict[str, float]:
     found = {}
-    for name, decimal, hexadecimal in re.findall(r"^ +(.+) (\S+) (0x\S+)$", section, re.MULTILINE):
+    for name, decimal, hexadecimal in re.findall(r"^ +(.+) (\S+) (-?0x\S+)$", section, re.MULTILINE):
         found[name] = float.fromhex(hexadecimal)
         assert float(decimal) == found[name]
     return found
