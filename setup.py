@@ -104,29 +104,32 @@ def kernel_table():
     steps = re.findall(r"^cdef inline floating (accumulate|emit)_(\w+)\(floating x, floating y(.*?)\)", text,
                        re.MULTILINE | re.DOTALL)
     constants = re.findall(r"^cdef inline void (\w+)\(Row\* row, floating unused\)", text, re.MULTILINE)
-    pointers = "const void* x, const void* y, void* out, Py_ssize_t n"
-    matrix = "Py_ssize_t stride, Py_ssize_t width"
+    pointers = "const void* x, const void* y, void* out, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width"
+    strip = "n, stride, width, rows"
     for dtype in DTYPES:
         for kind, name, rest in steps:
+            if name.endswith("_moved"):
+                continue
             arrays = f"<const {dtype}*> x, <const {dtype}*> y, <{dtype}*> out"
             forms, const, sums = {"": ""}, "const ", ""
             if kind == "accumulate":
-                forms, const, sums = {".store": "True, ", "": "False, "}, "", f"{rest.count('floating*')}, "
+                moved = f"<void*> &{kind}_{name}_moved[{dtype}]" if f"{kind}_{name}_moved(" in text else "NULL"
+                forms, const = {".store": "True, ", "": "False, "}, ""
+                sums = f"{moved}, {max(rest.count('floating*'), 1)}, "
             formula = f"<void*> &{kind}_{name}[{dtype}], {sums}{arrays}"
             for suffix, store in forms.items():
-                kernel(f"row.{kind}_{name}{suffix}", dtype, f"void {{name}}({pointers}, {const}Row* row)",
-                       f"{kind}_row[{dtype}]({formula}, {store}n, row)")
-                kernel(f"columns.{kind}_{name}{suffix}", dtype,
-                       f"void {{name}}({pointers}, {matrix}, {const}Row* rows)",
-                       f"{kind}_columns[{dtype}]({formula}, {store}n, stride, width, rows)")
+                for layout in "rows", "columns":
+                    kernel(f"{layout}.{kind}_{name}{suffix}", dtype, f"void {{name}}({pointers}, {const}Row* rows)",
+                           f"{kind}_{layout}[{dtype}]({formula}, {store}{strip})")
         for name in constants:
-            kernel(f"row.{name}", dtype, "void {name}(Row* row)", f"{name}[{dtype}](row, 0)")
-        kernel("row.settle_label", dtype, "void {name}(const void* x, void* entry, Row* row)",
+            kernel(f"rows.{name}", dtype, "void {name}(Row* rows, Py_ssize_t width)",
+                   f"cdef Py_ssize_t j\n    for j in range(width):\n        {name}[{dtype}](rows + j, 0)")
+        kernel("rows.settle_label", dtype, "void {name}(const void* x, void* entry, Row* row)",
                f"settle_label[{dtype}](<const {dtype}*> x, <{dtype}*> entry, row)")
-        kernel("row.maximum", dtype, "double {name}(const void* x, Py_ssize_t n)",
-               f"return maximum_of_row[{dtype}](<const {dtype}*> x, n)")
-        kernel("columns.maximum", dtype, f"void {{name}}(const void* x, Py_ssize_t n, {matrix}, Row* rows)",
-               f"maximum_of_columns[{dtype}](<const {dtype}*> x, n, stride, width, rows)")
+        for layout in "rows", "columns":
+            kernel(f"{layout}.maximum", dtype,
+                   "void {name}(const void* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, Row* rows)",
+                   f"maximum_of_{layout}[{dtype}](<const {dtype}*> x, {strip})")
     imports = [f"from fastact._formulas cimport {', '.join(formulas)}", "from fastact._rows cimport *"]
     return "\n".join(["# Written by setup.py.", *imports, "", *functions, *rows, ""])
 

@@ -3,11 +3,11 @@
 cimport numpy as cnp
 
 from fastact._loops cimport block_kernel
-from fastact._rows cimport Row, column_accumulate, column_emit, row_accumulate, row_emit
+from fastact._rows cimport Row
 
 cdef enum:
     OPERANDS = 8                    # inputs, parameters and outputs of one kernel at most
-    STEPS = 8                       # of a row operation at most
+    STEPS = 10                      # of a row operation at most
 
 
 # One mode (value, derivative, backward ...) of one elementwise activation, in one dtype
@@ -39,10 +39,11 @@ cdef class Mode:
 
 cdef struct Step:
     int kind
-    void* row                       # the kernel along a row, and that down columns
+    void* rows                      # the kernel for contiguous rows, and that for columns
     void* columns
     int x                           # which array its formula calls x, and which y
     int y
+    bint for_confident              # rows only, of these sums
 
 
 # One operation on rows, in every dtype

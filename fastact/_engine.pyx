@@ -23,8 +23,7 @@ from libc.string cimport memcpy
 
 from fastact._loops cimport ARRAYS, FETCHING, LANES, NUMBERS, ONES, block_kernel
 from fastact._rows cimport (
-    COLUMNS, SEGMENT, Row, column_accumulate, column_emit, column_maximum, row_accumulate, row_emit, row_finish,
-    row_maximum, row_settle)
+    PIECE, SEGMENT, STRIP, Row, row_settle, strip_accumulate, strip_constants, strip_emit, strip_maximum)
 
 import numpy as np
 
@@ -374,14 +373,17 @@ cdef class Mode:
 # ----------------------------------------------------------------------------------------------------------------- rows
 #
 # Each step: the function of _rows.pxd, then the arrays it reads.  x and y are the operation's inputs, out its output.
+# Sums marked with ? are taken of confident rows alone.
 
 ROW_OPERATIONS = {
     "softmax": (
         "maximum x", "prepare_exponentials", "accumulate_exponentials.store x", "finish_softmax", "emit_scaled out"),
     "log_softmax": (
-        "maximum x", "prepare_exponentials", "accumulate_others x", "finish_log", "emit_log_softmax x"),
+        "maximum x", "prepare_exponentials", "accumulate_exponentials x", "judge_confidence", "?accumulate_others x",
+        "finish_log", "emit_log_softmax x"),
     "logsumexp": (
-        "maximum x", "prepare_exponentials", "accumulate_others x", "finish_log"),
+        "maximum x", "prepare_exponentials", "accumulate_exponentials x", "judge_confidence", "?accumulate_others x",
+        "finish_log"),
     "softmax_backward": (
         "accumulate_product x y", "finish_sum", "emit_softmax_backward x y"),
     "log_softmax_backward": (
@@ -390,11 +392,12 @@ ROW_OPERATIONS = {
         "maximum x", "prepare_exponentials", "accumulate_exponentials.store x", "finish_probabilities",
         "accumulate_squared_error.store out y", "finish_squared_error", "emit_squared_error out y"),
     "softmax_cross_entropy": (
-        "maximum x", "prepare_exponentials", "accumulate_others.store x", "finish_log",
-        "accumulate_cross_entropy x y", "finish_weighted", "emit_cross_entropy out y"),
+        "maximum x", "prepare_exponentials", "accumulate_exponentials.store x", "judge_confidence",
+        "?accumulate_others x", "finish_log", "accumulate_cross_entropy x y", "finish_weighted",
+        "emit_cross_entropy out y"),
     "softmax_cross_entropy_labels": (
-        "maximum x", "prepare_exponentials", "accumulate_others.store x", "finish_label", "settle_label x",
-        "emit_scaled out"),
+        "maximum x", "prepare_exponentials", "accumulate_exponentials.store x", "judge_confidence",
+        "?accumulate_others x", "finish_label", "settle_label x", "emit_scaled out"),
 }
 
 cdef enum:
@@ -404,38 +407,49 @@ cdef enum:
     SETTLE
     EMIT
 
-cdef dict STEP_KINDS = {"maximum": MAXIMUM, "prepare": CONSTANTS, "accumulate": ACCUMULATE, "finish": CONSTANTS,
-                        "settle": SETTLE, "emit": EMIT}
+cdef dict STEP_KINDS = {"maximum": MAXIMUM, "prepare": CONSTANTS, "accumulate": ACCUMULATE, "judge": CONSTANTS,
+                        "finish": CONSTANTS, "settle": SETTLE, "emit": EMIT}
 
 cdef struct RowPass:
     const Step* steps
     int count
     char* arrays[3]                 # x, y, out
     Py_ssize_t itemsize
+    Py_ssize_t count_of_rows
     Py_ssize_t n                    # entries of a row
-    Py_ssize_t inner                # distance of two entries of a row
-    Py_ssize_t strips               # of columns side by side, for each index of the outer axes
+    Py_ssize_t inner                # distance of two entries of a row: 1, or the rows are columns side by side
+    Py_ssize_t width                # rows of a strip, at most
+    Py_ssize_t strips               # of columns, for each index of the outer axes
+    bint fetching
     double* results                 # one number a row, or NULL
     double* scales                  # the same, or NULL for `scale` everywhere
     double scale
     cnp.npy_intp* labels            # the same, or NULL
 
 
-# A strip: `width` rows side by side, of which `first` is the index of the first one; `offset` bytes into the arrays.
+# A strip: `width` rows that are worked together, of which `first` is the index of the first one; `offset` bytes into
+# the arrays.
 cdef struct Strip:
     Py_ssize_t first
     Py_ssize_t width
     Py_ssize_t offset
-    Row rows[COLUMNS]
+    Row rows[STRIP]
 
 
 cdef inline void open_strip(const RowPass* call, Py_ssize_t index, Strip* strip) noexcept nogil:
-    cdef Py_ssize_t outer = index // call.strips, column = index % call.strips * COLUMNS, j
-    strip.width = call.inner - column if call.inner - column < COLUMNS else COLUMNS
-    strip.first = outer * call.inner + column
-    strip.offset = (outer * call.n * call.inner + column) * call.itemsize
+    cdef Py_ssize_t outer = index // call.strips, column = index % call.strips * call.width, rest, j
+    if call.inner == 1:
+        strip.first = index * call.width
+        strip.offset = strip.first * call.n * call.itemsize
+        rest = call.count_of_rows - strip.first
+    else:
+        strip.first = outer * call.inner + column
+        strip.offset = (outer * call.n * call.inner + column) * call.itemsize
+        rest = call.inner - column
+    strip.width = rest if rest < call.width else call.width
     for j in range(strip.width):
         strip.rows[j].scale = call.scales[strip.first + j] if call.scales != NULL else call.scale
+        strip.rows[j].fetching = call.fetching
 
 
 cdef inline void close_strip(const RowPass* call, const Strip* strip) noexcept nogil:
@@ -449,13 +463,17 @@ cdef inline char* entries(const RowPass* call, int array, const Strip* strip, Py
     return call.arrays[array] + strip.offset + first * call.inner * call.itemsize
 
 
+cdef inline Py_ssize_t stride(const RowPass* call) noexcept nogil:
+    return call.n if call.inner == 1 else call.inner
+
+
+cdef inline void* kernel(const RowPass* call, const Step* step) noexcept nogil:
+    return step.rows if call.inner == 1 else step.columns
+
+
 cdef inline void find_maximum(const RowPass* call, const Step* step, const Strip* strip, Py_ssize_t first,
                               Py_ssize_t n, Row* rows) noexcept nogil:
-    cdef char* x = entries(call, step.x, strip, first)
-    if call.inner == 1:
-        rows[0].maximum = (<row_maximum> step.row)(x, n)
-    else:
-        (<column_maximum> step.columns)(x, n, call.inner, strip.width, rows)
+    (<strip_maximum> kernel(call, step))(entries(call, step.x, strip, first), n, stride(call), strip.width, rows)
 
 
 # Adds one segment's sum to those before it, which are carried in two parts.
@@ -469,44 +487,64 @@ cdef inline void add_segment(double* high, double* low, double part) noexcept no
 # The sums of one segment, into rows[].first and .second
 cdef inline void accumulate(const RowPass* call, const Step* step, const Strip* strip, Py_ssize_t first,
                             Py_ssize_t n, Row* rows) noexcept nogil:
-    cdef char* x = entries(call, step.x, strip, first)
-    cdef char* y = entries(call, step.y, strip, first)
-    cdef char* out = entries(call, 2, strip, first)
-    if call.inner == 1:
-        (<row_accumulate> step.row)(x, y, out, n, rows)
-    else:
-        (<column_accumulate> step.columns)(x, y, out, n, call.inner, strip.width, rows)
+    (<strip_accumulate> kernel(call, step))(
+        entries(call, step.x, strip, first), entries(call, step.y, strip, first), entries(call, 2, strip, first),
+        n, stride(call), strip.width, rows)
 
 
 cdef inline void emit(const RowPass* call, const Step* step, const Strip* strip, Py_ssize_t first, Py_ssize_t n,
                       const Row* rows) noexcept nogil:
-    cdef char* x = entries(call, step.x, strip, first)
-    cdef char* y = entries(call, step.y, strip, first)
-    cdef char* out = entries(call, 2, strip, first)
-    if call.inner == 1:
-        (<row_emit> step.row)(x, y, out, n, rows)
-    else:
-        (<column_emit> step.columns)(x, y, out, n, call.inner, strip.width, rows)
+    (<strip_emit> kernel(call, step))(
+        entries(call, step.x, strip, first), entries(call, step.y, strip, first), entries(call, 2, strip, first),
+        n, stride(call), strip.width, rows)
 
 
 # Steps that look at no more than one entry of each row
 cdef inline void take_small_step(const RowPass* call, const Step* step, Strip* strip) noexcept nogil:
-    cdef Py_ssize_t j, label
+    cdef Py_ssize_t j, place, distance = call.n if call.inner == 1 else 1
+    if step.kind == CONSTANTS:
+        (<strip_constants> step.rows)(strip.rows, strip.width)
+        return
     for j in range(strip.width):
-        if step.kind == CONSTANTS:
-            (<row_finish> step.row)(&strip.rows[j])
-        else:
-            label = call.labels[strip.first + j]
-            (<row_settle> step.row)(entries(call, step.x, strip, label) + j * call.itemsize,
-                                    entries(call, 2, strip, label) + j * call.itemsize, &strip.rows[j])
+        place = (call.labels[strip.first + j] * call.inner + j * distance) * call.itemsize
+        (<row_settle> step.rows)(call.arrays[step.x] + strip.offset + place, call.arrays[2] + strip.offset + place,
+                                 &strip.rows[j])
+
+
+# Sums of whole rows, segment by segment
+cdef inline void run_sums(const RowPass* call, const Step* step, Strip* strip) noexcept nogil:
+    cdef double first[2][STRIP]   # in two parts
+    cdef double second[2][STRIP]
+    cdef Py_ssize_t start = 0, rest, j
+    if call.n <= SEGMENT:
+        accumulate(call, step, strip, 0, call.n, strip.rows)
+        return
+    for j in range(strip.width):
+        first[0][j] = first[1][j] = second[0][j] = second[1][j] = 0
+    while start < call.n:
+        rest = call.n - start
+        accumulate(call, step, strip, start, rest if rest < SEGMENT else SEGMENT, strip.rows)
+        for j in range(strip.width):
+            add_segment(&first[0][j], &first[1][j], strip.rows[j].first)
+            add_segment(&second[0][j], &second[1][j], strip.rows[j].second)
+        start += SEGMENT
+    for j in range(strip.width):
+        strip.rows[j].first = first[0][j] + first[1][j]
+        strip.rows[j].second = second[0][j] + second[1][j]
+
+
+cdef inline bint any_confident(const Strip* strip) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(strip.width):
+        if strip.rows[j].confident:
+            return True
+    return False
 
 
 cdef void run_strip(const RowPass* call, Py_ssize_t index) noexcept nogil:
-    cdef Strip strip
-    cdef double first[2][COLUMNS]   # in two parts
-    cdef double second[2][COLUMNS]
+    cdef Strip strip, confident
     cdef const Step* step
-    cdef Py_ssize_t start, rest, j
+    cdef Py_ssize_t j
     cdef int k
     open_strip(call, index, &strip)
     for k in range(call.count):
@@ -517,22 +555,16 @@ cdef void run_strip(const RowPass* call, Py_ssize_t index) noexcept nogil:
             emit(call, step, &strip, 0, call.n, strip.rows)
         elif step.kind != ACCUMULATE:
             take_small_step(call, step, &strip)
-        elif call.n <= SEGMENT:
-            accumulate(call, step, &strip, 0, call.n, strip.rows)
+        elif step.for_confident and not any_confident(&strip):
+            continue
+        elif step.for_confident:
+            confident = strip
+            run_sums(call, step, &confident)
+            for j in range(strip.width):
+                if strip.rows[j].confident:
+                    strip.rows[j] = confident.rows[j]
         else:
-            for j in range(strip.width):
-                first[0][j] = first[1][j] = second[0][j] = second[1][j] = 0
-            start = 0
-            while start < call.n:
-                rest = call.n - start
-                accumulate(call, step, &strip, start, rest if rest < SEGMENT else SEGMENT, strip.rows)
-                for j in range(strip.width):
-                    add_segment(&first[0][j], &first[1][j], strip.rows[j].first)
-                    add_segment(&second[0][j], &second[1][j], strip.rows[j].second)
-                start += SEGMENT
-            for j in range(strip.width):
-                strip.rows[j].first = first[0][j] + first[1][j]
-                strip.rows[j].second = second[0][j] + second[1][j]
+            run_sums(call, step, &strip)
     close_strip(call, &strip)
 
 
@@ -550,7 +582,7 @@ cdef inline void run_segment(const RowPass* call, const Step* step, const Strip*
     fastact_leave(callers)
 
 
-# The same result as run_strip, with all threads on one strip; `rows` has room for COLUMNS of every segment.
+# The same result as run_strip, with all threads on one strip; `rows` has room for STRIP of every segment.
 cdef void run_strip_in_segments(const RowPass* call, Py_ssize_t index, int threads, Row* rows) noexcept nogil:
     cdef Strip strip
     cdef double first[2]            # in two parts
@@ -565,24 +597,28 @@ cdef void run_strip_in_segments(const RowPass* call, Py_ssize_t index, int threa
         if step.kind == CONSTANTS or step.kind == SETTLE:
             take_small_step(call, step, &strip)
             continue
+        if step.for_confident and not any_confident(&strip):
+            continue
         for segment in range(segments):
-            memcpy(rows + segment * COLUMNS, strip.rows, strip.width * sizeof(Row))
+            memcpy(rows + segment * STRIP, strip.rows, strip.width * sizeof(Row))
         for segment in prange(segments, num_threads=threads, schedule="static"):
-            run_segment(call, step, &strip, segment * SEGMENT, rows + segment * COLUMNS)
+            run_segment(call, step, &strip, segment * SEGMENT, rows + segment * STRIP)
         if step.kind == EMIT:
             continue
         for j in range(strip.width):
             if step.kind == MAXIMUM:
                 strip.rows[j].maximum = -INFINITY
                 for segment in range(segments):
-                    maximum = rows[segment * COLUMNS + j].maximum
+                    maximum = rows[segment * STRIP + j].maximum
                     if maximum > strip.rows[j].maximum or maximum != maximum:   # NaN, once met, stays
                         strip.rows[j].maximum = maximum
                 continue
+            if step.for_confident and not strip.rows[j].confident:
+                continue
             first[0] = first[1] = second[0] = second[1] = 0
             for segment in range(segments):
-                add_segment(&first[0], &first[1], rows[segment * COLUMNS + j].first)
-                add_segment(&second[0], &second[1], rows[segment * COLUMNS + j].second)
+                add_segment(&first[0], &first[1], rows[segment * STRIP + j].first)
+                add_segment(&second[0], &second[1], rows[segment * STRIP + j].second)
             strip.rows[j].first = first[0] + first[1]
             strip.rows[j].second = second[0] + second[1]
         if step.kind == MAXIMUM:
@@ -601,13 +637,13 @@ cdef void run_strips(const RowPass* call, Py_ssize_t start, Py_ssize_t stop) noe
     fastact_leave(callers)
 
 
-cdef void run_rows(const RowPass* call, Py_ssize_t outer, double cost) noexcept nogil:
-    cdef Py_ssize_t count = outer * call.strips, chunk, index
-    cdef int threads = team() if outer * call.n * call.inner * cost > PARALLEL_NANOSECONDS else 1, k
+cdef void run_rows(const RowPass* call, Py_ssize_t count, double nanoseconds) noexcept nogil:
+    cdef Py_ssize_t chunk, index
+    cdef int threads = team() if nanoseconds > PARALLEL_NANOSECONDS else 1, k
     cdef fastact_environment callers
     cdef Row* rows = NULL
     if threads > 1 and count < 2 * threads and call.n >= 2 * SEGMENT:
-        rows = <Row*> malloc((call.n + SEGMENT - 1) // SEGMENT * COLUMNS * sizeof(Row))
+        rows = <Row*> malloc((call.n + SEGMENT - 1) // SEGMENT * STRIP * sizeof(Row))
     if rows != NULL:
         callers = fastact_enter()
         for index in range(count):
@@ -641,21 +677,24 @@ cdef class RowOperation:
         self.cost = cost
         self.count = len(ROW_OPERATIONS[name])
         for k, text in enumerate(ROW_OPERATIONS[name]):
-            function, *read = text.split()
+            function, *read = text.lstrip("?").split()
             arrays = [("x", "y", "out").index(array) for array in read] + [0, 0]
             for d, dtype in enumerate(DTYPES):
                 self.steps[d][k].kind = STEP_KINDS[function.partition("_")[0]]
-                address = kernels[f"row.{function}.{dtype}"]
-                self.steps[d][k].row = <void*> address
+                address = kernels[f"rows.{function}.{dtype}"]
+                self.steps[d][k].rows = <void*> address
                 address = kernels.get(f"columns.{function}.{dtype}", 0)
                 self.steps[d][k].columns = <void*> address
                 self.steps[d][k].x, self.steps[d][k].y = arrays[:2]
+                self.steps[d][k].for_confident = text.startswith("?")
 
     # All arrays are plain, of one shape [outer, n, inner] and dtype; results, scales (float64) and labels (intp) have
     # the shape [outer, inner].  y, out, results, scales and labels may be None.
     cdef object run(self, cnp.ndarray x, cnp.ndarray y, cnp.ndarray out, cnp.ndarray results, cnp.ndarray scales,
                     double scale, cnp.ndarray labels, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner):
         cdef RowPass call
+        cdef Py_ssize_t strips, size = outer * n * inner
+        cdef double nanoseconds
         call.steps = self.steps[0 if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT else 1]
         call.count = self.count
         call.itemsize = cnp.PyArray_ITEMSIZE(x)
@@ -664,13 +703,18 @@ cdef class RowOperation:
         call.arrays[1] = <char*> cnp.PyArray_DATA(x if y is None else y)
         call.arrays[2] = <char*> cnp.PyArray_DATA(x if out is None else out)
         call.n, call.inner = n, inner
-        call.strips = (inner + COLUMNS - 1) // COLUMNS
+        call.count_of_rows = outer * inner
+        call.width = STRIP if inner != 1 else min(SEGMENT // n, STRIP) if 0 < n < PIECE else 1
+        call.strips = (inner + call.width - 1) // call.width
+        call.fetching = size * 2 * call.itemsize > BEYOND_CACHE
         call.results = NULL if results is None else <double*> cnp.PyArray_DATA(results)
         call.scales = NULL if scales is None else <double*> cnp.PyArray_DATA(scales)
         call.scale = scale
         call.labels = NULL if labels is None else <cnp.npy_intp*> cnp.PyArray_DATA(labels)
-        if outer * n * inner <= HELD:
-            run_rows(&call, outer, self.cost * call.itemsize / 4)
+        strips = outer * call.strips if inner != 1 else (outer + call.width - 1) // call.width
+        nanoseconds = size * self.cost * call.itemsize / 4
+        if size <= HELD:
+            run_rows(&call, strips, nanoseconds)
         else:
             with nogil:
-                run_rows(&call, outer, self.cost * call.itemsize / 4)
+                run_rows(&call, strips, nanoseconds)

@@ -115,10 +115,10 @@ cdef inline floating exp_shift(int offset, floating unused) noexcept nogil:
         return <floating> 6755399441055744.0 + <floating> (1023 + offset)   # 1.5 x 2^52
 
 
-# e^(x - x_low) = 2^n e^r: returns 2^(n + offset), stores r.  That power must be in the normal range.
-cdef inline floating exp_split(floating x, floating x_low, int offset, floating* r) noexcept nogil:
+# e^(x - x_low) = 2^n e^r: returns 2^(n + offset) for what exp_shift(offset) gave, stores r.  That power must be in the
+# normal range.  ln 2 is in two parts, the first short enough for n times it to be exact; r is rounded once.
+cdef inline floating exp_split_by(floating x, floating x_low, floating shift, floating* r) noexcept nogil:
     cdef floating log2_e, ln2_high, ln2_low, shifted, n
-    cdef floating shift = exp_shift(offset, x)
     if floating is float:
         log2_e = <floating> 1.44269502162933349609375
         ln2_high = <floating> 0.693145751953125        # 15 bits
@@ -131,6 +131,19 @@ cdef inline floating exp_split(floating x, floating x_low, int offset, floating*
     n = shifted - shift
     r[0] = fma(n, -ln2_low, fma(n, -ln2_high, x)) - x_low
     return shifted_to_exponent(shifted)
+
+
+cdef inline floating exp_split(floating x, floating x_low, int offset, floating* r) noexcept nogil:
+    return exp_split_by(x, x_low, exp_shift(offset, x), r)
+
+
+# The integer n of that split by itself
+cdef inline floating exp_integer(floating x) noexcept nogil:
+    cdef floating shift = exp_shift(0, x)
+    if floating is float:
+        return fma[floating](x, 1.44269502162933349609375, shift) - shift
+    else:
+        return fma[floating](x, 1.4426950408889634, shift) - shift
 
 
 cdef inline floating shifted_to_exponent(floating shifted) noexcept nogil:
@@ -188,18 +201,6 @@ cdef inline floating power_of_two(floating shifted, int offset) noexcept nogil:
         return fastact_double_of_bits((fastact_bits_of_double(shifted) << 52) + (<uint64_t> (1023 + offset) << 52))
 
 
-# 2^(n - n_reference + offset), for a result in the normal range
-cdef inline floating power_of_two_relative(floating shifted, floating reference, int offset) noexcept nogil:
-    if floating is float:
-        return fastact_float_of_bits(
-            ((fastact_bits_of_float(shifted) - fastact_bits_of_float(reference)) << 23)
-            + (<uint32_t> (127 + offset) << 23))
-    else:
-        return fastact_double_of_bits(
-            ((fastact_bits_of_double(shifted) - fastact_bits_of_double(reference)) << 52)
-            + (<uint64_t> (1023 + offset) << 52))
-
-
 # 2^(offset - n), for a result in the normal range
 cdef inline floating inverse_power_of_two(floating shifted, int offset) noexcept nogil:
     if floating is float:
@@ -226,22 +227,20 @@ cdef inline floating guard_scale(floating unused) noexcept nogil:
 # e^(x - x_low) for x <= 0, down to the last subnormal number.  0.9 ulp.
 cdef inline floating exp_negative(floating x, floating x_low) noexcept nogil:
     cdef floating r, q, r2, scale
-    cdef floating shifted = exp_reduce(at_least[floating](x, -exp_limit(x)), x_low, &r)
+    scale = exp_split(at_least[floating](x, -exp_limit(x)), x_low, guard_bits(x), &r) * guard_scale(x)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
-    scale = power_of_two(shifted, guard_bits(x)) * guard_scale(x)
     return fma(scale, q, scale)
 
 
 # e^(x - x_low) - 1 for |x| <= 40 as high + low
 cdef inline floating expm1_bounded(floating x, floating x_low, floating* low) noexcept nogil:
-    cdef floating r, r2, polynomial, q, q_low, scale, less_one, high
-    cdef floating shifted = exp_reduce(x, x_low, &r)
+    cdef floating r, r2, polynomial, q, q_low, less_one, high
+    cdef floating scale = exp_split(x, x_low, 0, &r)
     r2 = r * r
     polynomial = exp_polynomial(r, r2)
     q = fma(r2, polynomial, r)
     q_low = fma(r2, polynomial, r - q)
-    scale = power_of_two(shifted, 0)
     less_one = scale - <floating> 1
     high = fma(scale, q, less_one)
     low[0] = fma(scale, q_low, fma(scale, q, less_one - high))
@@ -366,11 +365,10 @@ cdef inline floating atanh_polynomial(floating v) noexcept nogil:
 # log(1 + e^-x) for x - x_low >= 0 as high + low:  log(1 + e) = 2 atanh(e / (2 + e)).
 cdef inline floating log1p_exp_negative(floating x, floating x_low, floating* low) noexcept nogil:
     cdef floating r, r2, q, m, scale, e, two_u, two_u_low, v, one = 1, quarter = 0.25
-    cdef floating shifted = exp_reduce(-at_most(x, exp_limit(x)), -x_low, &r)
+    scale = exp_split(-at_most(x, exp_limit(x)), <floating> 0 - x_low, guard_bits(x), &r) * guard_scale(x)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
     m = one + q
-    scale = power_of_two(shifted, guard_bits(x)) * guard_scale(x)
     e = m * scale
     two_u = ratio_to_two_more[floating](e, (q - (m - one)) * scale, 2, &two_u_low)
     v = two_u * two_u * quarter

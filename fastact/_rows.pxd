@@ -4,8 +4,8 @@
 #
 #   maximum       m = max x
 #   prepare_*     constants of the row from m
-#   accumulate_*  two sums over the row, and perhaps a number stored for each entry
-#   finish_*      constants of the row from the sums
+#   accumulate_*  one sum over the row or two, and perhaps a number stored for each entry
+#   judge_*, finish_*   constants of the row from the sums
 #   settle_*      one entry of its own
 #   emit_*        the entries of the result
 #
@@ -16,26 +16,29 @@
 # the other, and as doubles above it.  Doubles are added in two parts throughout: in a long row, or beside one large
 # entry, the same rounding comes again and again.
 #
-# The exponential without the difference.  x - m rounds, and e^(x - m) would lose |x - m| ulp.  Instead both are reduced
-# as they stand, x = n ln 2 + r and m = N ln 2 + R, and the entry is  e^x / 2^N = 2^(n - N) e^r : nothing overflows,
-# nothing is lost.  Beyond |m| = 212 (float) or 1496 (double) the reduction itself would run out of digits where
-# there is no fused multiply-add; there m is subtracted first, which is exact for every entry that does not vanish.
+# The exponential without the difference.  x - m rounds, and e^(x - m) would lose |x - m| ulp.  Instead x is reduced as
+# it stands, x = n ln 2 + r, and with the integer N that is nearest to m / ln 2 the entry is  e^x / 2^N = 2^(n - N) e^r:
+# nothing overflows, nothing is lost.  Beyond |m| = 212 (float) or 1496 (double) the reduction itself would run out of
+# digits where there is no fused multiply-add; there the row is moved: m is subtracted first, which is exact for every
+# entry that does not vanish.  `accumulate_x_moved` is what `accumulate_x` becomes then.
 #
 # Exponentials are kept times 2^guard, until they are emitted: a sum or a multiple of subnormal numbers would have the
 # error of each of them.
 
 from libc.math cimport INFINITY, NAN, fabs, isinf, log1p
-from libc.string cimport memcpy
+from libc.stdint cimport INT32_MIN, INT64_MIN, int32_t, int64_t, uint32_t, uint64_t
 
-from fastact._loops cimport LANES
+from fastact._loops cimport LANES, STRETCH, fetch_stretch
 from fastact._primitives cimport (
-    at_least, exp_limit, exp_negative, exp_polynomial, exp_reduce, floating, fma, power_of_two_relative)
+    at_least, exp_integer, exp_limit, exp_negative, exp_polynomial, exp_shift, exp_split_by, fastact_bits_of_double,
+    fastact_bits_of_float, fastact_double_of_bits, fastact_float_of_bits, floating, fma)
 
 cdef enum:
     LINES = 8               # entries of a lane that are added in floating
     BLOCK = 128             # the same for the 16 lanes together
+    PIECE = 1024            # entries whose terms are held on the stack
     SEGMENT = 4096          # entries of a long row that one thread takes at a time
-    COLUMNS = 32            # columns worked side by side
+    STRIP = 32              # rows or columns worked together: one waits while another computes
 
 cdef struct Row:
     double maximum
@@ -43,26 +46,26 @@ cdef struct Row:
     double peak             # the exponential of the maximum, times 2^guard
     double first            # sums of the last accumulation; of exponentials, times 2^guard
     double second
+    bint confident          # the maximum is more than half of the sum
     double log_rest         # log of the sum of e^(x - m)
     double inverse          # 1 / sum of the exponentials, without that factor
     double rest             # 1 - p for the maximum's p
     double result           # of operations that give one number a row
+    bint fetching           # memory is fetched ahead
     double constants[5]
 
-ctypedef double (*row_maximum)(const void* x, Py_ssize_t n) noexcept nogil
-ctypedef void (*row_finish)(Row* row) noexcept nogil
-ctypedef void (*row_settle)(const void* x, void* entry, Row* row) noexcept nogil
-ctypedef void (*row_accumulate)(const void* x, const void* y, void* out, Py_ssize_t n, Row* row) noexcept nogil
-ctypedef void (*row_emit)(const void* x, const void* y, void* out, Py_ssize_t n, const Row* row) noexcept nogil
-# The same down `width` <= COLUMNS columns of a matrix with `n` rows that are `stride` entries apart
-ctypedef void (*column_maximum)(
+# The kernels take `width` <= STRIP rows of `n` entries.  Either the rows are contiguous, `stride` entries apart, or
+# they are columns side by side, and `stride` is the distance of two entries of a column.
+ctypedef void (*strip_maximum)(
     const void* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, Row* rows) noexcept nogil
-ctypedef void (*column_accumulate)(
+ctypedef void (*strip_accumulate)(
     const void* x, const void* y, void* out, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, Row* rows
     ) noexcept nogil
-ctypedef void (*column_emit)(
+ctypedef void (*strip_emit)(
     const void* x, const void* y, void* out, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, const Row* rows
     ) noexcept nogil
+ctypedef void (*strip_constants)(Row* rows, Py_ssize_t width) noexcept nogil
+ctypedef void (*row_settle)(const void* x, void* entry, Row* row) noexcept nogil
 
 
 # ------------------------------------------------------------------------------------------------- constants of the row
@@ -90,14 +93,13 @@ cdef inline floating row_limit(floating unused) noexcept nogil:
         return 777
 
 
-# e^x / 2^N times 2^guard, with the row's constants: offset (0, or the maximum where it is large), floor (the maximum
-# less the limit), reference (the maximum reduced).  0.9 ulp.
-cdef inline floating exp_guarded(floating x, floating offset, floating floor, floating reference) noexcept nogil:
-    cdef floating r, r2, q, scale
-    cdef floating shifted = exp_reduce[floating](at_least(x - offset, floor), 0, &r)
+# e^x / 2^N times 2^guard, with the row's constants: floor (the maximum less the limit), shift (exp_shift(guard) - N).
+# 0.9 ulp.
+cdef inline floating exp_guarded(floating x, floating floor, floating shift) noexcept nogil:
+    cdef floating r, r2, q
+    cdef floating scale = exp_split_by[floating](at_least(x, floor), 0, shift, &r)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
-    scale = power_of_two_relative(shifted, reference, row_guard_bits(x))
     return fma(scale, q, scale)
 
 
@@ -106,13 +108,21 @@ cdef inline void prepare_exponentials(Row* row, floating unused) noexcept nogil:
     cdef floating maximum = <floating> (NAN if isinf(row.maximum) else row.maximum)
     cdef floating offset = maximum if fabs(maximum) > 2 * exp_limit(maximum) else 0
     cdef floating floor = (maximum - offset) - row_limit(maximum)
-    cdef floating remainder
-    cdef floating reference = exp_reduce[floating](maximum - offset, 0, &remainder)
-    row.peak = exp_guarded(maximum, offset, floor, reference)
+    cdef floating shift = exp_shift(row_guard_bits(maximum), maximum) - exp_integer(maximum - offset)
     row.constants[0] = offset
     row.constants[1] = floor
-    row.constants[2] = reference
+    row.constants[2] = shift
+
+
+# After accumulate_exponentials: a row is confident where its maximum outweighs all others.  There the sum does not tell
+# what these are - 1 + 1e-20 is 1 - and they are added up by themselves.
+cdef inline void judge_confidence(Row* row, floating unused) noexcept nogil:
+    cdef floating maximum = <floating> row.maximum - <floating> row.constants[0]
+    row.peak = exp_guarded(maximum, <floating> row.constants[1], <floating> row.constants[2])
     row.constants[3] = row.peak
+    row.confident = not row.first >= 2 * row.peak           # NaN too
+    row.first -= row.peak
+    row.second = 1
 
 
 # factor / 2^guard as a product of two numbers, of which the first does not underflow
@@ -136,19 +146,16 @@ cdef inline void finish_probabilities(Row* row, floating unused) noexcept nogil:
     row.constants[0] = row.inverse * guard
 
 
-# After accumulate_others: log(sum e^(x - m)) = log1p(what is not the maximum), which a confident row needs:
-# 1 + 1e-20 is 1.
+# With the sum of what is below the maximum, and the number of the others: log(sum e^(x - m)) = log1p(all that is not
+# the one maximum).
 cdef inline void finish_log(Row* row, floating unused) noexcept nogil:
     cdef double others = row.first / row.peak + (row.second - 1)
-    cdef floating high
     row.log_rest = log1p(others)
     row.inverse = 1 / ((row.first + row.second * row.peak) * <double> row_guard_scale(unused))
     row.rest = others / (1 + others)
     row.result = row.maximum if isinf(row.maximum) else row.maximum + row.log_rest
-    high = <floating> row.log_rest
     row.constants[0] = row.maximum
-    row.constants[1] = high
-    row.constants[2] = row.log_rest - high
+    row.constants[1] = row.log_rest
 
 
 # Cross-entropy with one label: constants for emit_scaled
@@ -192,36 +199,43 @@ cdef inline void finish_squared_error(Row* row, floating unused) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------ sums over the entries
 
-# stored: e^x / 2^N times 2^guard                       sum: of them
-cdef inline floating accumulate_exponentials(floating x, floating y, floating offset, floating floor,
-                                             floating reference, floating peak, floating unused,
-                                             floating* first) noexcept nogil:
-    first[0] = exp_guarded(x, offset, floor, reference)
-    return first[0]
+# stored: e^x / 2^N times 2^guard                       sum: of what is stored
+cdef inline floating accumulate_exponentials(floating x, floating y, floating offset, floating floor, floating shift,
+                                             floating peak, floating unused) noexcept nogil:
+    return exp_guarded(x, floor, shift)
+
+
+cdef inline floating accumulate_exponentials_moved(floating x, floating y, floating offset, floating floor,
+                                                   floating shift, floating peak, floating unused) noexcept nogil:
+    return accumulate_exponentials(x - offset, y, offset, floor, shift, peak, unused)
 
 
 # stored: e^x / 2^N times 2^guard                       sums: of those below the maximum's, number of the others
-cdef inline floating accumulate_others(floating x, floating y, floating offset, floating floor, floating reference,
+cdef inline floating accumulate_others(floating x, floating y, floating offset, floating floor, floating shift,
                                        floating peak, floating unused,
                                        floating* first, floating* second) noexcept nogil:
-    cdef floating e = exp_guarded(x, offset, floor, reference)
+    cdef floating e = exp_guarded(x, floor, shift)
     first[0] = <floating> 0 if e >= peak else e
     second[0] = <floating> 1 if e >= peak else <floating> 0
     return e
 
 
-# stored: -                                             sum: x y
+cdef inline floating accumulate_others_moved(floating x, floating y, floating offset, floating floor, floating shift,
+                                             floating peak, floating unused,
+                                             floating* first, floating* second) noexcept nogil:
+    return accumulate_others(x - offset, y, offset, floor, shift, peak, unused, first, second)
+
+
+# sum: x y
 cdef inline floating accumulate_product(floating x, floating y, floating a, floating b, floating c, floating d,
-                                        floating e, floating* first) noexcept nogil:
-    first[0] = x * y
-    return 0
+                                        floating e) noexcept nogil:
+    return x * y
 
 
-# stored: -                                             sum: x
+# sum: x
 cdef inline floating accumulate_sum(floating x, floating y, floating a, floating b, floating c, floating d,
-                                    floating e, floating* first) noexcept nogil:
-    first[0] = x
-    return 0
+                                    floating e) noexcept nogil:
+    return x
 
 
 # x is e^x times 2^guard, y the target.  stored: p                    sums: (p - y)^2, (p - y) p
@@ -236,10 +250,10 @@ cdef inline floating accumulate_squared_error(floating x, floating y, floating i
 
 
 # y is the target's probability.  stored: -             sums: -y log p, y
-cdef inline floating accumulate_cross_entropy(floating x, floating y, floating maximum, floating log_high,
-                                              floating log_low, floating d, floating e,
+cdef inline floating accumulate_cross_entropy(floating x, floating y, floating maximum, floating log_rest,
+                                              floating c, floating d, floating e,
                                               floating* first, floating* second) noexcept nogil:
-    cdef floating surprise = -y * emit_log_softmax[floating](x, y, maximum, log_high, log_low, 0, 0)
+    cdef floating surprise = -y * emit_log_softmax[floating](x, y, maximum, log_rest, 0, 0, 0)
     first[0] = <floating> 0 if y == 0 else surprise
     second[0] = y
     return 0
@@ -252,17 +266,11 @@ cdef inline floating emit_scaled(floating x, floating y, floating factor, floati
     return x * factor * then
 
 
-# log_softmax: (x - m) - log(sum), each of the two differences in two parts
-cdef inline floating emit_log_softmax(floating x, floating y, floating maximum, floating log_high, floating log_low,
+# log_softmax: (x - m) - log(sum e^(x - m)).  Neither part is positive, so that none of the three roundings is worth
+# more than half an ulp of the result.
+cdef inline floating emit_log_softmax(floating x, floating y, floating maximum, floating log_rest, floating c,
                                       floating d, floating e) noexcept nogil:
-    cdef floating difference = x - maximum
-    cdef floating back = difference - x
-    cdef floating difference_low = (x - (difference - back)) - (maximum + back)
-    cdef floating total = difference - log_high
-    cdef floating larger = difference if difference < -log_high else -log_high
-    cdef floating smaller = -log_high if difference < -log_high else difference
-    cdef floating low = (((larger - total) + smaller) + difference_low) - log_low
-    return total if total == -INFINITY else total + low
+    return (x - maximum) - log_rest
 
 
 # softmax_backward, x = dp and y = p: p (dp - sum dp p)
@@ -296,8 +304,8 @@ cdef inline floating emit_cross_entropy(floating x, floating y, floating factor,
 
 # ---------------------------------------------------------------------------------------------------------------- loops
 
-ctypedef float (*float_sum)(float, float, float, float, float, float, float, float*) noexcept nogil
-ctypedef double (*double_sum)(double, double, double, double, double, double, double, double*) noexcept nogil
+ctypedef float (*float_sum)(float, float, float, float, float, float, float) noexcept nogil
+ctypedef double (*double_sum)(double, double, double, double, double, double, double) noexcept nogil
 ctypedef float (*float_sums)(float, float, float, float, float, float, float, float*, float*) noexcept nogil
 ctypedef double (*double_sums)(
     double, double, double, double, double, double, double, double*, double*) noexcept nogil
@@ -305,17 +313,19 @@ ctypedef float (*float_emission)(float, float, float, float, float, float, float
 ctypedef double (*double_emission)(double, double, double, double, double, double, double) noexcept nogil
 
 
-# `sums` says whether the formula gives one or two.
+# A formula has two sums, or one, which is of what it returns.
 cdef inline floating accumulate(void* f, int sums, floating x, floating y, floating a, floating b, floating c,
                                 floating d, floating e, floating* first, floating* second) noexcept nogil:
     if floating is float:
         if sums == 1:
-            return (<float_sum> f)(x, y, a, b, c, d, e, first)
+            first[0] = (<float_sum> f)(x, y, a, b, c, d, e)
+            return first[0]
         else:
             return (<float_sums> f)(x, y, a, b, c, d, e, first, second)
     else:
         if sums == 1:
-            return (<double_sum> f)(x, y, a, b, c, d, e, first)
+            first[0] = (<double_sum> f)(x, y, a, b, c, d, e)
+            return first[0]
         else:
             return (<double_sums> f)(x, y, a, b, c, d, e, first, second)
 
@@ -397,59 +407,115 @@ cdef inline bint holds_nan(const floating* x, Py_ssize_t n, Py_ssize_t stride) n
     return False
 
 
-# The largest entry; NaN is passed over (the sums will find it) unless the maximum is infinite.
+# The largest entry; NaN is passed over (the sums will find it) unless the maximum is infinite, or is the result.
+#
+# As signed integers the bits of numbers with a positive sign are in the order of the numbers and above all others;
+# those with a negative sign are in the opposite order.  A maximum of integers may be taken in any order, which lets the
+# compiler make one instruction a vector of it.
 cdef inline double maximum_of_row(const floating* x, Py_ssize_t n) noexcept nogil:
-    cdef floating lanes[LANES]
-    cdef Py_ssize_t group, i, whole = n // LANES * LANES
-    cdef int j
-    for j in range(LANES):
-        lanes[j] = <floating> -INFINITY
-    for group in range(whole // LANES):
-        i = group * LANES
-        for j in range(LANES):
-            lanes[j] = x[i + j] if x[i + j] > lanes[j] else lanes[j]
-    for i in range(whole, n):
-        lanes[i - whole] = x[i] if x[i] > lanes[i - whole] else lanes[i - whole]
-    for j in range(8):
-        lanes[j] = lanes[j + 8] if lanes[j + 8] > lanes[j] else lanes[j]
-    for j in range(4):
-        lanes[j] = lanes[j + 4] if lanes[j + 4] > lanes[j] else lanes[j]
-    for j in range(2):
-        lanes[j] = lanes[j + 2] if lanes[j + 2] > lanes[j] else lanes[j]
-    lanes[0] = lanes[1] if lanes[1] > lanes[0] else lanes[0]
-    return NAN if isinf(lanes[0]) and holds_nan(x, n, 1) else lanes[0]
+    cdef int32_t bits, largest = INT32_MIN
+    cdef int64_t wide, widest = INT64_MIN
+    cdef floating found
+    cdef Py_ssize_t i
+    if floating is float:
+        for i in range(n):
+            bits = <int32_t> fastact_bits_of_float(x[i])
+            largest = bits if bits > largest else largest
+        if largest < 0:
+            largest = -1
+            for i in range(n):
+                bits = <int32_t> fastact_bits_of_float(x[i])
+                largest = bits if bits < largest else largest
+        found = fastact_float_of_bits(<uint32_t> largest)
+    else:
+        for i in range(n):
+            wide = <int64_t> fastact_bits_of_double(x[i])
+            widest = wide if wide > widest else widest
+        if widest < 0:
+            widest = -1
+            for i in range(n):
+                wide = <int64_t> fastact_bits_of_double(x[i])
+                widest = wide if wide < widest else widest
+        found = fastact_double_of_bits(<uint64_t> widest)
+    return NAN if isinf(found) and holds_nan(x, n, 1) else found
 
 
-# Up to BLOCK entries, of which `padded`, a multiple of LANES, may be read.
-cdef inline void accumulate_block(void* f, int sums, const floating* x, const floating* y, floating* out, bint store,
-                                  Py_ssize_t n, Py_ssize_t padded, floating a, floating b, floating c, floating d,
+cdef inline void terms_of_stretch(void* f, int sums, const floating* x, const floating* y, floating* out, bint store,
+                                  Py_ssize_t n, floating a, floating b, floating c, floating d, floating e,
+                                  floating* first, floating* second) noexcept nogil:
+    cdef floating stored
+    cdef Py_ssize_t i
+    if store and sums == 1:
+        for i in range(n // LANES * LANES):
+            out[i] = accumulate(f, sums, x[i], y[i], a, b, c, d, e, &stored, NULL)
+    elif store:
+        for i in range(n // LANES * LANES):
+            out[i] = accumulate(f, sums, x[i], y[i], a, b, c, d, e, first + i, second + i)
+    else:
+        for i in range(n // LANES * LANES):
+            stored = accumulate(f, sums, x[i], y[i], a, b, c, d, e, first + i, second + i)
+
+
+# What the formula gives of each of n entries: first and second, unless the one sum is of what is stored in `out`.  The
+# same number of entries behind them, the next piece or row, is fetched meanwhile.
+cdef inline void terms(void* f, int sums, const floating* x, const floating* y, floating* out, bint store,
+                       bint fetching, Py_ssize_t n, floating a, floating b, floating c, floating d, floating e,
+                       floating* first, floating* second) noexcept nogil:
+    cdef Py_ssize_t i = 0, part
+    while i < n:
+        part = n - i
+        if fetching:
+            part = part if part < STRETCH else STRETCH
+            fetch_stretch(x + n + i)
+        terms_of_stretch(f, sums, x + i, y + i, out + i, store, part, a, b, c, d, e, first + i, second + i)
+        i += part
+
+
+# Up to PIECE entries: their terms, then the sums, block by block.
+cdef inline void accumulate_piece(void* f, int sums, const floating* x, const floating* y, floating* out, bint store,
+                                  bint fetching, Py_ssize_t n, floating a, floating b, floating c, floating d,
                                   floating e, double* high, double* low) noexcept nogil:
-    cdef floating stored[BLOCK]
-    cdef floating first[BLOCK]
-    cdef floating second[BLOCK]
-    cdef Py_ssize_t i, lines
-    for i in range(padded):
-        stored[i] = accumulate(f, sums, x[i], y[i], a, b, c, d, e, first + i, second + i)
-    # `out` may be x, and asking whether it is would cost more than this copy.
-    if store:
-        memcpy(out, stored, n * sizeof(floating))
-    lines = 1 if n <= LANES else 2 if n <= 2 * LANES else 4 if n <= 4 * LANES else LINES
-    for i in range(n, lines * LANES):
+    cdef floating first[PIECE]
+    cdef floating second[PIECE]
+    cdef floating x_end[LANES]
+    cdef floating y_end[LANES]
+    cdef const floating* summands = out if store and sums == 1 else first
+    cdef Py_ssize_t i, rest = n % LANES, whole = n - n % LANES, start = 0, lines
+    terms(f, sums, x, y, out, store, fetching, whole, a, b, c, d, e, first, second)
+    while start + BLOCK <= whole:
+        add_to_lanes(summands + start, sums, second + start, LINES, high, low)
+        start += BLOCK
+    if start == n:
+        return
+    if store and sums == 1:
+        for i in range(start, whole):
+            first[i] = out[i]
+    if rest:
+        for i in range(LANES):
+            x_end[i] = x[whole + i] if i < rest else x[whole]
+            y_end[i] = y[whole + i] if i < rest else y[whole]
+        for i in range(LANES):
+            x_end[i] = accumulate(f, sums, x_end[i], y_end[i], a, b, c, d, e, first + whole + i, second + whole + i)
+        for i in range(rest if store else 0):
+            out[whole + i] = x_end[i]
+    lines = (n - start + LANES - 1) // LANES
+    lines = lines if lines <= 2 else 4 if lines <= 4 else LINES
+    for i in range(n, start + lines * LANES):
         first[i] = 0
         second[i] = 0
     if lines == 1:
-        add_to_lanes(first, sums, second, 1, high, low)
+        add_to_lanes(first + start, sums, second + start, 1, high, low)
     elif lines == 2:
-        add_to_lanes(first, sums, second, 2, high, low)
+        add_to_lanes(first + start, sums, second + start, 2, high, low)
     elif lines == 4:
-        add_to_lanes(first, sums, second, 4, high, low)
+        add_to_lanes(first + start, sums, second + start, 4, high, low)
     else:
-        add_to_lanes(first, sums, second, LINES, high, low)
+        add_to_lanes(first + start, sums, second + start, LINES, high, low)
 
 
 # Sums into row.first and row.second.
-cdef inline void accumulate_row(void* f, int sums, const floating* x, const floating* y, floating* out, bint store,
-                                Py_ssize_t n, Row* row) noexcept nogil:
+cdef inline void accumulate_row(void* f, void* moved, int sums, const floating* x, const floating* y, floating* out,
+                                bint store, Py_ssize_t n, Row* row) noexcept nogil:
     cdef floating a = <floating> row.constants[0]
     cdef floating b = <floating> row.constants[1]
     cdef floating c = <floating> row.constants[2]
@@ -457,27 +523,20 @@ cdef inline void accumulate_row(void* f, int sums, const floating* x, const floa
     cdef floating e = <floating> row.constants[4]
     cdef double high[2 * LANES]
     cdef double low[2 * LANES]
-    cdef floating x_end[BLOCK]
-    cdef floating y_end[BLOCK]
-    cdef Py_ssize_t k, i, padded, rest = n % BLOCK, start = n - n % BLOCK
+    cdef Py_ssize_t start = 0, part
     cdef int j
     for j in range(sums * LANES):
         high[j] = 0
         low[j] = 0
-    for k in range(n // BLOCK):
-        i = k * BLOCK
-        accumulate_block(f, sums, x + i, y + i, out + i, store, BLOCK, BLOCK, a, b, c, d, e, high, low)
-    if rest % LANES:
-        padded = (rest + LANES - 1) // LANES * LANES
-        for i in range(rest):
-            x_end[i] = x[start + i]
-            y_end[i] = y[start + i]
-        for i in range(rest, padded):
-            x_end[i] = x[start]
-            y_end[i] = y[start]
-        accumulate_block(f, sums, x_end, y_end, out + start, store, rest, padded, a, b, c, d, e, high, low)
-    elif rest:
-        accumulate_block(f, sums, x + start, y + start, out + start, store, rest, rest, a, b, c, d, e, high, low)
+    while start < n:
+        part = n - start if n - start < PIECE else PIECE
+        if moved != NULL and a != 0:
+            accumulate_piece(moved, sums, x + start, y + start, out + start, store, row.fetching, part, a, b, c, d, e,
+                             high, low)
+        else:
+            accumulate_piece(f, sums, x + start, y + start, out + start, store, row.fetching, part, a, b, c, d, e,
+                             high, low)
+        start += PIECE
     row.first = lanes_total(high, low, a)
     row.second = lanes_total(high + LANES, low + LANES, a) if sums == 2 else 0
 
@@ -508,14 +567,36 @@ cdef inline void emit_row(void* f, const floating* x, const floating* y, floatin
             out[whole + j] = x_end[j]
 
 
+cdef inline void maximum_of_rows(const floating* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
+                                 Row* rows) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(width):
+        rows[j].maximum = maximum_of_row(x + j * stride, n)
+
+
+cdef inline void accumulate_rows(void* f, void* moved, int sums, const floating* x, const floating* y, floating* out,
+                                 bint store, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
+                                 Row* rows) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(width):
+        accumulate_row(f, moved, sums, x + j * stride, y + j * stride, out + j * stride, store, n, rows + j)
+
+
+cdef inline void emit_rows(void* f, const floating* x, const floating* y, floating* out, Py_ssize_t n,
+                           Py_ssize_t stride, Py_ssize_t width, const Row* rows) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(width):
+        emit_row(f, x + j * stride, y + j * stride, out + j * stride, n, rows + j)
+
+
 # ------------------------------------------------------------------------------------------------ the same down columns
 
 cdef inline void maximum_of_columns(const floating* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
                                     Row* rows) noexcept nogil:
-    cdef floating largest[COLUMNS]
+    cdef floating largest[STRIP]
     cdef const floating* line
     cdef Py_ssize_t i, j
-    for j in range(COLUMNS):
+    for j in range(STRIP):
         largest[j] = <floating> -INFINITY
     for i in range(n):
         line = x + i * stride
@@ -541,23 +622,24 @@ cdef inline double column_total(double* high, double* low, Py_ssize_t column, fl
     cdef double low_lanes[LANES]
     cdef int lane
     for lane in range(LANES):
-        high_lanes[lane] = high[lane * COLUMNS + column]
-        low_lanes[lane] = low[lane * COLUMNS + column]
+        high_lanes[lane] = high[lane * STRIP + column]
+        low_lanes[lane] = low[lane * STRIP + column]
     return lanes_total(high_lanes, low_lanes, unused)
 
 
-cdef inline void accumulate_columns(void* f, int sums, const floating* x, const floating* y, floating* out, bint store,
-                                    Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, Row* rows) noexcept nogil:
-    cdef floating a[COLUMNS]
-    cdef floating b[COLUMNS]
-    cdef floating c[COLUMNS]
-    cdef floating d[COLUMNS]
-    cdef floating e[COLUMNS]
-    cdef double high[2 * LANES * COLUMNS]
-    cdef double low[2 * LANES * COLUMNS]
-    cdef floating first[LINES * COLUMNS]
-    cdef floating second[LINES * COLUMNS]
-    cdef floating stored[COLUMNS]
+cdef inline void accumulate_columns(void* f, void* moved, int sums, const floating* x, const floating* y,
+                                    floating* out, bint store, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
+                                    Row* rows) noexcept nogil:
+    cdef floating a[STRIP]
+    cdef floating b[STRIP]
+    cdef floating c[STRIP]
+    cdef floating d[STRIP]
+    cdef floating e[STRIP]
+    cdef double high[2 * LANES * STRIP]
+    cdef double low[2 * LANES * STRIP]
+    cdef floating first[LINES * STRIP]
+    cdef floating second[LINES * STRIP]
+    cdef floating stored[STRIP]
     cdef double* lane_high
     cdef double* lane_low
     cdef const floating* x_line
@@ -566,16 +648,20 @@ cdef inline void accumulate_columns(void* f, int sums, const floating* x, const 
     cdef floating* two
     cdef Py_ssize_t k, i, j
     cdef int lane, line
+    cdef bint is_moved = False
     constants_of_columns(rows, width, a, b, c, d, e)
-    for j in range(2 * LANES * COLUMNS):
+    if moved != NULL:
+        for j in range(width):
+            is_moved = is_moved or a[j] != 0
+    for j in range(2 * LANES * STRIP):
         high[j] = 0
         low[j] = 0
     for k in range((n + BLOCK - 1) // BLOCK):
         for lane in range(LANES):
             for line in range(LINES):
                 i = k * BLOCK + line * LANES + lane
-                one = first + line * COLUMNS
-                two = second + line * COLUMNS
+                one = first + line * STRIP
+                two = second + line * STRIP
                 if i >= n:
                     for j in range(width):
                         one[j] = 0
@@ -583,33 +669,38 @@ cdef inline void accumulate_columns(void* f, int sums, const floating* x, const 
                     continue
                 x_line = x + i * stride
                 y_line = y + i * stride
-                for j in range(width):
-                    stored[j] = accumulate(f, sums, x_line[j], y_line[j], a[j], b[j], c[j], d[j], e[j],
-                                           one + j, two + j)
+                if is_moved:
+                    for j in range(width):
+                        stored[j] = accumulate(moved, sums, x_line[j], y_line[j], a[j], b[j], c[j], d[j], e[j],
+                                               one + j, two + j)
+                else:
+                    for j in range(width):
+                        stored[j] = accumulate(f, sums, x_line[j], y_line[j], a[j], b[j], c[j], d[j], e[j],
+                                               one + j, two + j)
                 if store:
                     for j in range(width):
                         out[i * stride + j] = stored[j]
-            lane_high = high + lane * COLUMNS
-            lane_low = low + lane * COLUMNS
+            lane_high = high + lane * STRIP
+            lane_low = low + lane * STRIP
             for j in range(width):
-                add_to_lane(first + j, COLUMNS, LINES, lane_high + j, lane_low + j)
+                add_to_lane(first + j, STRIP, LINES, lane_high + j, lane_low + j)
             if sums == 2:
                 for j in range(width):
-                    add_to_lane(second + j, COLUMNS, LINES, lane_high + LANES * COLUMNS + j,
-                                lane_low + LANES * COLUMNS + j)
+                    add_to_lane(second + j, STRIP, LINES, lane_high + LANES * STRIP + j,
+                                lane_low + LANES * STRIP + j)
     for j in range(width):
         rows[j].first = column_total(high, low, j, a[0])
-        rows[j].second = column_total(high + LANES * COLUMNS, low + LANES * COLUMNS, j, a[0]) if sums == 2 else 0
+        rows[j].second = column_total(high + LANES * STRIP, low + LANES * STRIP, j, a[0]) if sums == 2 else 0
 
 
 cdef inline void emit_columns(void* f, const floating* x, const floating* y, floating* out, Py_ssize_t n,
                               Py_ssize_t stride, Py_ssize_t width, const Row* rows) noexcept nogil:
-    cdef floating a[COLUMNS]
-    cdef floating b[COLUMNS]
-    cdef floating c[COLUMNS]
-    cdef floating d[COLUMNS]
-    cdef floating e[COLUMNS]
-    cdef floating emitted[COLUMNS]
+    cdef floating a[STRIP]
+    cdef floating b[STRIP]
+    cdef floating c[STRIP]
+    cdef floating d[STRIP]
+    cdef floating e[STRIP]
+    cdef floating emitted[STRIP]
     cdef Py_ssize_t i, j
     constants_of_columns(rows, width, a, b, c, d, e)
     for i in range(n):

@@ -82,7 +82,7 @@ def test_elementwise_kernels_are_packed(kernel, isa):
 def test_no_kernel_calls_python(isa):
     """A kernel of rows may call its own parts, and log1p once for a row."""
     kernels = {name for name in functions(isa) if name.endswith(("_float", "_double"))}
-    assert {"row_maximum_float", "columns_maximum_double"} <= kernels
+    assert {"rows_maximum_float", "columns_maximum_double"} <= kernels
     for kernel in kernels:
         for name, operands in functions(isa)[kernel]:
             if name.startswith(("call", "jmp")) and "@plt" in operands:
@@ -90,8 +90,8 @@ def test_no_kernel_calls_python(isa):
 
 
 @pytest.mark.parametrize("isa", [isa for isa in _isa.BUILT if isa in ("v3", "v4")])
-@pytest.mark.parametrize("kernel", ["row_accumulate_exponentials_float", "row_accumulate_exponentials_store_double",
-                                    "row_accumulate_others_float", "columns_accumulate_exponentials_float"])
+@pytest.mark.parametrize("kernel", ["rows_accumulate_exponentials_float", "rows_accumulate_exponentials_store_double",
+                                    "rows_accumulate_others_float", "columns_accumulate_exponentials_float"])
 def test_exponentials_of_rows_are_packed(kernel, isa):
     fused = [operands for name, operands in functions(isa)[kernel] if "fmadd" in name]
     assert sum(REGISTER[isa] in operands for operands in fused) >= 5, fused
