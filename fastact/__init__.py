@@ -6,7 +6,8 @@ from fastact._threads import get_num_threads, set_num_threads, threads  # first:
 
 from fastact import ufuncs
 from fastact.catalogue import *  # noqa: F403
-from fastact.catalogue import activations, get
+from fastact.catalogue import activations
+from fastact.lookup import get
 from fastact.losses import softmax_cross_entropy, softmax_mse
 
 __version__ = "0.1.0"

@@ -7,6 +7,8 @@ same kernels (elementwise), or is brought into the form [outer, n, inner] (rows)
 
 cimport numpy as cnp
 
+from numbers import Real
+from operator import methodcaller
 from types import MappingProxyType
 
 import numpy as np
@@ -120,14 +122,13 @@ cdef class Elementwise(Activation):
     cdef object (*vectorcall)(object, PyObject* const*, size_t, PyObject*)
     cdef Mode value_mode, derivative_mode, backward_mode, from_output_mode, both_mode
     cdef Numbers defaults           # rounded once and here: calls may come in any rounding mode
+    cdef Elementwise origin         # of the catalogue, if this one has other defaults
 
     def __init__(self, str name, *, double cost, **description):
         super().__init__(name, **description)
         self.vectorcall = call_value
         assert len(self.parameters) == _kernels.PARAMETERS[name], name
-        for k, default in enumerate(self.parameters.values()):
-            self.defaults.as_double[k] = default
-            self.defaults.as_float[k] = <float> self.defaults.as_double[k]
+        self._round_defaults()
         self.value_mode = self._mode("value", 1, 1, cost)
         self.derivative_mode = self._mode("derivative", 1, 1, cost)
         self.backward_mode = self._mode("backward", 2, 1, cost)
@@ -138,11 +139,68 @@ cdef class Elementwise(Activation):
             modes["backward_from_output"] = self.from_output_mode = self._mode("backward_from_output", 2, 1, cost)
         self.ufuncs = MappingProxyType({mode: (<Mode> modes[mode]).ufunc for mode in modes})
 
+    cdef _round_defaults(self):
+        for k, default in enumerate(self.parameters.values()):
+            self.defaults.as_double[k] = default
+            self.defaults.as_float[k] = <float> self.defaults.as_double[k]
+
     def _mode(self, str mode, int inputs, int outputs, double cost):
         kernels = {dtype: _kernels.KERNELS[f"{self.name}.{mode}.{dtype}"] for dtype in ("float", "double")}
         name = self.name if mode == "value" else f"{self.name}_{mode}"
         return Mode(kernels, name, f"The ufunc of fastact.{self.name}, {mode}: {self.summary}", inputs,
                     len(self.parameters), outputs, cost)
+
+    def with_defaults(self, **parameters):
+        """with_defaults(*, parameter=number): the same activation, with other defaults for its parameters.
+
+        Parameters
+        ----------
+        **parameters : float
+            The new defaults; a parameter that is not named keeps its own.
+
+        Returns
+        -------
+        Elementwise
+            On the same kernels and ufuncs; the object itself, or that of the catalogue, if it has these defaults. Two
+            are equal if their names and their defaults are.
+
+        Raises
+        ------
+        TypeError
+            If a parameter is unknown, or its default no number.
+        """
+        cdef str call = f"{self.name}.with_defaults"
+        for name, default in parameters.items():
+            if name not in self.parameters:
+                raise TypeError(f"fastact.{call}: unknown argument {name}; accepted are "
+                                f"{', '.join(self.parameters) or 'none'}")
+            if not isinstance(default, Real):
+                raise TypeError(f"fastact.{call}: {name} must be a number, got {type(default).__name__}")
+        merged = {name: float(parameters.get(name, default)) for name, default in self.parameters.items()}
+        for there in self, self.origin:
+            if there is not None and merged == dict(there.parameters):
+                return there
+        cdef Elementwise other = Elementwise.__new__(Elementwise)
+        other.name, other.summary, other.source = self.name, self.summary, self.source
+        other.formula, other.derivative_formula = self.formula, self.derivative_formula
+        other.parameters, other.origin = MappingProxyType(merged), self.origin or self
+        other.ufuncs, other.vectorcall = self.ufuncs, self.vectorcall
+        other.value_mode, other.derivative_mode, other.both_mode = self.value_mode, self.derivative_mode, self.both_mode
+        other.backward_mode, other.from_output_mode = self.backward_mode, self.from_output_mode
+        other._round_defaults()
+        return other
+
+    def __eq__(self, other):
+        return (isinstance(other, Elementwise) and self.name == other.name
+                and dict(self.parameters) == dict(other.parameters))
+
+    def __hash__(self):
+        return hash(self.name)
+
+    def __reduce__(self):
+        if self.origin is None:
+            return self.name
+        return methodcaller("with_defaults", **self.parameters), (self.origin,)
 
     @property
     def ufunc(self):

@@ -173,34 +173,3 @@ logsumexp = RowReduction(
 activations: dict[str, Activation] = {
     name: thing for name, thing in list(vars().items()) if isinstance(thing, Activation)
 }
-
-
-def get(name: str) -> Activation:
-    """Look an activation up by its name.
-
-    Parameters
-    ----------
-    name : str
-        A key of `fastact.activations`.
-
-    Returns
-    -------
-    Activation
-        The object itself: ``fastact.get("relu") is fastact.relu``.
-
-    Raises
-    ------
-    TypeError
-        If `name` is no string.
-    ValueError
-        If there is no activation of this name.
-    """
-    if not isinstance(name, str):
-        raise TypeError(f"fastact.get: name must be a string, got {type(name).__name__}")
-    if name not in activations:
-        import difflib
-
-        similar = difflib.get_close_matches(name, activations)
-        hint = f"did you mean {' or '.join(similar)}? " if similar else ""
-        raise ValueError(f"fastact.get: unknown activation {name!r}; {hint}accepted are {', '.join(activations)}")
-    return activations[name]

@@ -1,0 +1,89 @@
+"""`fastact.get`: activations by their names, those of other libraries included."""
+
+import difflib
+import itertools
+from collections.abc import Iterable
+
+from fastact.activation import Activation, Elementwise
+from fastact.catalogue import activations
+from fastact.names import CONVENTIONS, DEFAULTS, SPELLINGS
+
+
+def get(name: str, convention: str | None = None) -> Activation:
+    """Look an activation up by its name here, or in PyTorch, JAX, Keras, ONNX or Hugging Face Transformers.
+
+    Parameters
+    ----------
+    name : str
+        A key of `fastact.activations`, or a spelling of `fastact.names`.
+    convention : {"torch", "jax", "keras", "onnx", "transformers"}, optional
+        The library whose function is meant, with its defaults. Without, a key of `fastact.activations` means just that,
+        and any other spelling what it means in the libraries that have it.
+
+    Returns
+    -------
+    Activation
+        The object itself, ``fastact.get("relu") is fastact.relu``; where the library has other defaults, the activation
+        with these.
+
+    Raises
+    ------
+    TypeError
+        If an argument is no string.
+    ValueError
+        If the name or the convention is unknown, or the name means one thing in one library and another in the next.
+
+    Examples
+    --------
+    >>> fastact.get("LeakyRelu") is fastact.leaky_relu
+    True
+    >>> fastact.get("leaky_relu", convention="keras").parameters["negative_slope"]
+    0.2
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"fastact.get: name must be a string, got {type(name).__name__}")
+    if convention is None:
+        if name in activations:
+            return activations[name]
+        known = {library: _spellings(library) for library in CONVENTIONS}
+        accepted = f"{', '.join(activations)}, and the spellings of {', '.join(CONVENTIONS)}"
+    elif not isinstance(convention, str):
+        raise TypeError(f"fastact.get: convention must be a string, got {type(convention).__name__}")
+    elif convention not in CONVENTIONS:
+        raise _unknown("convention", convention, CONVENTIONS, ", ".join(CONVENTIONS))
+    else:
+        known = {convention: _spellings(convention)}
+        accepted = f"for {convention} {', '.join(known[convention])}"
+
+    meanings = {library: spellings[name] for library, spellings in known.items() if name in spellings}
+    if not meanings:
+        here = activations if convention is None else {}
+        raise _unknown("activation", name, [*here, *itertools.chain(*known.values())], accepted)
+    if len(set(meanings.values())) > 1:
+        each = ", ".join(f"{_written(meaning)} for {library}" for library, meaning in meanings.items())
+        raise ValueError(f"fastact.get: {name!r} has several meanings; accepted with convention= are {each}")
+    return next(iter(meanings.values()))
+
+
+def _spellings(library: str) -> dict[str, Activation]:
+    """What a library means by its spellings; then by the names of this one, where it has the activation."""
+    meanings: dict[str, Activation] = {}
+    for name, spellings in SPELLINGS.items():
+        for spelling in spellings.get(library, "").split():
+            activation = activations[name]
+            if isinstance(activation, Elementwise):
+                activation = activation.with_defaults(**DEFAULTS.get((library, spelling), {}))
+            meanings[spelling] = activation
+    for activation in list(meanings.values()):
+        meanings.setdefault(activation.name, activation)
+    return meanings
+
+
+def _unknown(what: str, word: str, known: Iterable[str], accepted: str) -> ValueError:
+    similar = difflib.get_close_matches(word, dict.fromkeys(known))
+    hint = f"did you mean {' or '.join(similar)}? " if similar else ""
+    return ValueError(f"fastact.get: unknown {what} {word!r}; {hint}accepted are {accepted}")
+
+
+def _written(activation: Activation) -> str:
+    return f"{activation.name}({', '.join(f'{name}={default:g}' for name, default in activation.parameters.items())})"

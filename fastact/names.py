@@ -1,0 +1,78 @@
+"""What other libraries call the activations: data alone, which `fastact.get` (lookup.py) reads.
+
+A spelling is the name under which a library has an activation. Where that means other defaults than here, `get` returns
+the activation of the catalogue with those (`Elementwise.with_defaults`): an Elementwise like any other, on the same
+kernels and ufuncs, that prints, compares and pickles as what it is. So there is no second kind of object, and nothing
+is computed differently: at a kink the derivative stays the right-hand one, whatever the library takes.
+
+Where a library demands an argument that has a default here (PyTorch the threshold of its `threshold`, the axis of its
+`softmax`), the default stays. Left out is what no default of a parameter can express: `logsumexp` of JAX and Keras and
+`ReduceLogSumExp` of ONNX take all axes together unless told otherwise.
+"""
+
+CONVENTIONS = {
+    "torch": "functions of torch, torch.special and torch.nn.functional, modules of torch.nn",
+    "jax": "functions of jax.nn, jax.numpy and jax.scipy.special",
+    "keras": "functions of keras.activations, layers of keras.layers",
+    "onnx": "operators",
+    "transformers": "keys of transformers.activations.ACT2FN",
+}
+"""The libraries, by the name under which they are imported, and what is meant by their spellings."""
+
+SPELLINGS = {
+    "relu": {
+        "torch": "relu ReLU",
+        "jax": "relu",
+        "keras": "relu ReLU",
+        "onnx": "Relu",
+        "transformers": "relu",
+    },
+    "relu6": {"torch": "relu6 ReLU6", "jax": "relu6", "keras": "relu6", "transformers": "relu6"},
+    "relu2": {"transformers": "relu2"},
+    "leaky_relu": {
+        "torch": "leaky_relu LeakyReLU",
+        "jax": "leaky_relu",
+        "keras": "leaky_relu LeakyReLU",
+        "onnx": "LeakyRelu",
+        "transformers": "leaky_relu",
+    },
+    "threshold": {"torch": "threshold Threshold", "keras": "threshold", "onnx": "ThresholdedRelu"},
+    "elu": {"torch": "elu ELU", "jax": "elu", "keras": "elu ELU", "onnx": "Elu"},
+    "selu": {"torch": "selu SELU", "jax": "selu", "keras": "selu", "onnx": "Selu"},
+    "softplus": {"torch": "softplus Softplus", "jax": "softplus", "keras": "softplus", "onnx": "Softplus"},
+    "log_sigmoid": {"torch": "logsigmoid LogSigmoid", "jax": "log_sigmoid", "keras": "log_sigmoid"},
+    "hard_swish": {
+        "torch": "hardswish Hardswish",
+        "jax": "hard_swish hard_silu",
+        "keras": "hard_swish hard_silu",
+        "onnx": "HardSwish",
+        "transformers": "hardswish",
+    },
+    "hard_tanh": {"torch": "hardtanh Hardtanh", "jax": "hard_tanh", "keras": "hard_tanh"},
+    "softsign": {"torch": "softsign Softsign", "jax": "soft_sign", "keras": "softsign", "onnx": "Softsign"},
+    "hard_shrink": {"torch": "hardshrink Hardshrink", "keras": "hard_shrink", "onnx": "Shrink"},
+    "soft_shrink": {"torch": "softshrink Softshrink", "keras": "soft_shrink"},
+    "sigmoid": {
+        "torch": "sigmoid Sigmoid expit",
+        "jax": "sigmoid expit",
+        "keras": "sigmoid",
+        "onnx": "Sigmoid",
+        "transformers": "sigmoid",
+    },
+    "tanh": {"torch": "tanh Tanh", "jax": "tanh", "keras": "tanh", "onnx": "Tanh", "transformers": "tanh"},
+    "softmax": {"torch": "softmax Softmax", "jax": "softmax", "keras": "softmax Softmax", "onnx": "Softmax"},
+    "log_softmax": {
+        "torch": "log_softmax LogSoftmax",
+        "jax": "log_softmax",
+        "keras": "log_softmax",
+        "onnx": "LogSoftmax",
+    },
+    "logsumexp": {"torch": "logsumexp"},
+}
+"""For each activation: the spellings of each library that has it."""
+
+DEFAULTS = {
+    ("keras", "leaky_relu"): {"negative_slope": 0.2},
+    ("keras", "LeakyReLU"): {"negative_slope": 0.3},
+}
+"""Where the defaults of a spelling are not those of the catalogue."""

@@ -1,0 +1,280 @@
+"""What other libraries call the activations: each spelling computes what it does there, defaults included."""
+
+import copy
+import functools
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+import fastact
+from fastact.activation import Elementwise
+from fastact.names import CONVENTIONS, DEFAULTS, SPELLINGS
+
+LIBRARIES = (*CONVENTIONS, "onnxruntime")
+"""Of ONNX there are two implementations: the reference of onnx itself, and ONNX Runtime."""
+
+REQUIRED = {("torch", "threshold"): (1.0, 0.0), ("torch", "Threshold"): (1.0, 0.0), ("keras", "threshold"): (1.0, 0.0)}
+"""Arguments that have a default here and none there."""
+
+NOT_HERE = {
+    "jax": {"glu", "logmeanexp", "logsumexp", "log1mexp", "standardize"},
+    "keras": {"glu", "sparsemax"},
+    "transformers": {"gelu_10", "laplace", "sqrtsoftplus"},
+}
+"""What the libraries have beside: of another shape, no activation, or not a function of this library."""
+
+AWAITED = {
+    "jax": {"celu", "gelu", "hard_sigmoid", "identity", "mish", "silu", "swish", "sparse_plus", "sparse_sigmoid",
+            "squareplus"},
+    "keras": {"celu", "exponential", "gelu", "hard_sigmoid", "linear", "mish", "silu", "swish", "sparse_plus",
+              "sparse_sigmoid", "squareplus", "tanh_shrink"},
+    "transformers": {"gelu", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_python_tanh",
+                     "gelu_pytorch_tanh", "linear", "mish", "prelu", "quick_gelu", "silu", "swish", "xielu"},
+}
+"""Those whose activation is still to come."""
+
+
+def convention_of(library):
+    return "onnx" if library == "onnxruntime" else library
+
+
+def spellings(convention):
+    return {spelling: name for name, row in SPELLINGS.items() for spelling in row.get(convention, "").split()}
+
+
+# ------------------------------------------------------------------------------------------------------- the libraries
+
+# Each of these returns a function (spelling, x, *required) -> array, or skips the test.
+
+def torch_function():
+    torch = pytest.importorskip("torch")
+
+    def call(spelling, x, *required):
+        x = torch.from_numpy(x)
+        axis = {} if isinstance(fastact.get(spelling, "torch"), Elementwise) else {"dim": -1}
+        if spelling[0].isupper():
+            return getattr(torch.nn, spelling)(*required, **axis)(x).detach().numpy()
+        place = next(place for place in (torch.nn.functional, torch, torch.special) if hasattr(place, spelling))
+        return getattr(place, spelling)(x, *required, **axis).numpy()
+
+    return call
+
+
+def jax_function():
+    jax = pytest.importorskip("jax")
+    places = (jax.nn, pytest.importorskip("jax.numpy"), pytest.importorskip("jax.scipy.special"))
+
+    def call(spelling, x):
+        return np.asarray(next(getattr(place, spelling) for place in places if hasattr(place, spelling))(x))
+
+    return call
+
+
+def keras():
+    os.environ.setdefault("KERAS_BACKEND", "numpy")     # the only one that needs no other package
+    return pytest.importorskip("keras")
+
+
+def keras_function():
+    activations, layers = keras().activations, keras().layers
+
+    def call(spelling, x, *required):
+        if spelling[0].isupper():
+            return np.asarray(getattr(layers, spelling)()(x))
+        return np.asarray(getattr(activations, spelling)(x, *required))
+
+    return call
+
+
+def onnx_model(spelling, x):
+    """A model of the one operator, with its defaults, as bytes."""
+    parser = pytest.importorskip("onnx.parser")
+    shape = ", ".join(map(str, x.shape))
+    text = f'<ir_version: 10, opset_import: ["": 24]> one (float[{shape}] x) => (float[] y) {{ y = {spelling} (x) }}'
+    return parser.parse_model(text).SerializeToString()
+
+
+def onnx_function():
+    onnx, reference = pytest.importorskip("onnx"), pytest.importorskip("onnx.reference")
+
+    def call(spelling, x):
+        model = onnx.load_model_from_string(onnx_model(spelling, x))
+        return reference.ReferenceEvaluator(model).run(None, {"x": x})[0]
+
+    return call
+
+
+def onnxruntime_function():
+    runtime = pytest.importorskip("onnxruntime")
+
+    def call(spelling, x):
+        session = runtime.InferenceSession(onnx_model(spelling, x), providers=["CPUExecutionProvider"])
+        return session.run(None, {"x": x})[0]
+
+    return call
+
+
+def transformers_function():
+    torch = pytest.importorskip("torch")
+    functions = pytest.importorskip("transformers.activations").ACT2FN
+
+    def call(spelling, x):
+        return functions[spelling](torch.from_numpy(x)).detach().float().numpy()
+
+    return call
+
+
+@functools.cache
+def function_of(library):
+    return {"torch": torch_function, "jax": jax_function, "keras": keras_function, "onnx": onnx_function,
+            "onnxruntime": onnxruntime_function, "transformers": transformers_function}[library]()
+
+
+def points(name):
+    if name == "logit":
+        return np.linspace(0.01, 0.99, 99, dtype=np.float32).reshape(9, 11)
+    return np.linspace(-8, 8, 99, dtype=np.float32).reshape(9, 11)
+
+
+@pytest.mark.parametrize(("library", "spelling"), [
+    (library, spelling) for library in LIBRARIES for spelling in spellings(convention_of(library))])
+def test_a_spelling_computes_what_it_does_there(library, spelling):
+    convention = convention_of(library)
+    x = points(spellings(convention)[spelling])
+    theirs = function_of(library)(spelling, x, *REQUIRED.get((convention, spelling), ()))
+    ours = fastact.get(spelling, convention=convention)(x)
+    assert ours.dtype == theirs.dtype == np.float32
+    np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("library", NOT_HERE)
+def test_every_activation_of_a_library_is_spelt(library):
+    known = {
+        "jax": lambda: {name for name in dir(pytest.importorskip("jax").nn) if not name.startswith("_")}
+        - {"dot_product_attention", "get_scaled_dot_general_config", "initializers", "one_hot", "scaled_dot_general",
+           "scaled_matmul"},
+        "keras": lambda: {name for name in dir(keras().activations) if not name.startswith("_")}
+        - {"deserialize", "get", "serialize"},
+        "transformers": lambda: set(pytest.importorskip("transformers.activations").ACT2CLS),
+    }[library]()
+    assert known <= set(spellings(library)) | NOT_HERE[library] | AWAITED.get(library, set())
+    assert not set(spellings(library)) & (NOT_HERE[library] | AWAITED.get(library, set()))
+
+
+# ----------------------------------------------------------------------------------------------------------- the table
+
+
+def test_the_table_speaks_of_activations_and_conventions_that_there_are():
+    assert set(SPELLINGS) <= set(fastact.activations)
+    for row in SPELLINGS.values():
+        assert set(row) <= set(CONVENTIONS)
+    for convention in CONVENTIONS:
+        words = " ".join(row.get(convention, "") for row in SPELLINGS.values()).split()
+        assert len(words) == len(set(words)), f"{convention} has two meanings for a spelling"
+    for (convention, spelling), defaults in DEFAULTS.items():
+        parameters = fastact.activations[spellings(convention)[spelling]].parameters
+        assert set(defaults) <= set(parameters)
+        assert all(parameters[name] != default for name, default in defaults.items()), "no other default at all"
+
+
+def test_without_a_convention_a_name_of_the_catalogue_comes_first_and_agreement_is_asked_for():
+    for convention in CONVENTIONS:
+        for spelling in spellings(convention):
+            meanings = {fastact.get(spelling, other) for other in CONVENTIONS if spelling in spellings(other)}
+            if spelling in fastact.activations:
+                assert fastact.get(spelling) is fastact.activations[spelling]
+            elif len(meanings) == 1:
+                assert fastact.get(spelling) == meanings.pop()
+            else:
+                with pytest.raises(ValueError, match=f"'{spelling}' has several meanings"):
+                    fastact.get(spelling)
+    with pytest.raises(ValueError, match=r"accepted with convention= are leaky_relu\(negative_slope=0.01\) for torch, "
+                                         r"leaky_relu\(negative_slope=0.3\) for keras"):
+        fastact.get("LeakyReLU")
+
+
+def test_in_a_convention_the_names_of_the_catalogue_are_understood_too():
+    for convention in CONVENTIONS:
+        for spelling, name in spellings(convention).items():
+            assert fastact.get(spelling, convention=convention).name == name
+            if name not in spellings(convention):
+                assert fastact.get(name, convention=convention).name == name
+    assert fastact.get("softsign", convention="jax") is fastact.softsign
+
+
+@pytest.mark.parametrize(("arguments", "error", "words"), [
+    (("Sigmoyd",), ValueError, "unknown activation 'Sigmoyd'; did you mean Sigmoid"),
+    (("sigmoyd", "onnx"), ValueError, "unknown activation 'sigmoyd'; did you mean .*accepted are for onnx Relu, "),
+    (("relu2", "jax"), ValueError, "unknown activation 'relu2'; did you mean relu"),
+    (("relu", "kerras"), ValueError, "unknown convention 'kerras'; did you mean keras[?] accepted are torch, jax, "),
+    (("relu", 3), TypeError, "convention must be a string, got int"),
+    ((None, "keras"), TypeError, "name must be a string, got NoneType"),
+])
+def test_errors_of_get(arguments, error, words):
+    with pytest.raises(error, match=f"^fastact.get: {words}"):
+        fastact.get(*arguments)
+
+
+# ------------------------------------------------------------------------------------------------------ other defaults
+
+
+WITH_PARAMETERS = [f for f in fastact.activations.values() if f.parameters]
+
+
+@pytest.mark.parametrize("f", WITH_PARAMETERS, ids=lambda f: f.name)
+def test_other_defaults_are_what_is_taken_when_nothing_is_said(f):
+    given = {name: default + 0.5 for name, default in f.parameters.items()}
+    g = f.with_defaults(**given)
+    assert type(g) is type(f)
+    assert g.name == f.name
+    assert dict(g.parameters) == given
+    assert g.ufunc is f.ufunc
+    for dtype in (np.float32, np.float64):
+        x = np.linspace(-4, 4, 333).astype(dtype)
+        dy = np.linspace(1, 2, 333).astype(dtype)
+        strided, out = x[::3], np.empty_like(x)
+        for method, arrays in (("__call__", (x,)), ("derivative", (x,)), ("value_and_derivative", (x,)),
+                               ("backward", (dy, x)), ("__call__", (strided,)), ("derivative", (strided,))):
+            expected = getattr(f, method)(*arrays, **given)
+            np.testing.assert_array_equal(getattr(g, method)(*arrays), expected)
+            np.testing.assert_array_equal(getattr(g, method)(*arrays, **dict(f.parameters)),
+                                          getattr(f, method)(*arrays))
+        assert g(x, out=out) is out
+        np.testing.assert_array_equal(out, f(x, **given))
+        if "backward_from_output" in f.ufuncs:
+            y = g(x)
+            np.testing.assert_array_equal(g.backward(dy, output=y), f.backward(dy, output=y, **given))
+        assert g(x[7]) == f(x[7], **given)
+
+
+@pytest.mark.parametrize("f", WITH_PARAMETERS, ids=lambda f: f.name)
+def test_an_activation_with_other_defaults_shows_compares_and_pickles_as_that(f):
+    (first, default), *rest = f.parameters.items()
+    g = f.with_defaults(**{first: default + 0.25})
+    assert dict(g.parameters) == {first: default + 0.25, **dict(rest)}
+    assert f"{first}={default + 0.25:g}" in repr(g)
+    assert f"Default {default + 0.25:g}." in g.__doc__
+    assert g != f
+    assert g == f.with_defaults(**{first: default + 0.25})
+    assert len({f, g, f.with_defaults(**{first: default + 0.25})}) == 2
+    for same in (pickle.loads(pickle.dumps(g)), copy.copy(g), copy.deepcopy(g)):
+        assert same == g
+        assert same(-1.25) == g(-1.25)
+    assert g.with_defaults() is g
+    assert g.with_defaults(**f.parameters) is f.with_defaults(**f.parameters) is f
+    for name in dir(f):
+        if not callable(getattr(f, name)) and name not in ("parameters", "__doc__"):
+            assert getattr(g, name) == getattr(f, name), f"{name} got lost"
+    assert f == fastact.activations[f.name], "the catalogue's own was changed"
+
+
+def test_errors_of_other_defaults():
+    with pytest.raises(TypeError, match=r"^fastact.leaky_relu.with_defaults: unknown argument slope; accepted are neg"):
+        fastact.leaky_relu.with_defaults(slope=1)
+    with pytest.raises(TypeError, match=r"^fastact.relu.with_defaults: unknown argument slope; accepted are none"):
+        fastact.relu.with_defaults(slope=1)
+    for wrong in ("0.2", np.ones(3), None, 1j):
+        with pytest.raises(TypeError, match=f"negative_slope must be a number, got {type(wrong).__name__}"):
+            fastact.leaky_relu.with_defaults(negative_slope=wrong)
