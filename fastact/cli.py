@@ -16,7 +16,7 @@ import fastact
 COMMANDS = {
     "info": "version, instruction sets, threads and dtypes of this installation",
     "demo": "train a network on handwritten digits, then time its inference against NumPy",
-    "bench": "time every function against the NumPy expression, SciPy, PyTorch and ONNX Runtime",
+    "bench": "time every function against NumPy, SciPy, PyTorch, JAX, ONNX Runtime, numexpr and Numba",
     "accuracy": "measure the error of every function, in ulp, against a reference",
     "plot": "draw the value and the derivative of functions into a picture",
 }

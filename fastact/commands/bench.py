@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     console = Console()
     if not console.is_terminal:
-        console = Console(width=130)
+        console = Console(width=160)
     works = peers.works(
         arguments.function,
         [mode for chosen in arguments.mode for mode in MODES[chosen]],

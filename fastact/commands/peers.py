@@ -6,11 +6,16 @@ imported is absent from :func:`libraries`.
 
 ``fastact bench``, the benchmarks and the tests all run over :func:`works` and :func:`entrants`. A new activation
 needs no entry: it stands against the NumPy expression of its reference until somebody writes down the peers' spelling.
+A formula written in FORMULAS is three peers at once: NumPy, numexpr and Numba compute it as it stands. Spellings are
+of the activations with their default parameters, and a library is asked only for what it has under some name.
 """
 
+import ast
 import contextlib
 import functools
 import importlib
+import math
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -68,7 +73,7 @@ class Work(NamedTuple):
 
 
 class Spelling(NamedTuple):
-    """A function and its arguments: names of inputs, digits, or keywords as in ``"dy output=y"``."""
+    """A function and its arguments: names of inputs, literals, or keywords as in ``"dy output=y"``."""
 
     function: Callable[..., Any]
     arguments: str
@@ -98,13 +103,14 @@ class Contestant(NamedTuple):
     inputs: "Inputs"
 
     def agrees(self) -> bool:
-        """Whether it does this very work. (Leniently: some peers are 2e-4 off in the softmax of a million logits.)"""
+        """Whether it does this very work. (Leniently: some peers are 2e-4 off in the softmax of a million logits, or
+        5e-6 in the tails of a derivative.)"""
         result = self.call()
         if self.form == "out":
             result = self.inputs.out
         results = result if isinstance(result, list | tuple) else (result,)
         return all(
-            np.allclose(ours, exact, rtol=1e-3, atol=1e-6 * np.abs(exact).max())
+            np.allclose(ours, exact, rtol=1e-3, atol=1e-5 * np.abs(exact).max())
             for ours, exact in zip(results, self.inputs.expected, strict=True)
         )
 
@@ -117,7 +123,9 @@ class Inputs:
         self.work, self.threads = work, threads
         self.axis, self.dtype = work.axis, work.dtype
         self.x = aligned(3 * generator.standard_normal(work.shape).astype(work.dtype))
-        self.x[self.x == 0] = 1  # the libraries differ in the derivative of relu at 0
+        if work.function == "logit":
+            self.x = aligned(generator.uniform(0.001, 0.999, work.shape).astype(work.dtype))
+        self.x[self.x % 0.5 == 0] = 0.3  # the libraries differ in the derivatives at kinks, -3, 0, 0.5, 1 and so on
         if work.mode == "loss":
             self.labels = generator.integers(work.shape[-1], size=work.shape[:-1])
             self.targets = np.zeros_like(self.x)
@@ -129,6 +137,11 @@ class Inputs:
     @functools.cached_property
     def ones(self) -> Array:
         return aligned(np.ones_like(self.x))
+
+    @functools.cached_property
+    def buffer(self) -> Array:
+        """What PyTorch keeps of the forward pass of log_sigmoid for the backward one."""
+        return aligned(np.exp(-np.abs(self.x)))
 
     @functools.cached_property
     def out(self) -> Any:
@@ -159,11 +172,11 @@ class Inputs:
         return np.moveaxis(result, -1, self.axis) if result.ndim == len(self.work.shape) else result
 
     def named(self, name: str) -> Any:
-        return int(name) if name.isdigit() else getattr(self, name)
+        """The input of that name, or the literal."""
+        return getattr(self, name) if hasattr(self, name) else ast.literal_eval(name)
 
     def named_in(self, formula: str) -> dict[str, Array]:
-        """The arrays that a formula given as text speaks of."""
-        return {name: self.named(name) for name in ("x", "dy", "y") if re.search(rf"\b{name}\b", formula)}
+        return {name: self.named(name) for name in names_in(formula)}
 
 
 def aligned(values: Array) -> Array:
@@ -182,12 +195,18 @@ def bind(function: Callable[..., Any], *arguments: Any, out: Any = None, **keywo
     return functools.partial(function, *arguments, **keywords)
 
 
+def arguments_of(spelling: Spelling, inputs: Inputs) -> tuple[list[Any], dict[str, Any]]:
+    """The positional arguments and the keywords that a spelling asks for."""
+    words = [word.rpartition("=") for word in spelling.arguments.split()]
+    positional = [inputs.named(word) for key, _, word in words if not key]
+    return positional, {key: inputs.named(word) for key, _, word in words if key}
+
+
 def build(spelling: Spelling, inputs: Inputs, out: Any) -> Call:
-    arguments = [inputs.named(name) for name in spelling.arguments.split() if "=" not in name]
-    keywords = dict(word.split("=") for word in spelling.arguments.split() if "=" in word)
+    arguments, keywords = arguments_of(spelling, inputs)
     if inputs.axis == -1:
         keywords.pop("axis", None)  # everybody's default
-    return bind(spelling.function, *arguments, out=out, **{key: inputs.named(name) for key, name in keywords.items()})
+    return bind(spelling.function, *arguments, out=out, **keywords)
 
 
 # fastact: whatever the objects offer, found by trying -----------------------------------------------------------------
@@ -216,6 +235,119 @@ def _fastact() -> Library:
         if is_rowwise(name) and (name, "backward_from_output") in spellings:
             del spellings[name, "backward"]  # from the logits: the value again, then the same
     return Library(fastact.__version__, spellings, build, fastact.threads)
+
+
+# Plain formulas, as one writes them: numexpr, Numba, and NumPy where it has nothing better ----------------------------
+
+_GELU_TANH = "tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))"
+_SILU = "(1 / (1 + exp(-{0} * x)))"
+
+FORMULAS = {
+    ("relu", "value"): "where(x > 0, x, 0)",
+    ("relu", "derivative"): "where(x >= 0, 1, 0)",
+    ("relu", "backward"): "where(x >= 0, dy, 0)",
+    ("relu", "backward_from_output"): "where(y > 0, dy, 0)",
+    ("softplus", "value"): "where(x > 0, x, 0) + log1p(exp(-abs(x)))",
+    ("softplus", "derivative"): "1 / (1 + exp(-x))",
+    ("softplus", "backward"): "dy / (1 + exp(-x))",
+    ("softplus", "backward_from_output"): "-dy * expm1(-y)",
+    ("sigmoid", "value"): "1 / (1 + exp(-x))",
+    ("sigmoid", "derivative"): "exp(-abs(x)) / ((1 + exp(-abs(x))) * (1 + exp(-abs(x))))",
+    ("sigmoid", "backward_from_output"): "dy * y * (1 - y)",
+    ("tanh", "value"): "tanh(x)",
+    ("tanh", "derivative"): "1 - tanh(x) * tanh(x)",
+    ("tanh", "backward_from_output"): "dy * (1 - y * y)",
+    ("relu6", "value"): "where(x < 0, 0, where(x > 6, 6, x))",
+    ("relu6", "derivative"): "where((x >= 0) & (x < 6), 1, 0)",
+    ("relu2", "value"): "where(x > 0, x * x, 0)",
+    ("relu2", "derivative"): "where(x > 0, 2 * x, 0)",
+    ("leaky_relu", "value"): "where(x > 0, x, 0.01 * x)",
+    ("leaky_relu", "derivative"): "where(x >= 0, 1, 0.01)",
+    ("leaky_relu", "backward_from_output"): "where(y >= 0, dy, 0.01 * dy)",
+    ("threshold", "value"): "where(x > 1, x, 0)",
+    ("threshold", "derivative"): "where(x >= 1, 1, 0)",
+    ("elu", "value"): "where(x > 0, x, expm1(x))",
+    ("elu", "derivative"): "where(x > 0, 1, exp(x))",
+    ("elu", "backward_from_output"): "where(y > 0, dy, dy * (y + 1))",
+    ("celu", "value"): "where(x > 0, x, expm1(x))",
+    ("celu", "derivative"): "where(x > 0, 1, exp(x))",
+    ("celu", "backward_from_output"): "where(y > 0, dy, dy * (y + 1))",
+    ("selu", "value"): "where(x > 0, 1.0507009873554805 * x, 1.7580993408473766 * expm1(x))",
+    ("selu", "derivative"): "where(x > 0, 1.0507009873554805, 1.7580993408473766 * exp(x))",
+    ("selu", "backward_from_output"): "where(y > 0, 1.0507009873554805 * dy, dy * (y + 1.7580993408473766))",
+    ("gelu", "value"): "0.5 * x * (1 + erf(0.7071067811865476 * x))",
+    ("gelu", "derivative"): ("0.5 * (1 + erf(0.7071067811865476 * x)) + 0.3989422804014327 * x * exp(-0.5 * x * x)"),
+    ("gelu_tanh", "value"): f"0.5 * x * (1 + {_GELU_TANH})",
+    ("gelu_tanh", "derivative"): (
+        f"0.5 * (1 + {_GELU_TANH})"
+        f" + 0.3989422804014327 * x * (1 - {_GELU_TANH} * {_GELU_TANH}) * (1 + 0.134145 * x * x)"
+    ),
+    ("gelu_quick", "value"): "x / (1 + exp(-1.702 * x))",
+    ("gelu_quick", "derivative"): f"{_SILU} * (1 + 1.702 * x * (1 - {_SILU}))".format(1.702),
+    ("silu", "value"): "x / (1 + exp(-x))",
+    ("silu", "derivative"): f"{_SILU} * (1 + x * (1 - {_SILU}))".format(1),
+    ("mish", "value"): "x * tanh(log1p(exp(x)))",
+    ("mish", "derivative"): (
+        "tanh(log1p(exp(x))) + x * (1 - tanh(log1p(exp(x))) * tanh(log1p(exp(x)))) / (1 + exp(-x))"
+    ),
+    ("squareplus", "value"): "0.5 * (x + sqrt(x * x + 4))",
+    ("squareplus", "derivative"): "0.5 * (1 + x / sqrt(x * x + 4))",
+    ("log_sigmoid", "value"): "where(x < 0, x, 0) - log1p(exp(-abs(x)))",
+    ("log_sigmoid", "derivative"): "1 / (1 + exp(x))",
+    ("log_sigmoid", "backward_from_output"): "-dy * expm1(y)",
+    ("logit", "value"): "log(x / (1 - x))",
+    ("logit", "derivative"): "1 / (x * (1 - x))",
+    ("hard_sigmoid", "value"): "where(x < -3, 0, where(x > 3, 1, x / 6 + 0.5))",
+    ("hard_sigmoid", "derivative"): "where((x >= -3) & (x < 3), 1 / 6, 0)",
+    ("hard_swish", "value"): "where(x < -3, 0, where(x > 3, x, x * (x + 3) / 6))",
+    ("hard_swish", "derivative"): "where(x < -3, 0, where(x < 3, (2 * x + 3) / 6, 1))",
+    ("hard_tanh", "value"): "where(x < -1, -1, where(x > 1, 1, x))",
+    ("hard_tanh", "derivative"): "where((x >= -1) & (x < 1), 1, 0)",
+    ("softsign", "value"): "x / (1 + abs(x))",
+    ("softsign", "derivative"): "1 / ((1 + abs(x)) * (1 + abs(x)))",
+    ("hard_shrink", "value"): "where(abs(x) > 0.5, x, 0)",
+    ("hard_shrink", "derivative"): "where((x >= -0.5) & (x < 0.5), 0, 1)",
+    ("soft_shrink", "value"): "where(x > 0.5, x - 0.5, where(x < -0.5, x + 0.5, 0))",
+    ("soft_shrink", "derivative"): "where((x >= -0.5) & (x < 0.5), 0, 1)",
+    ("tanh_shrink", "value"): "x - tanh(x)",
+    ("tanh_shrink", "derivative"): "tanh(x) * tanh(x)",
+    ("sparse_plus", "value"): "where(x < -1, 0, where(x < 1, 0.25 * (x + 1) * (x + 1), x))",
+    ("sparse_plus", "derivative"): "where(x < -1, 0, where(x < 1, 0.5 * (x + 1), 1))",
+    ("sparse_sigmoid", "value"): "where(x < -1, 0, where(x < 1, 0.5 * (x + 1), 1))",
+    ("sparse_sigmoid", "derivative"): "where((x >= -1) & (x < 1), 0.5, 0)",
+    ("dish", "value"): "0.5 * x * (1 + x / sqrt(1 + x * x))",
+    ("dish", "derivative"): "0.5 + 0.5 * x * (2 + x * x) / ((1 + x * x) * sqrt(1 + x * x))",
+    ("erf", "value"): "erf(x)",
+    ("erf", "derivative"): "1.1283791670955126 * exp(-x * x)",
+    ("exp", "value"): "exp(x)",
+    ("exp", "derivative"): "exp(x)",
+    ("exp", "backward_from_output"): "dy * y",
+}
+"""As text over the names of NumPy, and erf, which not everybody has."""
+
+FORMULAS |= {
+    (name, "backward"): f"dy * ({formula})"
+    for (name, mode), formula in FORMULAS.items()
+    if mode == "derivative" and (name, "backward") not in FORMULAS
+}
+
+
+def formula_in(formula: str, dtype: str) -> tuple[str, dict[str, Any]]:
+    """The formula with names in place of its numbers, and these in the dtype: as they stand they would be doubles."""
+    numbers = dict.fromkeys(re.findall(r"\b\d+(?:\.\d+)?\b", formula))
+    names = {number: f"k{index}" for index, number in enumerate(numbers)}
+    named = re.sub(r"\b\d+(?:\.\d+)?\b", lambda match: names[match[0]], formula)
+    return named, {name: np.dtype(dtype).type(number) for number, name in names.items()}
+
+
+def function_of(formula: str, namespace: dict[str, Any]) -> Callable[..., Any]:
+    """The function of dy, x and y (those of the formula, in this order) whose body is the formula."""
+    return eval(f"lambda {', '.join(names_in(formula))}: {formula}", namespace)  # type: ignore[no-any-return]
+
+
+def names_in(formula: str) -> list[str]:
+    """The arrays that a formula given as text speaks of."""
+    return [name for name in ("dy", "x", "y") if re.search(rf"\b{name}\b", formula)]
 
 
 # NumPy: the expression one would write, in place where that saves a temporary -----------------------------------------
@@ -309,6 +441,25 @@ def _logsumexp_backward(dy: Array, x: Array, axis: int, out: Array | None = None
     return np.multiply(t, np.expand_dims(dy, axis), out=t)
 
 
+def _softmin(x: Array, axis: int, out: Array | None = None) -> Any:
+    t = np.subtract(x.min(axis=axis, keepdims=True), x, out=out)
+    np.exp(t, out=t)
+    return np.divide(t, t.sum(axis=axis, keepdims=True), out=t)
+
+
+def _softmin_backward(dy: Array, y: Array, axis: int, out: Array | None = None) -> Any:
+    t = np.multiply(dy, y, out=out)
+    np.subtract(t.sum(axis=axis, keepdims=True), dy, out=t)
+    return np.multiply(t, y, out=t)
+
+
+def _hardmax(x: Array, axis: int, out: Array | None = None) -> Any:
+    t = np.zeros_like(x) if out is None else out
+    t[...] = 0
+    np.put_along_axis(t, np.expand_dims(x.argmax(axis=axis), axis), 1, axis=axis)
+    return t
+
+
 def _softmax_mse(x: Array, targets: Array) -> tuple[Any, Array]:
     p = _softmax(x, -1)
     difference = p - targets
@@ -368,8 +519,16 @@ NUMPY = {
     ("tanh", "value_and_derivative"): Spelling(_both(np.tanh, lambda x, y, out: np.subtract(1, y * y, out=out)), "x"),
     ("tanh", "backward"): Spelling(_times(_tanh_derivative), "dy x"),
     ("tanh", "backward_from_output"): Spelling(_tanh_backward_from_output, "dy y"),
+    ("relu6", "value"): Spelling(np.clip, "x 0 6"),
+    ("hard_tanh", "value"): Spelling(np.clip, "x -1 1"),
+    ("exp", "value"): Spelling(np.exp, "x"),
+    ("exp", "backward_from_output"): Spelling(np.multiply, "dy y"),
+    ("identity", "value"): Spelling(np.positive, "x"),
     ("softmax", "value"): Spelling(_softmax, "x axis"),
     ("softmax", "backward_from_output"): Spelling(_softmax_backward, "dy y axis"),
+    ("softmin", "value"): Spelling(_softmin, "x axis"),
+    ("softmin", "backward_from_output"): Spelling(_softmin_backward, "dy y axis"),
+    ("hardmax", "value"): Spelling(_hardmax, "x axis"),
     ("log_softmax", "value"): Spelling(_log_softmax, "x axis"),
     ("log_softmax", "backward_from_output"): Spelling(_log_softmax_backward, "dy y axis"),
     ("logsumexp", "value"): Spelling(_logsumexp, "x axis"),
@@ -380,7 +539,15 @@ NUMPY = {
 
 
 def _numpy() -> Library:
-    return Library(np.__version__, _from_reference() | NUMPY, build)
+    return Library(np.__version__, _from_reference() | _from_formulas() | NUMPY, build)
+
+
+def _from_formulas() -> dict[tuple[str, str], Spelling]:
+    return {
+        key: Spelling(function_of(formula, vars(np)), " ".join(names_in(formula)), has_out=False)
+        for key, formula in FORMULAS.items()
+        if "erf(" not in formula
+    }
 
 
 def _from_reference() -> dict[tuple[str, str], Spelling]:
@@ -403,17 +570,36 @@ def _from_reference() -> dict[tuple[str, str], Spelling]:
 
 def _scipy() -> Library:
     special = importlib.import_module("scipy.special")
+
+    def times(function: Callable[..., Any]) -> Callable[..., Any]:
+        """x f(x)"""
+
+        def product(x: Array, out: Array | None = None) -> Any:
+            t = function(x, out=out)
+            return np.multiply(t, x, out=t)
+
+        return product
+
     spellings = {
         ("sigmoid", "value"): Spelling(special.expit, "x"),
+        ("log_sigmoid", "value"): Spelling(special.log_expit, "x"),
         ("softplus", "derivative"): Spelling(special.expit, "x"),
+        ("logit", "value"): Spelling(special.logit, "x"),
+        ("erf", "value"): Spelling(special.erf, "x"),
+        ("silu", "value"): Spelling(times(special.expit), "x"),
+        ("gelu", "value"): Spelling(times(special.ndtr), "x"),
         ("softmax", "value"): Spelling(special.softmax, "x axis", has_out=False),
         ("log_softmax", "value"): Spelling(special.log_softmax, "x axis", has_out=False),
         ("logsumexp", "value"): Spelling(special.logsumexp, "x axis", has_out=False),
     }
+    if hasattr(special, "softplus"):  # since 1.17
+        spellings["softplus", "value"] = Spelling(special.softplus, "x")
     return Library(importlib.import_module("scipy").__version__, spellings, build)
 
 
 # PyTorch: the operators that its autograd calls, without autograd -----------------------------------------------------
+
+SELU = "1.6732632423543772 1.0507009873554805"  # alpha and scale
 
 
 def _torch() -> Library:
@@ -456,6 +642,9 @@ def _torch() -> Library:
         gradient = aten.nll_loss_backward(torch.ones_like(loss), logarithms, labels, None, 1, -100, weight)
         return loss, aten._log_softmax_backward_data(gradient, logarithms, -1, x.dtype)
 
+    def operator(packet: Any, arguments: str) -> Spelling:
+        return Spelling(packet, arguments, has_out=not {"out", "grad_input"}.isdisjoint(packet.overloads()))
+
     spellings = {
         ("relu", "value"): Spelling(torch.clamp_min, "x 0"),
         ("relu", "derivative"): Spelling(aten.threshold_backward, "ones x 0"),
@@ -475,6 +664,17 @@ def _torch() -> Library:
         ("tanh", "value_and_derivative"): Spelling(both(torch.tanh, aten.tanh_backward), "ones x"),
         ("tanh", "backward"): Spelling(derivative(torch.tanh, aten.tanh_backward), "dy x"),
         ("tanh", "backward_from_output"): Spelling(aten.tanh_backward, "dy y"),
+        ("leaky_relu", "backward_from_output"): operator(aten.leaky_relu_backward, "dy y 0.01 True"),
+        ("elu", "backward_from_output"): operator(aten.elu_backward, "dy 1 1 1 True y"),
+        ("celu", "backward_from_output"): operator(aten.elu_backward, "dy 1 1 1 True y"),
+        ("selu", "backward_from_output"): operator(aten.elu_backward, f"dy {SELU} 1 True y"),
+        ("softsign", "value"): Spelling(torch.nn.functional.softsign, "x", has_out=False),
+        ("tanh_shrink", "value"): Spelling(torch.nn.functional.tanhshrink, "x", has_out=False),
+        ("erf", "value"): Spelling(torch.erf, "x"),
+        ("exp", "value"): Spelling(torch.exp, "x"),
+        ("exp", "backward_from_output"): Spelling(torch.mul, "dy y"),
+        ("identity", "value"): Spelling(torch.clone, "x", has_out=False),
+        ("softmin", "value"): Spelling(torch.nn.functional.softmin, "x axis", has_out=False),
         ("softmax", "value"): Spelling(aten._softmax, "x axis 0"),
         ("softmax", "backward_from_output"): Spelling(aten._softmax_backward_data, "dy y axis dtype"),
         ("log_softmax", "value"): Spelling(aten._log_softmax, "x axis 0"),
@@ -485,6 +685,29 @@ def _torch() -> Library:
         ("softmax_cross_entropy", "loss"): Spelling(softmax_cross_entropy, "x labels", has_out=False),
     }
 
+    for name, value, backward, value_arguments, backward_arguments in (
+        ("relu6", aten.hardtanh, aten.hardtanh_backward, "x 0 6", "dy x 0 6"),
+        ("leaky_relu", aten.leaky_relu, aten.leaky_relu_backward, "x 0.01", "dy x 0.01 False"),
+        ("threshold", aten.threshold, aten.threshold_backward, "x 1 0", "dy x 1"),
+        ("elu", aten.elu, aten.elu_backward, "x 1 1 1", "dy 1 1 1 False x"),
+        ("celu", aten.elu, aten.elu_backward, "x 1 1 1", "dy 1 1 1 False x"),
+        ("selu", aten.elu, aten.elu_backward, f"x {SELU} 1", f"dy {SELU} 1 False x"),
+        ("gelu", aten.gelu, aten.gelu_backward, "x", "dy x"),
+        ("gelu_tanh", aten.gelu, aten.gelu_backward, "x approximate='tanh'", "dy x approximate='tanh'"),
+        ("silu", aten.silu, aten.silu_backward, "x", "dy x"),
+        ("mish", aten.mish, aten.mish_backward, "x", "dy x"),
+        ("log_sigmoid", aten.log_sigmoid, aten.log_sigmoid_backward, "x", "dy x buffer"),
+        ("logit", aten.logit, aten.logit_backward, "x", "dy x"),
+        ("hard_sigmoid", aten.hardsigmoid, aten.hardsigmoid_backward, "x", "dy x"),
+        ("hard_swish", aten.hardswish, aten.hardswish_backward, "x", "dy x"),
+        ("hard_tanh", aten.hardtanh, aten.hardtanh_backward, "x -1 1", "dy x -1 1"),
+        ("hard_shrink", aten.hardshrink, aten.hardshrink_backward, "x 0.5", "dy x 0.5"),
+        ("soft_shrink", aten.softshrink, aten.softshrink_backward, "x 0.5", "dy x 0.5"),
+    ):
+        spellings[name, "value"] = operator(value, value_arguments)
+        spellings[name, "backward"] = operator(backward, backward_arguments)
+        spellings[name, "derivative"] = operator(backward, backward_arguments.replace("dy", "ones"))
+
     def tensors(value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(map(tensors, value))
@@ -493,13 +716,14 @@ def _torch() -> Library:
         return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
 
     def build_torch(spelling: Spelling, inputs: Inputs, out: Any) -> Call:
-        arguments = [tensors(inputs.named(name)) for name in spelling.arguments.split()]
+        values, keywords = arguments_of(spelling, inputs)
+        arguments = [tensors(value) for value in values]
         if out is None or not isinstance(spelling.function, torch._ops.OpOverloadPacket):
-            return bind(spelling.function, *arguments, out=tensors(out))
+            return bind(spelling.function, *arguments, out=tensors(out), **keywords)
         # The out= form of an operator is an overload, and each has its own name for the argument.
         (overload,) = (name for name in spelling.function.overloads() if name in ("out", "grad_input"))
-        operator = getattr(spelling.function, overload)
-        return functools.partial(operator, *arguments, **{operator._schema.arguments[-1].name: tensors(out)})
+        chosen = getattr(spelling.function, overload)
+        return functools.partial(chosen, *arguments, **keywords, **{chosen._schema.arguments[-1].name: tensors(out)})
 
     @contextlib.contextmanager
     def threads(count: int) -> Iterator[None]:
@@ -535,6 +759,28 @@ ONNX = {
     ("tanh", "value_and_derivative"): "z = Tanh (x)  u = Mul (z, z)  w = Sub (one, u)",
     ("tanh", "backward"): "t = Tanh (x)  u = Mul (t, t)  v = Sub (one, u)  z = Mul (dy, v)",
     ("tanh", "backward_from_output"): "u = Mul (y, y)  v = Sub (one, u)  z = Mul (dy, v)",
+    ("relu6", "value"): "z = Clip (x, zero, six)",
+    ("leaky_relu", "value"): "z = LeakyRelu <alpha = 0.01> (x)",
+    ("threshold", "value"): "z = ThresholdedRelu <alpha = 1.0> (x)",
+    ("elu", "value"): "z = Elu <alpha = 1.0> (x)",
+    ("celu", "value"): "z = Celu <alpha = 1.0> (x)",
+    ("selu", "value"): "z = Selu (x)",
+    ("gelu", "value"): "z = Gelu (x)",
+    ("gelu_tanh", "value"): 'z = Gelu <approximate = "tanh"> (x)',
+    ("gelu_quick", "value"): "z = com.microsoft.QuickGelu <alpha = 1.702> (x)",
+    ("silu", "value"): "z = Swish <alpha = 1.0> (x)",
+    ("mish", "value"): "z = Mish (x)",
+    ("hard_sigmoid", "value"): "z = HardSigmoid <alpha = 0.16666667, beta = 0.5> (x)",
+    ("hard_swish", "value"): "z = HardSwish (x)",
+    ("hard_tanh", "value"): "z = Clip (x, minus_one, one)",
+    ("softsign", "value"): "z = Softsign (x)",
+    ("hard_shrink", "value"): "z = Shrink <bias = 0.0, lambd = 0.5> (x)",
+    ("soft_shrink", "value"): "z = Shrink <bias = 0.5, lambd = 0.5> (x)",
+    ("erf", "value"): "z = Erf (x)",
+    ("exp", "value"): "z = Exp (x)",
+    ("exp", "backward_from_output"): "z = Mul (dy, y)",
+    ("identity", "value"): "z = Identity (x)",
+    ("hardmax", "value"): "z = Hardmax <axis = AXIS> (x)",
     ("softmax", "value"): "z = Softmax <axis = AXIS> (x)",
     ("softmax", "backward_from_output"): "t = Mul (dy, y)  s = ReduceSum (t, axes)  u = Sub (dy, s)  z = Mul (y, u)",
     ("log_softmax", "value"): "z = LogSoftmax <axis = AXIS> (x)",
@@ -552,11 +798,20 @@ def _onnxruntime() -> Library:
         results = ", ".join(f"{kind}[] {name}" for name in ("z", "w") if f"{name} =" in graph)
         constants = ", ".join(
             f"{constant} {name} = {{{value}}}"
-            for constant, name, value in ((kind, "zero", 0), (kind, "one", 1), ("int64[1]", "axes", inputs.axis))
-            if name in graph
+            for constant, name, value in (
+                (kind, "zero", 0),
+                (kind, "one", 1),
+                (kind, "minus_one", -1),
+                (kind, "six", 6),
+                ("int64[1]", "axes", inputs.axis),
+            )
+            if re.search(rf"\b{name}\b", graph)
         )
         body = graph.replace("AXIS", str(inputs.axis))
-        text = f'<ir_version: 9, opset_import: ["": 18]> work ({arguments}) => ({results}) <{constants}> {{{body}}}'
+        # The operators' older versions, where these do: ONNX Runtime has more of them in double.
+        opset = 24 if "= Gelu" in graph or "= Swish" in graph else 18
+        versions = f'<ir_version: 10, opset_import: ["": {opset}, "com.microsoft": 1]>'
+        text = f"{versions} work ({arguments}) => ({results}) <{constants}> {{{body}}}"
         return bytes(parser.parse_model(text).SerializeToString())
 
     def build_onnx(graph: str, inputs: Inputs, out: Any) -> Call:
@@ -580,30 +835,13 @@ def _onnxruntime() -> Library:
 
 # numexpr --------------------------------------------------------------------------------------------------------------
 
-NUMEXPR = {
-    ("relu", "value"): "where(x > 0, x, 0)",
-    ("relu", "backward"): "where(x >= 0, dy, 0)",
-    ("relu", "backward_from_output"): "where(y > 0, dy, 0)",
-    ("softplus", "value"): "where(x > 0, x, 0) + log1p(exp(-abs(x)))",
-    ("softplus", "derivative"): "1 / (1 + exp(-x))",
-    ("softplus", "backward"): "dy / (1 + exp(-x))",
-    ("softplus", "backward_from_output"): "-dy * expm1(-y)",
-    ("sigmoid", "value"): "1 / (1 + exp(-x))",
-    ("sigmoid", "derivative"): "exp(-abs(x)) / (1 + exp(-abs(x)))**2",
-    ("sigmoid", "backward"): "dy * exp(-abs(x)) / (1 + exp(-abs(x)))**2",
-    ("sigmoid", "backward_from_output"): "dy * y * (1 - y)",
-    ("tanh", "value"): "tanh(x)",
-    ("tanh", "derivative"): "1 - tanh(x)**2",
-    ("tanh", "backward"): "dy * (1 - tanh(x)**2)",
-    ("tanh", "backward_from_output"): "dy * (1 - y * y)",
-}
-
 
 def _numexpr() -> Library:
     numexpr = importlib.import_module("numexpr")
 
-    def build_numexpr(expression: str, inputs: Inputs, out: Any) -> Call:
-        return bind(numexpr.evaluate, expression, inputs.named_in(expression), out=out)
+    def build_numexpr(formula: str, inputs: Inputs, out: Any) -> Call:
+        named, numbers = formula_in(formula, inputs.dtype)
+        return bind(numexpr.evaluate, named, inputs.named_in(formula) | numbers, out=out)
 
     @contextlib.contextmanager
     def threads(count: int) -> Iterator[None]:
@@ -613,7 +851,140 @@ def _numexpr() -> Library:
         finally:
             numexpr.set_num_threads(before)
 
-    return Library(numexpr.__version__, NUMEXPR, build_numexpr, threads)
+    spellings = {key: formula for key, formula in FORMULAS.items() if "erf(" not in formula}
+    return Library(numexpr.__version__, spellings, build_numexpr, threads)
+
+
+# Numba: the same formulas, compiled with the liberties that it can be given -------------------------------------------
+
+
+def _numba() -> Library:
+    numba = importlib.import_module("numba")
+    names = ("exp", "expm1", "log", "log1p", "tanh", "sqrt", "erf")
+    where = numba.njit(lambda condition, a, b: a if condition else b, inline="always")
+    namespace = {name: getattr(math, name) for name in names} | {"abs": abs, "where": where}
+
+    @functools.cache
+    def compiled(formula: str, dtype: str, parallel: bool) -> Any:
+        named, numbers = formula_in(formula, dtype)
+        signature = f"{dtype}({', '.join([dtype] * len(names_in(formula)))})"
+        target = "parallel" if parallel else "cpu"
+        return numba.vectorize([signature], target=target, fastmath=True)(function_of(named, namespace | numbers))
+
+    def build_numba(formula: str, inputs: Inputs, out: Any) -> Call:
+        function = compiled(formula, inputs.dtype, inputs.threads > 1)
+        return bind(function, *inputs.named_in(formula).values(), out=out)
+
+    @contextlib.contextmanager
+    def threads(count: int) -> Iterator[None]:
+        before = numba.get_num_threads()
+        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+        try:
+            yield
+        finally:
+            numba.set_num_threads(before)
+
+    return Library(numba.__version__, dict(FORMULAS), build_numba, threads)
+
+
+# JAX: functions compiled by XLA, derivatives by its own autograd ------------------------------------------------------
+
+
+def _jax() -> Library:
+    jax = importlib.import_module("jax")
+    nn, numpy, special = jax.nn, importlib.import_module("jax.numpy"), importlib.import_module("jax.scipy.special")
+    backend = importlib.import_module("jax.extend.backend")
+    jax.config.update("jax_enable_x64", True)  # float64 is computed in it; float32 stays what it is
+
+    def derivative(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda x: jax.vjp(function, x)[1](numpy.ones_like(x))[0]
+
+    def both(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda x: (function(x), jax.vjp(function, x)[1](numpy.ones_like(x))[0])
+
+    def backward(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda dy, x: jax.vjp(function, x)[1](dy)[0]
+
+    def softmax_cross_entropy(x: Any, labels: Any) -> Any:
+        rows = numpy.arange(len(x))
+        return jax.value_and_grad(lambda x: -nn.log_softmax(x)[rows, labels].mean())(x)
+
+    def softmax_mse(x: Any, targets: Any) -> Any:
+        return jax.value_and_grad(lambda x: numpy.square(nn.softmax(x) - targets).sum() / (2 * len(x)))(x)
+
+    def along_axis(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda x, axis: function(x, axis=axis)
+
+    spellings = {
+        ("softmax", "value"): Spelling(along_axis(nn.softmax), "x axis"),
+        ("softmax", "backward_from_output"): Spelling(
+            lambda dy, y, axis: y * (dy - (dy * y).sum(axis, keepdims=True)), "dy y axis"
+        ),
+        ("log_softmax", "value"): Spelling(along_axis(nn.log_softmax), "x axis"),
+        ("log_softmax", "backward_from_output"): Spelling(
+            lambda dy, y, axis: dy - numpy.exp(y) * dy.sum(axis, keepdims=True), "dy y axis"
+        ),
+        ("logsumexp", "value"): Spelling(along_axis(nn.logsumexp), "x axis"),
+        ("logsumexp", "backward"): Spelling(
+            lambda dy, x, axis: jax.vjp(lambda x: nn.logsumexp(x, axis=axis), x)[1](dy)[0], "dy x axis"
+        ),
+        ("softmax_mse", "loss"): Spelling(softmax_mse, "x targets"),
+        ("softmax_cross_entropy", "loss"): Spelling(softmax_cross_entropy, "x labels"),
+    }
+    for name, function in {
+        "relu": nn.relu,
+        "relu6": nn.relu6,
+        "leaky_relu": nn.leaky_relu,
+        "elu": nn.elu,
+        "celu": nn.celu,
+        "selu": nn.selu,
+        "gelu": lambda x: nn.gelu(x, approximate=False),
+        "gelu_tanh": nn.gelu,
+        "silu": nn.silu,
+        "mish": nn.mish,
+        "squareplus": nn.squareplus,
+        "softplus": nn.softplus,
+        "log_sigmoid": nn.log_sigmoid,
+        "logit": special.logit,
+        "hard_sigmoid": nn.hard_sigmoid,
+        "hard_swish": nn.hard_swish,
+        "hard_tanh": nn.hard_tanh,
+        "softsign": nn.soft_sign,
+        "sparse_plus": nn.sparse_plus,
+        "sparse_sigmoid": nn.sparse_sigmoid,
+        "erf": special.erf,
+        "exp": numpy.exp,
+        "sigmoid": nn.sigmoid,
+        "tanh": nn.tanh,
+    }.items():
+        spellings[name, "value"] = Spelling(function, "x")
+        spellings[name, "derivative"] = Spelling(derivative(function), "x")
+        spellings[name, "value_and_derivative"] = Spelling(both(function), "x")
+        spellings[name, "backward"] = Spelling(backward(function), "dy x")
+    fresh = {key: spelling._replace(has_out=False) for key, spelling in spellings.items()}
+
+    def build_jax(spelling: Spelling, inputs: Inputs, out: Any) -> Call:
+        words = spelling.arguments.split()
+        function = functools.partial(spelling.function, axis=inputs.axis) if "axis" in words else spelling.function
+        arguments = [jax.device_put(inputs.named(word)) for word in words if word != "axis"]
+        compiled = jax.jit(function)
+        return lambda: jax.block_until_ready(compiled(*arguments))
+
+    @contextlib.contextmanager
+    def threads(count: int) -> Iterator[None]:
+        # XLA has the number of its threads from this variable, once, when a backend is made.
+        before = os.environ.get("NPROC")
+        os.environ["NPROC"] = str(count)
+        backend.clear_backends()
+        try:
+            yield
+        finally:
+            del os.environ["NPROC"]
+            if before is not None:
+                os.environ["NPROC"] = before
+            backend.clear_backends()
+
+    return Library(jax.__version__, fresh, build_jax, threads)
 
 
 # The contest ----------------------------------------------------------------------------------------------------------
@@ -623,8 +994,10 @@ LIBRARIES: dict[str, Callable[[], Library]] = {
     "NumPy": _numpy,
     "SciPy": _scipy,
     "PyTorch": _torch,
+    "JAX": _jax,
     "ONNX Runtime": _onnxruntime,
     "numexpr": _numexpr,
+    "Numba": _numba,
 }
 
 
