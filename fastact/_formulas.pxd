@@ -14,8 +14,11 @@
 # Then one row in catalogue.py and one line in reference.py; the tests say what is missing.
 
 from fastact._primitives cimport (
-    absolute, at_least, at_most, exp_limit, exp_negative, expm1_bounded, floating, fma, log1p_exp_negative, logistic,
-    logistic_tail, product_low, ratio_to_two_more, remainder, sech_squared, sixth, tanh_positive, with_sign_of)
+    absolute, at_least, at_most, double_guard_scale, exp_anywhere, exp_limit, exp_negative, exp_polynomial,
+    exp_reduce, exp_reduce_1702, expm1_bounded, floating, fma, guard_bits, largest, log1p_exp_negative, logistic,
+    logistic_product, logistic_product_derivative, logistic_tail, magnitude_at_most, power_of_two, product_limit,
+    product_low, ratio_to_two_more, rectified, remainder, sech_squared, sixth, tanh_positive, times_sigmoid,
+    with_sign_of)
 
 
 # relu: the rectifier (Fukushima 1969)
@@ -308,17 +311,15 @@ cdef inline floating elu_derivative_from_output(floating y, floating alpha) noex
 # The two constants are carried in two parts each, so that only the last rounding is left.  Those of scale have one
 # sign, which keeps that of -0.
 cdef inline floating selu(floating x) noexcept nogil:
-    cdef floating scale, scale_low, alpha, alpha_low, largest, low, positive, negative
+    cdef floating scale, scale_low, alpha, alpha_low, low, positive, negative
     cdef floating high = expm1_bounded[floating](at_least[floating](at_most[floating](x, 0), -40), 0, &low)
     if floating is float:
         scale, scale_low = <floating> 1.0507009029388428, <floating> 8.441664078873146e-08
         alpha, alpha_low = <floating> 1.7580993175506592, <floating> 2.3296717444054593e-08
-        largest = <floating> 3.4e38
     else:
         scale, scale_low = 1.0507009873554805, 3.9955512681859544e-17
         alpha, alpha_low = 1.7580993408473768, 1.4270586095958072e-17
-        largest = 1.79e308
-    positive = fma(x, scale, at_most(x, largest) * scale_low)      # inf - inf kept out
+    positive = fma(x, scale, at_most(x, largest(x)) * scale_low)      # inf - inf kept out
     negative = fma(high, alpha, fma(high, alpha_low, low * alpha))
     return positive if x >= 0 else negative
 
@@ -361,3 +362,174 @@ cdef inline floating log_sigmoid_derivative_near(floating x) noexcept nogil:
 
 cdef inline floating log_sigmoid_derivative_from_output(floating y) noexcept nogil:
     return softplus_derivative_from_output[floating](-y, 1)
+
+
+# exp
+#   y  = e^x
+#   y' = e^x                                            from y: y
+cdef inline floating exp(floating x) noexcept nogil:
+    return exp_anywhere(x)
+
+
+cdef inline floating exp_derivative(floating x) noexcept nogil:
+    return exp_anywhere(x)
+
+
+cdef inline floating exp_derivative_from_output(floating y) noexcept nogil:
+    return y
+
+
+# celu: an elu without a kink for any alpha > 0 (Barron 2017)
+#   y  = x for x >= 0, alpha (e^(x / alpha) - 1) for x < 0
+#   y' = 1 for x >= 0, e^(x / alpha) for x < 0          the quotient in two parts: its rounding would cost |x / alpha|
+cdef inline floating celu(floating x, floating alpha) noexcept nogil:
+    cdef floating low
+    cdef floating quotient = at_most[floating](x, 0) if alpha == 1 else at_most[floating](x, 0) / alpha
+    cdef floating high = expm1_bounded[floating](at_least[floating](quotient, -40), 0, &low)
+    cdef floating negative = alpha * (high + low)
+    return x if x >= 0 else negative
+
+
+cdef inline floating celu_derivative(floating x, floating alpha) noexcept nogil:
+    cdef floating below = at_most[floating](x, 0)
+    cdef floating quotient = below if alpha == 1 else below / alpha
+    cdef floating low = <floating> 0 if alpha == 1 else -remainder(quotient, alpha, below) / alpha
+    cdef floating negative
+    low = low if quotient > -exp_limit(x) else <floating> 0
+    negative = exp_negative(quotient, low)
+    return <floating> 1 if x >= 0 else negative
+
+
+# silu: also called swish (Hendrycks and Gimpel 2016, Ramachandran et al. 2017)
+#   y  = x sigmoid(beta x)                              = max(x, 0) - |x| / (1 + e^|x|) for beta = 1
+#   y' = s (1 + beta x (1 - s)) with s = sigmoid(beta x)
+#      = d for x < 0, 1 - d for x >= 0, with e = e^-|beta x|, d = e (1 - |beta x| + e) / (1 + e)^2
+cdef inline floating silu(floating x, floating beta) noexcept nogil:
+    cdef floating r
+    cdef floating product = beta * x
+    cdef floating any_beta = times_sigmoid(x, product, product_low(x, beta, product))
+    cdef floating a = magnitude_at_most(absolute(x), product_limit(x))
+    cdef floating shifted = exp_reduce[floating](a, 0, &r)
+    return rectified(x) - logistic_product(a, shifted, r) if beta == 1 else any_beta
+
+
+cdef inline floating silu_derivative(floating x, floating beta) noexcept nogil:
+    cdef floating r, falling, rising
+    cdef floating product = beta * x
+    cdef floating low = <floating> 0 if beta == 1 else product_low(x, beta, product)
+    cdef floating a = at_most(absolute(product), product_limit(x))
+    cdef floating shifted = exp_reduce(a, low, &r)
+    falling = logistic_product_derivative(<floating> 1 - a, shifted, r)
+    rising = <floating> 1 - falling
+    return falling if product < 0 else rising
+
+
+# gelu_quick: silu with beta = 1.702, which is near gelu (Hendrycks and Gimpel 2016)
+#   y  = x sigmoid(1.702 x)                             = max(x, 0) - |x| / (1 + e^(1.702 |x|))
+#   y' = s (1 + 1.702 x (1 - s)) with s = sigmoid(1.702 x)          as that of silu
+cdef inline floating gelu_quick(floating x) noexcept nogil:
+    cdef floating r
+    cdef floating a = magnitude_at_most(absolute(x), product_limit(x) * <floating> 0.5875)
+    cdef floating shifted = exp_reduce_1702(a, &r)
+    return rectified(x) - logistic_product(a, shifted, r)
+
+
+cdef inline floating gelu_quick_derivative(floating x) noexcept nogil:
+    cdef floating r, falling, rising
+    cdef floating a = at_most(absolute(x), product_limit(x) * <floating> 0.5875)
+    cdef floating shifted = exp_reduce_1702(a, &r)
+    falling = logistic_product_derivative(fma[floating](a, -1.702, 1), shifted, r)
+    rising = <floating> 1 - falling
+    return falling if x < 0 else rising
+
+
+# mish (Misra 2019)
+#   y  = x tanh(softplus(x))                            with e = e^x, d = 1 + e + e^2 / 2:
+#      = x e (1 - (e + e^2) / 2d) for x < 0,  x (1 - 1/d) for x >= 0
+#   y' = e ((1 + x) (1 + e) + e / 2 + e^2 + e^3 / 4) / d^2 for x < 0,  1 + (x e (1 + e) - d) / d^2 for x >= 0
+cdef inline floating mish(floating x) noexcept nogil:
+    cdef floating r, r2, q, scale, w, e, half, d, top, base, falling, rising, limit, one = 1
+    if floating is float:
+        limit = <floating> 9.1              # y rounds to x
+    else:
+        limit = <floating> 19.1
+    cdef floating inner = at_least(at_most(x, limit), -product_limit(x))
+    cdef floating shifted = exp_reduce[floating](inner, 0, &r)
+    r2 = r * r
+    q = fma(r2, exp_polynomial(r, r2), r)
+    scale = power_of_two(shifted, 2 * guard_bits(x))
+    w = scale * double_guard_scale(x)
+    e = fma(w, q, w)
+    half = e * <floating> 0.5
+    d = fma(e, one + half, one)
+    top = fma(e, half, half) if x < 0 else one
+    base = fma(inner, q, inner) if x < 0 else x
+    rising = fma(-base, top / d, base)
+    falling = rising * scale * double_guard_scale(x)
+    rising = x if x > limit else rising
+    return with_sign_of(falling if x < 0 else rising, x)        # the sum of -0 and 0 is 0
+
+
+# The polynomials in e = w (1 + q) are evaluated from the small powers on; the quotient is corrected by what was lost in
+# numerator and denominator.
+cdef inline floating mish_derivative(floating x) noexcept nogil:
+    cdef floating r, r2, q, scale, w, e, d, square, square_low, inverse, ratio, ratio_low, falling, limit, one = 1
+    cdef floating one_more, one_x, one_x_low, base, a, b, top, top_low, steep
+    if floating is float:
+        limit = <floating> 12               # y' rounds to 1
+    else:
+        limit = <floating> 24
+    cdef floating inner = at_least(at_most(x, limit), -product_limit(x))
+    cdef floating shifted = exp_reduce[floating](inner, 0, &r)
+    r2 = r * r
+    q = fma(r2, exp_polynomial(r, r2), r)
+    scale = power_of_two(shifted, 2 * guard_bits(x))
+    w = scale * double_guard_scale(x)
+    e = fma(w, q, w)
+    one_more = one + e
+    steep = fma[floating](e, fma[floating](e, fma[floating](e, 0.25, 1), 2), 2)
+    square = fma(e, steep, one)
+    square_low = fma(e, steep, one - square)
+    one_x = one + inner
+    one_x_low = inner - (one_x - one)
+    d = fma(e, fma[floating](e, 0.5, 1), one)
+    base = fma(e, fma[floating](e, fma[floating](e, 0.25, 1), 0.5), one_x)
+    base = base if x < 0 else -d
+    a = one_x if x < 0 else inner
+    b = e if x < 0 else e * one_more
+    top = fma(a, b, base)
+    top_low = fma(one_x_low, one_more, fma(a, b, base - top))
+    inverse = one / square
+    ratio = top * inverse
+    ratio_low = fma(-ratio, square_low, remainder(ratio, square, top) + top_low) * inverse
+    falling = (ratio + fma(ratio, q, ratio_low)) * scale * double_guard_scale(x)
+    return falling if x < 0 else one + ratio
+
+
+# sparse_sigmoid: a sigmoid with one straight piece
+#   y  = min(max(x + 1, 0), 2) / 2
+#   y' = 1 / 2 for -1 <= x < 1, else 0
+cdef inline floating sparse_sigmoid(floating x) noexcept nogil:
+    return (at_least[floating](at_most[floating](x, 1), -1) + <floating> 1) * <floating> 0.5
+
+
+cdef inline floating sparse_sigmoid_derivative(floating x) noexcept nogil:
+    cdef floating step = <floating> 0 if x < -1 else <floating> 0.5
+    step = step if x < 1 else <floating> 0
+    return step if x == x else x
+
+
+# sparse_plus: softplus with a parabola, exactly 0 on the left
+#   y  = 0 for x <= -1, (x + 1)^2 / 4 for -1 < x < 1, x for x >= 1
+#   y' = sparse_sigmoid(x)
+cdef inline floating sparse_plus(floating x) noexcept nogil:
+    cdef floating inner = at_least[floating](at_most[floating](x, 1), -1)
+    cdef floating base = inner + <floating> 1
+    cdef floating base_low = inner - (base - <floating> 1)
+    cdef floating square = base * base
+    cdef floating y = (square + (fma(base + base, base_low, -remainder(base, base, square)))) * <floating> 0.25
+    return x if x >= 1 else y
+
+
+cdef inline floating sparse_plus_derivative(floating x) noexcept nogil:
+    return sparse_sigmoid(x)

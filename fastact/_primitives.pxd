@@ -12,7 +12,7 @@
 # The polynomials come from tools/polynomials.sollya; tests/test_primitives.py fits none, but measures each of them
 # again.  Errors are given as powers of two, relative to the quantity named.
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 ctypedef fused floating:
     float
@@ -73,6 +73,32 @@ cdef inline floating at_most(floating x, floating limit) noexcept nogil:
 
 cdef inline floating at_least(floating x, floating limit) noexcept nogil:
     return limit if x < limit else x
+
+
+# The smaller of two numbers that are not negative, as integers: one instruction where at_most takes two.  What becomes
+# of a NaN is the limit: for formulas into which x goes once more.
+cdef inline floating magnitude_at_most(floating a, floating limit) noexcept nogil:
+    cdef int32_t float_bits, float_limit
+    cdef int64_t double_bits, double_limit
+    if floating is float:
+        float_bits, float_limit = fastact_bits_of_float(a), fastact_bits_of_float(limit)
+        return fastact_float_of_bits(float_bits if float_bits < float_limit else float_limit)
+    else:
+        double_bits, double_limit = fastact_bits_of_double(a), fastact_bits_of_double(limit)
+        return fastact_double_of_bits(double_bits if double_bits < double_limit else double_limit)
+
+
+# x for x >= 0, -0 for x < 0: what a function like relu is but for a tail, which is subtracted.  A NaN is kept.
+cdef inline floating rectified(floating x) noexcept nogil:
+    return <floating> -0.0 if x < 0 else x
+
+
+# A number a little below the largest finite one: at_most(x, largest) keeps infinities out of products with 0
+cdef inline floating largest(floating unused) noexcept nogil:
+    if floating is float:
+        return <floating> 3.4e38
+    else:
+        return 1.79e308
 
 
 # What rounding product = a b lost, with the sign turned so that |a b| = |product| - product_low.  Zero where nothing
@@ -173,6 +199,28 @@ cdef inline floating exp_reduce(floating x, floating x_low, floating* r) noexcep
     return shifted
 
 
+# e^(1.702 x) = 2^n e^r, for gelu_quick: x itself is reduced, by multiples of ln(2) / 1.702, so that nothing is lost of
+# the product.
+cdef inline floating exp_reduce_1702(floating x, floating* r) noexcept nogil:
+    cdef floating shift, factor, factor_log2_e, step_high, step_low, shifted, n
+    if floating is float:
+        shift = <floating> 12582912.0                  # 1.5 x 2^23
+        factor = <floating> 1.70200002193450927734375
+        factor_log2_e = <floating> 2.4554669857025146484375
+        step_high = <floating> 0.4072418212890625      # 15 bits
+        step_low = <floating> 1.2691378287854604423046112060546875e-5
+    else:
+        shift = 6755399441055744.0                     # 1.5 x 2^52
+        factor = 1.702
+        factor_log2_e = 2.4554669595930156
+        step_high = 0.40725451265461743                # 32 bits
+        step_low = 1.28004968474438484e-11
+    shifted = fma(x, factor_log2_e, shift)
+    n = shifted - shift
+    r[0] = fma(n, -step_low, fma(n, -step_high, x)) * factor
+    return shifted
+
+
 # (e^r - 1 - r) / r^2 on |r| <= ln(2) / 2, r2 = r^2.  Error relative to r: 2^-26.1 (float), 2^-55.6 (double).
 # Even and odd powers apart: half the length of the dependent chain.
 cdef inline floating exp_polynomial(floating r, floating r2) noexcept nogil:
@@ -231,6 +279,24 @@ cdef inline floating exp_negative(floating x, floating x_low) noexcept nogil:
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
     return fma(scale, q, scale)
+
+
+# e^x, overflow and subnormal numbers included.  1.0 ulp.
+#
+# The scale is kept away from both ends of the range, and the result brought there by one multiplication.
+cdef inline floating exp_anywhere(floating x) noexcept nogil:
+    cdef floating r, q, r2, scale, rest, upper
+    cdef floating shifted
+    if floating is float:
+        upper = 89
+    else:
+        upper = 710
+    shifted = exp_reduce[floating](at_most(at_least[floating](x, -exp_limit(x)), upper), 0, &r)
+    r2 = r * r
+    q = fma(r2, exp_polynomial(r, r2), r)
+    scale = power_of_two(shifted, guard_bits(x)) if x < 0 else power_of_two(shifted, -2)
+    rest = guard_scale(x) if x < 0 else <floating> 4
+    return fma(scale, q, scale) * rest
 
 
 # e^(x - x_low) - 1 for |x| <= 40 as high + low
@@ -331,6 +397,71 @@ cdef inline floating tanh_polynomial(floating s) noexcept nogil:
         odd = fma[floating](s2, 3.4448847118016099e-3, 2.1869370849992204e-2)
         odd = fma[floating](s2, odd, 0.133333333327850384)
         return fma(odd, s, even)
+
+
+# x e^-z and the like are not yet 0 where e^-z is.  There 2^-n is made 2^(2 guard_bits) too large, multiplied by x first
+# and then by this.
+cdef inline floating double_guard_scale(floating unused) noexcept nogil:
+    return guard_scale(unused) * guard_scale(unused)
+
+
+# Beyond this nothing is left of x e^-x.
+cdef inline floating product_limit(floating unused) noexcept nogil:
+    return exp_limit(unused) + <floating> 12
+
+
+# x / (1 + e^z) for 0 <= x <= z <= product_limit, where e^z = 2^n (1 + q) is reduced already: x w / (w + 1 + q).
+#
+# q + w comes first: where w is small beside 1 nothing of it is lost.
+cdef inline floating logistic_product(floating x, floating shifted, floating r) noexcept nogil:
+    cdef floating scale = inverse_power_of_two(shifted, 2 * guard_bits(x))
+    cdef floating r2 = r * r
+    cdef floating q = fma(r2, exp_polynomial(r, r2), r)
+    cdef floating d = <floating> 1 + fma(scale, double_guard_scale(x), q)
+    return x / d * scale * double_guard_scale(x)
+
+
+# e (less + e) / (1 + e)^2 with e = e^-z, where e^z = 2^n e^r is reduced already: for less = 1 - z the derivative of
+# z / (1 + e^-z) at -z, and 1 less that at z.
+#
+# e = w (1 + q) comes out of the quotient, which is corrected by its remainder.
+cdef inline floating logistic_product_derivative(floating less, floating shifted, floating r) noexcept nogil:
+    cdef floating scale = inverse_power_of_two(shifted, 2 * guard_bits(r))
+    cdef floating w = scale * double_guard_scale(r)
+    cdef floating r2 = r * r
+    cdef floating q = fma(r2, exp_polynomial(-r, r2), -r)
+    cdef floating e = fma(w, q, w)
+    cdef floating top = less + e
+    cdef floating rise = <floating> 2 + e
+    cdef floating square = fma[floating](e, rise, 1)
+    cdef floating square_low = fma(e, rise, <floating> 1 - square)
+    cdef floating inverse = <floating> 1 / square
+    cdef floating ratio = top * inverse
+    cdef floating ratio_low = fma(-ratio, square_low, remainder(ratio, square, top)) * inverse
+    return (ratio + fma(ratio, q, ratio_low)) * scale * double_guard_scale(r)
+
+
+# x / (1 + e^-z), with |z| less by z_low, for x and z that have nothing to do with each other: where |x| is large,
+# |x| e^-|z| reaches from the largest number to the smallest.
+cdef inline floating times_sigmoid(floating x, floating z, floating z_low) noexcept nogil:
+    cdef floating a, r, r2, q, near, far, w, tail, nearby, half_scale
+    cdef floating shifted
+    cdef int far_bits
+    if floating is float:
+        a = at_most[floating](absolute(z), 193)
+        nearby, far_bits, half_scale = <floating> 80, 156, <floating> 3.308722450212111e-24         # 2^-78
+    else:
+        a = at_most[floating](absolute(z), 1456)
+        nearby, far_bits, half_scale = <floating> 700, 1084, <floating> 6.946683864062833e-164     # 2^-542
+    shifted = exp_reduce(a, z_low, &r)
+    r2 = r * r
+    q = fma(r2, exp_polynomial(r, r2), r)
+    near, far = inverse_power_of_two(shifted, 0), inverse_power_of_two(shifted, far_bits)
+    w = near if a < nearby else <floating> 0
+    tail = at_most(absolute(x), largest(x)) / (<floating> 1 + (w + q))
+    near, far = tail * near, tail * far * half_scale * half_scale
+    tail = with_sign_of(near if a < nearby else far, x)
+    return tail if z < 0 else x - tail
 
 
 # multiple x / (2 + x) as high + low, for x + x_low >= 0 and a small power of two `multiple`

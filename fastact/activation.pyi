@@ -32,6 +32,8 @@ class Elementwise(Activation):
         name: str,
         *,
         cost: float,
+        ulp: Mapping[str, float] = ...,
+        derivative_zero: tuple[float, float] | None = ...,
         summary: str,
         formula: str,
         derivative_formula: str,
@@ -39,6 +41,10 @@ class Elementwise(Activation):
         parameters: Mapping[str, float] = ...,
     ) -> None: ...
     def with_defaults(self, **parameters: float) -> Elementwise: ...
+    @property
+    def ulp(self) -> Mapping[str, float]: ...
+    @property
+    def derivative_zero(self) -> tuple[float, float] | None: ...
     @property
     def ufunc(self) -> np.ufunc: ...
     @property

@@ -116,16 +116,30 @@ cdef class Elementwise(Activation):
     Each mode is a NumPy ufunc too (`ufuncs`), so that everything that NumPy's functions take is taken here:
     broadcasting, ``out=``, ``where=``, any strides and byte order, scalars and lists, and objects with
     ``__array_ufunc__``.
+
+    Attributes
+    ----------
+    ufuncs : mapping
+        Mode to NumPy ufunc.
+    ulp : mapping
+        The largest error promised of "value" and "derivative", in units in the last place, for either dtype and every
+        input, the parameters having their defaults; without fused multiply-add (x86-64-v2), twice as much.
+    derivative_zero : tuple of float, or None
+        Between these two numbers, where the derivative crosses zero, its error is promised in units in the last place
+        of 1/4 instead.
     """
 
-    cdef readonly object ufuncs
+    cdef readonly object ufuncs, ulp, derivative_zero
     cdef object (*vectorcall)(object, PyObject* const*, size_t, PyObject*)
     cdef Mode value_mode, derivative_mode, backward_mode, from_output_mode, both_mode
     cdef Numbers defaults           # rounded once and here: calls may come in any rounding mode
     cdef Elementwise origin         # of the catalogue, if this one has other defaults
 
-    def __init__(self, str name, *, double cost, **description):
+    def __init__(self, str name, *, double cost, ulp=MappingProxyType({"value": 1.5, "derivative": 2.0}),
+                 derivative_zero=None, **description):
         super().__init__(name, **description)
+        self.ulp = MappingProxyType(dict(ulp))
+        self.derivative_zero = derivative_zero
         self.vectorcall = call_value
         assert len(self.parameters) == _kernels.PARAMETERS[name], name
         self._round_defaults()

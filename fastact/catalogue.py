@@ -1,8 +1,9 @@
 """The activations: one statement each.
 
 The mathematics stands in _formulas.pxd (elementwise) and _rows.pxd (rows) under the same name; here are the formulas as
-they are printed, the parameters with their defaults, and `cost`: nanoseconds per float32 element on one thread, from
-which the engine knows when a second thread pays.
+they are printed, the parameters with their defaults, `ulp`: the error that is promised of value and derivative where it
+is not the usual one, and `cost`: nanoseconds per float32 element on one thread, from which the engine knows when a
+second thread pays.
 """
 
 from fastact.activation import Activation, Elementwise, RowReduction, Rowwise
@@ -141,6 +142,70 @@ log_sigmoid = Elementwise(
     derivative_formula=r"y' = 1 / (1 + e^{x})",
     source="P.-F. Verhulst, Recherches mathématiques sur la loi d'accroissement de la population (1845)",
     cost=1.2,
+)
+exp = Elementwise(
+    "exp",
+    summary="The exponential function.",
+    formula=r"y = e^{x}",
+    derivative_formula=r"y' = e^{x}",
+    source="L. Euler, Introductio in analysin infinitorum (1748)",
+    cost=0.4,
+)
+celu = Elementwise(
+    "celu",
+    summary="The exponential linear unit whose slope is continuous.",
+    formula=r"y = x \;\mathrm{for}\; x \geq 0, \; \alpha (e^{x / \alpha} - 1) \;\mathrm{for}\; x < 0",
+    derivative_formula=r"y' = 1 \;\mathrm{for}\; x \geq 0, \; e^{x / \alpha} \;\mathrm{for}\; x < 0",
+    parameters={"alpha": 1.0},
+    source="J. T. Barron, Continuously differentiable exponential linear units (2017)",
+    cost=0.5,
+)
+silu = Elementwise(
+    "silu",
+    summary="The sigmoid-weighted linear unit, also called swish.",
+    formula=r"y = x / (1 + e^{-\beta x})",
+    derivative_formula=r"y' = s (1 + \beta x (1 - s)), \; s = 1 / (1 + e^{-\beta x})",
+    parameters={"beta": 1.0},
+    source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
+    cost=0.8,
+    ulp={"value": 2.0, "derivative": 3.0},
+    derivative_zero=(-2.0, -0.75),
+)
+gelu_quick = Elementwise(
+    "gelu_quick",
+    summary="The silu of 1.702 x over 1.702: near gelu.",
+    formula=r"y = x / (1 + e^{-1.702 x})",
+    derivative_formula=r"y' = s (1 + 1.702 x (1 - s)), \; s = 1 / (1 + e^{-1.702 x})",
+    source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
+    cost=0.9,
+    ulp={"value": 2.0, "derivative": 3.0},
+    derivative_zero=(-1.25, -0.45),
+)
+mish = Elementwise(
+    "mish",
+    summary="The self-regularised x tanh(softplus(x)).",
+    formula=r"y = x \tanh(\log(1 + e^{x}))",
+    derivative_formula=r"y' = \tanh(s) + x (1 - \tanh^2(s)) / (1 + e^{-x}), \; s = \log(1 + e^{x})",
+    source="D. Misra, Mish: a self regularized non-monotonic activation function (2019)",
+    cost=0.9,
+    ulp={"value": 3.0, "derivative": 3.0},
+    derivative_zero=(-2.0, -0.75),
+)
+sparse_sigmoid = Elementwise(
+    "sparse_sigmoid",
+    summary="A sigmoid with one straight piece.",
+    formula=r"y = \min(\max(x + 1, 0), 2) / 2",
+    derivative_formula=r"y' = 1 / 2 \;\mathrm{for}\; -1 \leq x < 1, \;\mathrm{else}\; 0",
+    source="A. F. T. Martins and R. F. Astudillo, From softmax to sparsemax (2016)",
+    cost=0.15,
+)
+sparse_plus = Elementwise(
+    "sparse_plus",
+    summary="The integral of sparse_sigmoid: a softplus with a parabola.",
+    formula=r"y = 0 \;\mathrm{for}\; x \leq -1, \; (x + 1)^2 / 4 \;\mathrm{for}\; |x| < 1, \;\mathrm{else}\; x",
+    derivative_formula=r"y' = \min(\max(x + 1, 0), 2) / 2",
+    source="A. F. T. Martins and R. F. Astudillo, From softmax to sparsemax (2016)",
+    cost=0.2,
 )
 softmax = Rowwise(
     "softmax",

@@ -54,6 +54,43 @@ def _elu_derivative(m: Any, x: Any, alpha: Any, scale: Any = 1) -> Any:
     return _choose(m, x, x < 0, alpha * m.exp(m.minimum(x, 0)), scale)
 
 
+# Below, h = e^(-|z| / 2): x h h is not yet 0 where x e^-|z| loses its digits or is 0.
+
+
+def _silu(m: Any, x: Any, beta: Any) -> Any:
+    h = m.exp(-abs(beta * x) / 2)
+    return _choose(m, x, x == -np.inf, 0, m.where(beta * x < 0, x * h * h, x) / (1 + h * h))
+
+
+def _silu_derivative(m: Any, x: Any, beta: Any) -> Any:
+    z = beta * x
+    h = m.exp(-abs(z) / 2)
+    inner = m.where(z < 0, (1 + z + h * h) * h * h, 1 + h * h + z * h * h)
+    return _choose(m, x, abs(x) == np.inf, m.heaviside(x, 0), inner / (1 + h * h) ** 2)
+
+
+def _mish(m: Any, x: Any) -> Any:
+    h = m.exp(-abs(x) / 2)
+    e = h * h
+    below = x * (e + 2) / (e * (e + 2) + 2) * h * h
+    above = x * (1 + 2 * e) / (1 + 2 * e + 2 * e * e)
+    return _choose(m, x, x == -np.inf, 0, m.where(x < 0, below, above))
+
+
+def _mish_derivative(m: Any, x: Any) -> Any:
+    h = m.exp(-abs(x) / 2)
+    e = h * h
+    n = e * (e + 2) + 2
+    d = 1 + 2 * e + 2 * e * e
+    below = ((e + 2) * n + 4 * x * (1 + e)) / n**2 * h * h
+    above = (1 + 2 * e) / d + 4 * x * e * e * (1 + e) / d**2
+    return _choose(m, x, abs(x) == np.inf, m.heaviside(x, 0), m.where(x < 0, below, above))
+
+
+def _sparse_sigmoid(m: Any, x: Any) -> Any:
+    return m.minimum(m.maximum(x + 1, 0), 2) / 2
+
+
 # scale alpha, of 1.6732632423543772848 and 1.0507009873554804935, and scale
 _SELU = "1.75809934084737686005728423668589404880", "1.0507009873554804935"
 
@@ -121,6 +158,31 @@ ELEMENTWISE = {
     "log_sigmoid": Elementwise(
         value=lambda m, x: m.minimum(x, 0) - m.log1p(m.exp(-abs(x))),
         derivative=lambda m, x: _sigmoid(m, -x),
+    ),
+    "exp": Elementwise(
+        value=lambda m, x: m.exp(x),
+        derivative=lambda m, x: m.exp(x),
+    ),
+    "celu": Elementwise(
+        value=lambda m, x, alpha=1.0: m.where(x < 0, alpha * m.expm1(m.minimum(x, 0) / alpha), x),
+        derivative=lambda m, x, alpha=1.0: _choose(m, x, x < 0, m.exp(m.minimum(x, 0) / alpha), 1),
+    ),
+    "silu": Elementwise(
+        value=lambda m, x, beta=1.0: _silu(m, x, beta),
+        derivative=lambda m, x, beta=1.0: _silu_derivative(m, x, beta),
+    ),
+    "gelu_quick": Elementwise(
+        value=lambda m, x: _silu(m, x, _constant(m, x, "1.702")),
+        derivative=lambda m, x: _silu_derivative(m, x, _constant(m, x, "1.702")),
+    ),
+    "mish": Elementwise(value=_mish, derivative=_mish_derivative),
+    "sparse_sigmoid": Elementwise(
+        value=_sparse_sigmoid,
+        derivative=lambda m, x: _choose(m, x, (x >= -1) & (x < 1), 0.5, 0),
+    ),
+    "sparse_plus": Elementwise(
+        value=lambda m, x: m.where(abs(x) < 1, (x + 1) ** 2 / 4, m.maximum(x, 0)),
+        derivative=_sparse_sigmoid,
     ),
 }
 
@@ -261,7 +323,9 @@ def ulp(exact: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     return np.asarray(magnitude / (2 * mantissa) * 2.0**-limits.nmant)
 
 
-def ulp_error(computed: npt.ArrayLike, exact: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def ulp_error(
+    computed: npt.ArrayLike, exact: npt.ArrayLike, absolute: npt.ArrayLike = False
+) -> npt.NDArray[np.float64]:
     """Error of ``computed`` in units in the last place of its own type: |computed - exact| / ulp(exact).
 
     Parameters
@@ -270,6 +334,8 @@ def ulp_error(computed: npt.ArrayLike, exact: npt.ArrayLike) -> npt.NDArray[np.f
         Results of the library, float32 or float64.
     exact : array_like
         What they should be, in a wider type: float64, longdouble, or object for mpmath numbers.
+    absolute : array_like of bool, optional
+        Where the unit is that of 1/4 instead of that of `exact`.
 
     Returns
     -------
@@ -281,7 +347,8 @@ def ulp_error(computed: npt.ArrayLike, exact: npt.ArrayLike) -> npt.NDArray[np.f
     computed, exact = np.asarray(computed), np.asarray(exact)
     with np.errstate(all="ignore"):
         difference = abs(computed - exact)
-        error = np.asarray(difference / ulp(exact, computed.dtype), dtype=np.float64)
+        unit = np.where(absolute, 0.25 * float(np.finfo(computed.dtype).eps), ulp(exact, computed.dtype))
+        error = np.asarray(difference / unit, dtype=np.float64)
         special = ~np.isfinite(error)
         if special.any():
             error[special] = _special_error(*(a[special] for a in np.broadcast_arrays(computed, exact)))

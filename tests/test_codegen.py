@@ -24,7 +24,8 @@ ELEMENTWISE = [
     for f in fastact.activations.values() if isinstance(f, Elementwise)
     for mode in f.ufuncs for dtype in ("float", "double")
 ]
-CHOICES = ("relu", "leaky_relu", "threshold", "hard_tanh", "hard_shrink", "soft_shrink")  # little or no arithmetic
+CHOICES = ("relu", "leaky_relu", "threshold", "hard_tanh", "hard_shrink", "soft_shrink", "sparse",
+           "exp_backward_from_output")  # little or no arithmetic
 ARITHMETIC = re.compile(r"^v?(add|sub|mul|div|fn?m(?:add|sub))\d*([sp][sd])$")
 CONVERSION = re.compile(r"^v?cvt([sp][sd]2[sp][sd])$")
 
@@ -50,6 +51,9 @@ def functions(isa):
             found[name[1]] = [(mnemonic.strip(), operands.strip()) for mnemonic, _, operands in instructions]
     if not found:
         pytest.skip("the kernels were stripped of their symbols")
+    for name, code in found.items():  # of equal functions the compiler keeps one, and the others jump there
+        if code and code[0][0] == "jmp" and (target := re.search(rf"{module}_(\w+)>$", code[0][1])):
+            found[name] = found[target[1]]
     return found
 
 
@@ -71,8 +75,9 @@ def test_elementwise_kernels_are_packed(kernel, isa):
     share = 0.5 if kernel.startswith(CHOICES) else 0.7
     assert total[packed] + 1 >= share * total[single], "some of it is not packed"  # the compiler merges constants
     assert total[packed] >= (0 if kernel.startswith(CHOICES) else 2)
-    for operation in ("div", "fmadd"):
-        assert count[operation, packed] >= count[operation, single], f"{operation} is not packed"
+    for operation in ("div", "fmadd"):  # the copy element by element has branches, which may repeat an operation
+        assert bool(count[operation, packed]) >= bool(count[operation, single]), f"{operation} is not packed"
+        assert count[operation, packed] + 1 >= share * count[operation, single], f"{operation} is not packed"
     if isa != "v2":  # its softplus(beta) computes in double what a product lost
         assert [mnemonic for mnemonic, _ in code if CONVERSION.match(mnemonic)] == []
     assert [one for one in code if one[0].startswith("call")] == []

@@ -83,6 +83,13 @@ def constants(dtype: str) -> dict[str, float]:
     return {name: float(number) for name, number in numbers}
 
 
+def constants_1702(dtype: str) -> dict[str, float]:
+    numbers = re.findall(
+        r"(factor|factor_log2_e|step_high|step_low) = (?:<floating> )?(\S+)", branch("exp_reduce_1702", dtype)
+    )
+    return {name: float(number) for name, number in numbers}
+
+
 def claimed_bits(name: str, dtype: str) -> float:
     figures = r"Error relative to [ru]: 2\^-(?P<float>[\d.]+) \(float\), 2\^-(?P<double>[\d.]+) \(double\)"
     return float(find(rf"{figures}.*\n(?:#.*\n)*cdef inline floating {name}_polynomial\(", PAGE)[dtype])
@@ -183,6 +190,21 @@ def test_parts_of_ln2_cost_nothing_beside_the_rounding_of_r(dtype):
     assert lost < exact.ldexp(1, -precision - 2) / 16
 
 
+@pytest.mark.parametrize("dtype", PRECISION)
+def test_reduction_of_gelu_quick(dtype):
+    """Multiples of the first part are exact, and the second is the nearest number to what the first leaves."""
+    factor, step = exact.mpf("1.702"), LN2 / exact.mpf("1.702")
+    high, low = (exact.mpf(constants_1702(dtype)[name]) for name in ("step_high", "step_low"))
+    limit = int(find(r"return (\d+)", branch("exp_limit", dtype))[1])
+    beyond = int(find(r"return exp_limit\(unused\) \+ <floating> (\d+)", PAGE)[1])
+    multiples = int((limit + beyond) / LN2) + 1
+    assert significant_bits(constants_1702(dtype)["step_high"]) + multiples.bit_length() <= PRECISION[dtype]
+    _, exponent = exact.frexp(low)
+    assert abs(step - high - low) <= exact.ldexp(1, exponent - PRECISION[dtype] - 1)
+    for name, true in (("factor", factor), ("factor_log2_e", factor / LN2)):
+        assert abs(constants_1702(dtype)[name] - true) <= exact.ldexp(true, -PRECISION[dtype])
+
+
 # the derivation
 
 
@@ -217,3 +239,4 @@ def test_polynomial_is_the_one_derived(name, dtype, derived):
 @pytest.mark.parametrize("dtype", PRECISION)
 def test_constants_of_the_reduction_are_those_derived(dtype, derived):
     assert numbers(derived[f"reduction {dtype}"]) == constants(dtype)
+    assert numbers(derived[f"reduction_1702 {dtype}"]) == constants_1702(dtype)

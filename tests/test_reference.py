@@ -6,6 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 
+import fastact
 from fastact import reference
 
 ELEMENTWISE = [(name, mode) for name in reference.ELEMENTWISE for mode in ("value", "derivative")]
@@ -157,14 +158,22 @@ def test_correctly_rounded_is_less_than_half_an_ulp():
 # Elementwise
 
 
+def crosses_zero(name, mode, x):
+    """Where the error of a derivative is measured in ulp of 1/4."""
+    low, high = fastact.get(name).derivative_zero or (0, 0)
+    return (mode == "derivative") & (low < x) & (x < high)
+
+
 @pytest.mark.parametrize("name, mode, parameters", CASES)
 def test_float64_is_exact_to_a_few_ulp(name, mode, parameters, exact):
     x = FLOAT32_POINTS.astype(np.float64)
     computed = reference.evaluate(name, mode, x, *parameters)
     assert computed.dtype == np.float64
-    # A product of a parameter and x that is rounded before e^(beta x) costs up to 745 ulp / 2 more, far in the tail.
-    allowed = 4 if not parameters else 400
-    errors = reference.ulp_error(computed, reference.evaluate(name, mode, x, *parameters, m=exact))
+    # A product with x that is rounded before e^(beta x) costs up to 745 ulp / 2 more, far in the tail; the rounded
+    # 1.702 of gelu_quick as much again. mish squares its exponential.
+    allowed = 400 if parameters else {"gelu_quick": 800, "mish": 6}.get(name, 4)
+    errors = reference.ulp_error(
+        computed, reference.evaluate(name, mode, x, *parameters, m=exact), crosses_zero(name, mode, x))
     assert errors.max() <= allowed
 
 
@@ -175,8 +184,9 @@ def test_longdouble_rounds_to_the_nearest_float64(name, mode, exact):
     assert computed.dtype == np.longdouble
     with np.errstate(over="ignore"):
         rounded = computed.astype(np.float64)
-    errors = reference.ulp_error(rounded, reference.evaluate(name, mode, POINTS, m=exact))
-    assert errors.max() <= 0.51
+    errors = reference.ulp_error(
+        rounded, reference.evaluate(name, mode, POINTS, m=exact), crosses_zero(name, mode, POINTS))
+    assert errors.max() <= (0.8 if name == "gelu_quick" else 0.51)  # the longdouble 1.702 x is rounded
 
 
 DEFINITIONS = {
@@ -197,6 +207,13 @@ DEFINITIONS = {
     "selu": lambda x: mpmath.mpf("1.0507009873554804935") * (
         x if x >= 0 else mpmath.mpf("1.6732632423543772848") * (mpmath.exp(x) - 1)),
     "log_sigmoid": lambda x: mpmath.log(1 / (1 + mpmath.exp(-x))),
+    "exp": lambda x: mpmath.e**x,
+    "celu": lambda x, alpha=1: x if x >= 0 else alpha * (mpmath.exp(x / alpha) - 1),
+    "silu": lambda x, beta=1: x / (1 + mpmath.exp(-beta * x)),
+    "gelu_quick": lambda x: x / (1 + mpmath.exp(-mpmath.mpf("1.702") * x)),
+    "mish": lambda x: x * mpmath.tanh(mpmath.log(1 + mpmath.exp(x))),
+    "sparse_sigmoid": lambda x: min(max(x + 1, 0), 2) / mpmath.mpf(2),
+    "sparse_plus": lambda x: x if x >= 1 else (x + 1) ** 2 / 4 if x > -1 else mpmath.mpf(0),
 }
 
 
@@ -253,6 +270,20 @@ LIMITS = {  # at -inf, 0, inf
     ("selu", "derivative"): (0, 1.0507009873554805, 1.0507009873554805),
     ("log_sigmoid", "value"): (-math.inf, -math.log(2), 0),
     ("log_sigmoid", "derivative"): (1, 0.5, 0),
+    ("exp", "value"): (0, 1, math.inf),
+    ("exp", "derivative"): (0, 1, math.inf),
+    ("celu", "value"): (-1, 0, math.inf),
+    ("celu", "derivative"): (0, 1, 1),
+    ("silu", "value"): (0, 0, math.inf),
+    ("silu", "derivative"): (0, 0.5, 1),
+    ("gelu_quick", "value"): (0, 0, math.inf),
+    ("gelu_quick", "derivative"): (0, 0.5, 1),
+    ("mish", "value"): (0, 0, math.inf),
+    ("mish", "derivative"): (0, 0.6, 1),
+    ("sparse_sigmoid", "value"): (0, 0.5, 1),
+    ("sparse_sigmoid", "derivative"): (0, 0.5, 0),
+    ("sparse_plus", "value"): (0, 0.25, math.inf),
+    ("sparse_plus", "derivative"): (0, 0.5, 1),
 }
 
 

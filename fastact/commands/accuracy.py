@@ -27,10 +27,12 @@ import numpy.typing as npt
 
 import fastact
 from fastact import _isa, reference
+from fastact.activation import Elementwise
 
 Array = npt.NDArray[Any]
 
 ROWWISE = ("softmax", "log_softmax")  # not logsumexp, which may cancel to 0: the ulp says nothing of it there
+ELEMENTWISE = {name: f for name, f in fastact.activations.items() if isinstance(f, Elementwise)}
 FUNCTIONS = (*reference.ELEMENTWISE, *ROWWISE)
 MODES = ("value", "derivative")
 DTYPES = ("float32", "float64")
@@ -245,7 +247,7 @@ def _judge(function: str, mode: str, x: Array) -> Figures:
     with fastact.threads(1):
         computed = (activation if mode == "value" else getattr(activation, mode))(x)
     m = np if x.dtype == np.float32 else reference.mpmath_namespace()
-    errors = reference.ulp_error(computed, reference.evaluate(function, mode, x, m=m))
+    errors = reference.ulp_error(computed, reference.evaluate(function, mode, x, m=m), _absolute(function, mode, x))
     worst = np.unravel_index(errors.argmax(), errors.shape)
     return Figures(
         function,
@@ -258,6 +260,12 @@ def _judge(function: str, mode: str, x: Array) -> Figures:
         worst=float(computed[worst] if function in ROWWISE else x[worst]),
         worst_length=x.shape[-1] if function in ROWWISE else 1,
     )
+
+
+def _absolute(function: str, mode: str, x: Array) -> Any:
+    """Where the promise is an absolute one: beside a zero of the derivative."""
+    interval = ELEMENTWISE[function].derivative_zero if function in ELEMENTWISE else None
+    return mode == "derivative" and interval is not None and (x > interval[0]) & (x < interval[1])
 
 
 def _random_rows(logits: str, entries: int, dtype: str) -> Iterator[Array]:
@@ -274,12 +282,19 @@ def _random_rows(logits: str, entries: int, dtype: str) -> Iterator[Array]:
 def _print_elementwise(console: Any, dtype: str, figures: list[Figures]) -> None:
     if not figures:
         return
-    table = _table(f"{dtype}, {figures[0].results:,} inputs", "worst input", "")
+    table = _table(f"{dtype}, {figures[0].results:,} inputs", "promised", "worst input", "")
     for f in figures:
         name = f.function if f.mode == "value" else f"{f.function}.{f.mode}"
         worst = (_decimal(f), re.sub(r"\.?0+p", "p", f.worst.hex())) if f.max_ulp else ("", "")
-        table.add_row(name, _ulp(f.max_ulp), *worst, _ulp(f.mean_ulp), f.share)
+        promised = f"{ELEMENTWISE[f.function].ulp[f.mode]:g}"
+        table.add_row(name, _ulp(f.max_ulp), promised, *worst, _ulp(f.mean_ulp), f.share)
     console.print(table)
+    zeros = {f.function: ELEMENTWISE[f.function].derivative_zero for f in figures if f.mode == "derivative"}
+    for name, interval in zeros.items():
+        if interval:
+            low, high = interval
+            words = f"{name}.derivative crosses zero: between {low:g} and {high:g} in ulp of 1/4."
+            console.print(words, highlight=False)
 
 
 def _print_rowwise(console: Any, dtype: str, figures: list[Figures]) -> None:
