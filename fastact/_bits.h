@@ -51,4 +51,27 @@ static inline double fastact_remainder_double(double a, double b, double c) {
 }
 #endif
 
+/* (l0 + l8 + l4 + l12) + ... of 16 floats, as doubles: lane j and lane j + 8, then j + 4, then j + 2, then j + 1.  As loops
+ * the compiler takes them apart, number by number. */
+static inline double fastact_total_of_lanes(const float *lanes) {
+#if defined(__GNUC__)
+    typedef float float8 __attribute__((vector_size(32)));
+    typedef double double8 __attribute__((vector_size(64)));
+    typedef double double4 __attribute__((vector_size(32)));
+    float8 parts[2];
+    double8 eight;
+    double4 fours[2], four;
+    memcpy(parts, lanes, sizeof parts);
+    eight = __builtin_convertvector(parts[0], double8) + __builtin_convertvector(parts[1], double8);
+    memcpy(fours, &eight, sizeof fours);
+    four = fours[0] + fours[1];
+    return (four[0] + four[2]) + (four[1] + four[3]);
+#else
+    double four[4];
+    for (int j = 0; j < 4; j++)
+        four[j] = ((double) lanes[j] + lanes[j + 8]) + ((double) lanes[j + 4] + lanes[j + 12]);
+    return (four[0] + four[2]) + (four[1] + four[3]);
+#endif
+}
+
 #endif

@@ -31,7 +31,7 @@ from libc.stdint cimport INT32_MIN, INT64_MIN, int32_t, int64_t, uint32_t, uint6
 from fastact._loops cimport LANES, STRETCH, fetch_stretch
 from fastact._primitives cimport (
     at_least, exp_integer, exp_limit, exp_negative, exp_polynomial, exp_shift, exp_split_by, fastact_bits_of_double,
-    fastact_bits_of_float, fastact_double_of_bits, fastact_float_of_bits, floating, fma)
+    fastact_bits_of_float, fastact_double_of_bits, fastact_float_of_bits, fastact_total_of_lanes, floating, fma)
 
 cdef enum:
     LINES = 8               # entries of a lane that are added in floating
@@ -471,38 +471,48 @@ cdef inline void terms(void* f, int sums, const floating* x, const floating* y, 
         i += part
 
 
+# Terms of the last entries, which do not fill a vector, and zeros up to the end of the last line
+cdef inline void terms_of_end(void* f, int sums, const floating* x, const floating* y, floating* out, bint store,
+                              Py_ssize_t n, Py_ssize_t padded, floating a, floating b, floating c, floating d,
+                              floating e, floating* first, floating* second) noexcept nogil:
+    cdef floating x_end[LANES]
+    cdef floating y_end[LANES]
+    cdef Py_ssize_t i
+    for i in range(LANES if n else 0):
+        x_end[i] = x[i if i < n else 0]
+        y_end[i] = y[i if i < n else 0]
+    for i in range(LANES if n else 0):
+        x_end[i] = accumulate(f, sums, x_end[i], y_end[i], a, b, c, d, e, first + i, second + i)
+    for i in range(n if store else 0):
+        out[i] = x_end[i]
+    for i in range(n, padded):
+        first[i] = 0
+        second[i] = 0
+
+
+# How many lines are added where a block has not all of them
+cdef inline Py_ssize_t lines_of(Py_ssize_t n) noexcept nogil:
+    return 1 if n <= LANES else 2 if n <= 2 * LANES else 4 if n <= 4 * LANES else LINES
+
+
 # Up to PIECE entries: their terms, then the sums, block by block.
 cdef inline void accumulate_piece(void* f, int sums, const floating* x, const floating* y, floating* out, bint store,
                                   bint fetching, Py_ssize_t n, floating a, floating b, floating c, floating d,
                                   floating e, double* high, double* low) noexcept nogil:
     cdef floating first[PIECE]
     cdef floating second[PIECE]
-    cdef floating x_end[LANES]
-    cdef floating y_end[LANES]
     cdef const floating* summands = out if store and sums == 1 else first
-    cdef Py_ssize_t i, rest = n % LANES, whole = n - n % LANES, start = 0, lines
+    cdef Py_ssize_t whole = n // LANES * LANES, start = n // BLOCK * BLOCK, lines = lines_of(n - start), i
     terms(f, sums, x, y, out, store, fetching, whole, a, b, c, d, e, first, second)
-    while start + BLOCK <= whole:
-        add_to_lanes(summands + start, sums, second + start, LINES, high, low)
-        start += BLOCK
+    for i in range(n // BLOCK):
+        add_to_lanes(summands + i * BLOCK, sums, second + i * BLOCK, LINES, high, low)
     if start == n:
         return
     if store and sums == 1:
         for i in range(start, whole):
             first[i] = out[i]
-    if rest:
-        for i in range(LANES):
-            x_end[i] = x[whole + i] if i < rest else x[whole]
-            y_end[i] = y[whole + i] if i < rest else y[whole]
-        for i in range(LANES):
-            x_end[i] = accumulate(f, sums, x_end[i], y_end[i], a, b, c, d, e, first + whole + i, second + whole + i)
-        for i in range(rest if store else 0):
-            out[whole + i] = x_end[i]
-    lines = (n - start + LANES - 1) // LANES
-    lines = lines if lines <= 2 else 4 if lines <= 4 else LINES
-    for i in range(n, start + lines * LANES):
-        first[i] = 0
-        second[i] = 0
+    terms_of_end(f, sums, x + whole, y + whole, out + whole, store, n - whole, start + lines * LANES - whole,
+                 a, b, c, d, e, first + whole, second + whole)
     if lines == 1:
         add_to_lanes(first + start, sums, second + start, 1, high, low)
     elif lines == 2:
@@ -511,6 +521,49 @@ cdef inline void accumulate_piece(void* f, int sums, const floating* x, const fl
         add_to_lanes(first + start, sums, second + start, 4, high, low)
     else:
         add_to_lanes(first + start, sums, second + start, LINES, high, low)
+
+
+# The total of one block of floats: the bits of add_to_lanes and lanes_total, without the way through memory.
+cdef inline double total_of_block(const float* x, Py_ssize_t lines) noexcept nogil:
+    cdef float lanes[LANES]
+    cdef int j
+    if lines == 1:
+        return fastact_total_of_lanes(x)
+    elif lines == 2:
+        for j in range(LANES):
+            lanes[j] = x[j] + x[j + LANES]
+    elif lines == 4:
+        for j in range(LANES):
+            lanes[j] = (x[j] + x[j + LANES]) + (x[j + 2 * LANES] + x[j + 3 * LANES])
+    else:
+        for j in range(LANES):
+            lanes[j] = (((x[j] + x[j + LANES]) + (x[j + 2 * LANES] + x[j + 3 * LANES]))
+                        + ((x[j + 4 * LANES] + x[j + 5 * LANES]) + (x[j + 6 * LANES] + x[j + 7 * LANES])))
+    return fastact_total_of_lanes(lanes)
+
+
+# A row of floats that is one block at most
+cdef inline void accumulate_short_row(void* f, int sums, const float* x, const float* y, float* out, bint store,
+                                      Py_ssize_t n, Row* row) noexcept nogil:
+    cdef float a = <float> row.constants[0]
+    cdef float b = <float> row.constants[1]
+    cdef float c = <float> row.constants[2]
+    cdef float d = <float> row.constants[3]
+    cdef float e = <float> row.constants[4]
+    cdef float first[BLOCK]
+    cdef float second[BLOCK]
+    cdef const float* summands = first
+    cdef Py_ssize_t whole = n // LANES * LANES, lines = lines_of(n), i
+    terms_of_stretch(f, sums, x, y, out, store, whole, a, b, c, d, e, first, second)
+    if store and sums == 1 and n == lines * LANES:
+        summands = out
+    else:
+        for i in range(whole if store and sums == 1 else 0):
+            first[i] = out[i]
+        terms_of_end(f, sums, x + whole, y + whole, out + whole, store, n - whole, lines * LANES - whole,
+                     a, b, c, d, e, first + whole, second + whole)
+    row.first = total_of_block(summands, lines)
+    row.second = total_of_block(second, lines) if sums == 2 else 0
 
 
 # Sums into row.first and row.second.
@@ -525,6 +578,10 @@ cdef inline void accumulate_row(void* f, void* moved, int sums, const floating* 
     cdef double low[2 * LANES]
     cdef Py_ssize_t start = 0, part
     cdef int j
+    if floating is float:
+        if n <= BLOCK and (moved == NULL or a == 0):
+            accumulate_short_row(f, sums, x, y, out, store, n, row)
+            return
     for j in range(sums * LANES):
         high[j] = 0
         low[j] = 0
