@@ -2,12 +2,21 @@
 
 cimport numpy as cnp
 
-from fastact._loops cimport block_kernel
+from fastact._loops cimport block_kernel, convert_block
 from fastact._rows cimport Row
 
 cdef enum:
     OPERANDS = 8                    # inputs, parameters and outputs of one kernel at most
     STEPS = 10                      # of a row operation at most
+    FORMATS = 4
+
+# float16, float32, float64, bfloat16: what an array holds
+cdef struct Format:
+    int type_number                 # NumPy's; -1: ml_dtypes, which has bfloat16, was not imported so far
+    Py_ssize_t itemsize
+    Py_ssize_t number_size          # of the float or double that the kernels take
+    convert_block unpack            # to that and back; NULL: it is one
+    convert_block pack
 
 
 # One mode (value, derivative, backward ...) of one elementwise activation, in one dtype
@@ -16,7 +25,7 @@ cdef struct Loop:
     int inputs                      # arrays
     int parameters
     int operands                    # inputs, parameters and outputs
-    Py_ssize_t itemsize
+    const Format* format            # of the arrays; parameters are floats or doubles
     double cost                     # nanoseconds per element on one thread
 
 
@@ -28,11 +37,12 @@ cdef struct Numbers:
 
 # The same in every dtype, with the ufunc made of it
 cdef class Mode:
-    cdef Loop loops[2]              # float, double
-    cdef cnp.PyUFuncGenericFunction functions[2]
-    cdef void* loops_of_ufunc[2]
-    cdef char types[2 * OPERANDS]
+    cdef Loop loops[FORMATS]
+    cdef cnp.PyUFuncGenericFunction functions[FORMATS]
+    cdef void* loops_of_ufunc[FORMATS]
+    cdef char types[FORMATS * OPERANDS]
     cdef bytes name, documentation
+    cdef add_bfloat16(self, int type_number)
     cdef readonly object ufunc
     cdef object call_plain(self, object first, object second, object out, const Numbers* parameters)
 
@@ -56,6 +66,7 @@ cdef class RowOperation:
 
 
 cdef float nearest_float(double number) noexcept
+cdef bint is_bfloat16(object dtype) except -1
 cdef bint is_plain(object array) noexcept
 cdef bint is_plain_pair(object array, object other) noexcept
 cdef bint is_plain_out(object out, object array) noexcept

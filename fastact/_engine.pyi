@@ -1,11 +1,8 @@
-from typing import Any
-
-import numpy as np
-
 OPENMP: bool
-DTYPES: dict[str, np.dtype[Any]]
+DTYPES: dict[str, str]
 ROW_OPERATIONS: dict[str, tuple[str, ...]]
 
+def set_packing(packing: dict[str, tuple[int, int]]) -> None: ...
 def processor_supports(name: str) -> bool: ...
 def set_threads(n: int, source: str = ...) -> None: ...
 def set_processors(n: int) -> None: ...

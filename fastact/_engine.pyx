@@ -3,9 +3,9 @@
 It knows threads, strides and the floating-point environment, and no mathematics.
 
 An elementwise pass is a kernel and its operands.  Contiguous operands go to the kernel as they are, except for the last
-few elements, which are padded to a whole vector; anything else is gathered into blocks on the stack first.  So element
-i is always computed by the same instructions, whatever the layout, the length and the number of threads, and there is
-no temporary array.
+few elements, which are padded to a whole vector; anything else is gathered into blocks on the stack first, where 16-bit
+numbers become floats.  So element i is always computed by the same instructions, whatever the layout, the length and
+the number of threads, and there is no temporary array.
 
 A row operation is a list of steps (_rows.pxd), taken by one row at a time, by a strip of columns at a time, or, where
 there are fewer rows than threads, by one row in parallel segments.
@@ -17,13 +17,16 @@ the number changes, which costs more than most calls.
 cimport numpy as cnp
 from cython.parallel cimport prange
 from libc.math cimport INFINITY, isinf
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from fastact._loops cimport ARRAYS, FETCHING, LANES, NUMBERS, ONES, block_kernel
+from fastact._loops cimport ARRAYS, FETCHING, LANES, NUMBERS, ONES, block_kernel, convert_block
 from fastact._rows cimport (
     PIECE, SEGMENT, STRIP, Row, row_settle, strip_accumulate, strip_constants, strip_emit, strip_maximum)
+
+import sys
+from threading import Lock
 
 import numpy as np
 
@@ -53,18 +56,56 @@ cdef extern from *:
         return PyArray_NewFromDescr(&PyArray_Type, PyArray_DESCR(array), PyArray_NDIM(array), PyArray_DIMS(array),
                                     NULL, NULL, 0, NULL);
     }
+
+    /* NumPy asks a ufunc's resolver when it meets dtypes of which there is no loop, and keeps the answer for ever: the
+     * last moment to add the loops of bfloat16, whose package may have been imported at any time. */
+    static PyUFunc_TypeResolutionFunc *fastact_resolver_of_numpy = NULL;
+    static int (*fastact_meet)(void) = NULL;
+    static int fastact_resolve(PyUFuncObject *ufunc, NPY_CASTING casting, PyArrayObject **operands, PyObject *types,
+                               PyArray_Descr **dtypes) {
+        return fastact_meet() < 0 ? -1 : fastact_resolver_of_numpy(ufunc, casting, operands, types, dtypes);
+    }
+    static void fastact_at_unknown_dtypes(PyObject *ufunc, int (*meet)(void)) {
+        fastact_meet = meet;
+        fastact_resolver_of_numpy = ((PyUFuncObject *) ufunc)->type_resolver;
+        ((PyUFuncObject *) ufunc)->type_resolver = fastact_resolve;
+    }
     """
     cnp.ndarray fastact_empty_like(cnp.ndarray array)
+    void fastact_at_unknown_dtypes(object ufunc, int (*meet)() except -1)
 
 if fastact_survive_fork() != 0:
     raise OSError("fastact: pthread_atfork failed, so a forked child could hang")
 
 OPENMP = bool(FASTACT_OPENMP)
-DTYPES = {"float": np.dtype("float32"), "double": np.dtype("float64")}
+# Of arrays, in the order of the ufuncs' loops, which is NumPy's -> what they are computed in.  bfloat16 is a dtype of
+# ml_dtypes.
+DTYPES = {"float16": "float", "float32": "float", "float64": "double", "bfloat16": "float"}
+
+cdef enum:
+    BFLOAT16 = 3                    # its place among them
+
+cdef Format formats[FORMATS]
+formats[0] = Format(cnp.NPY_FLOAT16, 2, 4, NULL, NULL)
+formats[1] = Format(cnp.NPY_FLOAT, 4, 4, NULL, NULL)
+formats[2] = Format(cnp.NPY_DOUBLE, 8, 8, NULL, NULL)
+formats[BFLOAT16] = Format(-1, 2, 4, NULL, NULL)
+
+
+def set_packing(dict packing):
+    """Take the loops from and to 16-bit numbers: the table PACKING of the instruction set in use."""
+    cdef size_t unpack, pack
+    cdef int k
+    for k, name in enumerate(DTYPES):
+        if name in packing:
+            unpack, pack = packing[name]
+            formats[k].unpack, formats[k].pack = <convert_block> unpack, <convert_block> pack
+
 
 cdef enum:
     BLOCK = 1024                    # elements gathered on the stack at a time
     CHUNK = 64                      # the elements of a thread are a multiple of it: a whole cache line of any dtype
+    CACHE_LINE = 64                 # bytes
     HELD = 8192                     # elements up to which giving up the interpreter lock costs more than it frees
     BEYOND_CACHE = 1 << 20          # bytes of all operands from which fetching them ahead pays
 
@@ -148,6 +189,9 @@ cdef inline void copy_elements(char* target, Py_ssize_t target_stride, const cha
     cdef Py_ssize_t i
     if target_stride == itemsize and source_stride == itemsize:
         memcpy(target, source, n * itemsize)
+    elif itemsize == 2:
+        for i in range(n):
+            (<uint16_t*> (target + i * target_stride))[0] = (<const uint16_t*> (source + i * source_stride))[0]
     elif itemsize == 4:
         for i in range(n):
             (<uint32_t*> (target + i * target_stride))[0] = (<const uint32_t*> (source + i * source_stride))[0]
@@ -162,44 +206,87 @@ cdef int form_of(const Pass* call) noexcept nogil:
     for k in range(first, first + call.loop.parameters):
         if call.strides[k] != 0:
             return ARRAYS
-        if ((<const float*> call.data[k])[0] if call.loop.itemsize == 4 else (<const double*> call.data[k])[0]) != 1:
+        if ((<const float*> call.data[k])[0] if call.loop.format.number_size == 4
+                else (<const double*> call.data[k])[0]) != 1:
             form = NUMBERS
     return form
 
 
+cdef inline bint is_parameter(const Pass* call, int k) noexcept nogil:
+    return call.loop.inputs <= k < call.loop.inputs + call.loop.parameters
+
+
 cdef inline bint is_number(const Pass* call, int k) noexcept nogil:
-    return call.form != ARRAYS and call.loop.inputs <= k < call.loop.inputs + call.loop.parameters
+    return call.form != ARRAYS and is_parameter(call, k)
+
+
+# Whether an operand holds 16-bit numbers.  Parameters never do: they keep the digits that they are given.
+cdef inline bint is_packed(const Pass* call, int k) noexcept nogil:
+    return call.loop.format.unpack != NULL and not is_parameter(call, k)
+
+
+cdef inline Py_ssize_t itemsize_of(const Pass* call, int k) noexcept nogil:
+    return call.loop.format.number_size if is_parameter(call, k) else call.loop.format.itemsize
+
+
+# Where `padded` numbers of input k lie as the kernel needs them, from `start` on: in the array itself, or in `block`
+cdef inline void* gathered(const Pass* call, int k, Py_ssize_t start, Py_ssize_t n, Py_ssize_t padded,
+                           void* block) noexcept nogil:
+    cdef uint16_t packed[BLOCK]
+    cdef Py_ssize_t itemsize = itemsize_of(call, k), stride = call.strides[k]
+    cdef const char* source = call.data[k] + start * stride
+    cdef char* target = <char*> packed if is_packed(call, k) else <char*> block
+    if stride != itemsize or n != padded:
+        copy_elements(target, itemsize, source, stride, n, itemsize)
+        copy_elements(target + n * itemsize, itemsize, target, 0, padded - n, itemsize)
+        source = target
+    if not is_packed(call, k):
+        return <void*> source
+    call.loop.format.unpack(source, block, padded)
+    return block
+
+
+# The way back, for output k
+cdef inline void scatter(const Pass* call, int k, Py_ssize_t start, Py_ssize_t n, Py_ssize_t padded,
+                         const void* block) noexcept nogil:
+    cdef uint16_t packed[BLOCK]
+    cdef Py_ssize_t itemsize = itemsize_of(call, k), stride = call.strides[k]
+    cdef char* target = call.data[k] + start * stride
+    if is_packed(call, k) and stride == itemsize and n == padded:
+        call.loop.format.pack(block, target, padded)
+    elif is_packed(call, k):
+        call.loop.format.pack(block, packed, padded)
+        copy_elements(target, stride, <const char*> packed, itemsize, n, itemsize)
+    else:
+        copy_elements(target, stride, <const char*> block, itemsize, n, itemsize)
 
 
 # Elements `start` to `stop`, block by block, through the stack where an operand does not lie as the kernel needs it
 cdef void run_blocks(const Pass* call, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
     cdef const Loop* loop = call.loop
-    cdef Py_ssize_t itemsize = loop.itemsize, n, padded
+    cdef Py_ssize_t n, padded
     cdef int k, arrays = loop.inputs + loop.parameters
-    cdef double stack[OPERANDS * BLOCK]
-    cdef char* buffer
+    cdef double memory[(OPERANDS + 1) * BLOCK]
+    cdef double* stack = <double*> ((<size_t> memory + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE)
     cdef void* operands[OPERANDS]
     for k in range(arrays):
         if call.strides[k] == 0 and not is_number(call, k):
-            copy_elements(<char*> (stack + k * BLOCK), itemsize, call.data[k], 0, BLOCK, itemsize)
+            gathered(call, k, 0, BLOCK, BLOCK, stack + k * BLOCK)
     while start < stop:
         n = stop - start if stop - start < BLOCK else BLOCK
         padded = (n + LANES - 1) // LANES * LANES
         for k in range(loop.operands):
-            buffer = <char*> (stack + k * BLOCK)
-            operands[k] = buffer
+            operands[k] = stack + k * BLOCK
             if is_number(call, k):
                 operands[k] = call.data[k]
-            elif call.strides[k] == itemsize and n == padded:
-                operands[k] = call.data[k] + start * itemsize
             elif k < arrays and call.strides[k] != 0:
-                copy_elements(buffer, itemsize, call.data[k] + start * call.strides[k], call.strides[k], n, itemsize)
-                copy_elements(buffer + n * itemsize, itemsize, buffer, 0, padded - n, itemsize)
+                operands[k] = gathered(call, k, start, n, padded, operands[k])
+            elif k >= arrays and call.strides[k] == itemsize_of(call, k) and n == padded and not is_packed(call, k):
+                operands[k] = call.data[k] + start * call.strides[k]
         loop.kernel(operands, padded, call.form)
         for k in range(arrays, loop.operands):
-            buffer = <char*> (stack + k * BLOCK)
-            if operands[k] == <void*> buffer:
-                copy_elements(call.data[k] + start * call.strides[k], call.strides[k], buffer, itemsize, n, itemsize)
+            if operands[k] == <void*> (stack + k * BLOCK):
+                scatter(call, k, start, n, padded, operands[k])
         start += n
 
 
@@ -218,11 +305,11 @@ cdef void run_range(const Pass* call, Py_ssize_t start, Py_ssize_t stop) noexcep
         if is_number(call, k):
             operands[k] = call.data[k]
             continue
-        operands[k] = call.data[k] + start * loop.itemsize
-        contiguous = contiguous and call.strides[k] == loop.itemsize
+        operands[k] = call.data[k] + start * itemsize_of(call, k)
+        contiguous = contiguous and call.strides[k] == itemsize_of(call, k) and not is_packed(call, k)
     if contiguous and whole:
         fetching = (call.form == ONES and loop.cost > FETCHING_NANOSECONDS
-                    and whole * loop.operands * loop.itemsize > BEYOND_CACHE)
+                    and whole * loop.operands * loop.format.itemsize > BEYOND_CACHE)
         loop.kernel(operands, whole, call.form + (FETCHING if fetching else 0))
         start += whole
     if start < stop:
@@ -259,13 +346,18 @@ cdef float nearest_float(double number) noexcept:
     return fastact_nearest_float(number)
 
 
-# An ndarray as the kernels take it: no subclass, C-contiguous, native float32 or float64, not 0-dimensional
+# Which of the formats an array has; -1: none
+cdef int format_of(cnp.ndarray array) noexcept:
+    cdef int type_number = cnp.PyArray_TYPE(array), k
+    for k in range(FORMATS):
+        if type_number == formats[k].type_number:
+            return k
+    return -1
+
+
+# An ndarray as the engine takes it: no subclass, C-contiguous, native, of one of the formats, not 0-dimensional
 cdef bint is_plain(object array) noexcept:
-    cdef int type_number
-    if not cnp.PyArray_CheckExact(array):
-        return False
-    type_number = cnp.PyArray_TYPE(<cnp.ndarray> array)
-    return ((type_number == cnp.NPY_FLOAT or type_number == cnp.NPY_DOUBLE) and cnp.PyArray_NDIM(array) > 0
+    return (cnp.PyArray_CheckExact(array) and format_of(<cnp.ndarray> array) >= 0 and cnp.PyArray_NDIM(array) > 0
             and cnp.PyArray_ISCARRAY_RO(array))
 
 
@@ -294,6 +386,29 @@ cdef cnp.ndarray empty_like_plain(cnp.ndarray array):
 
 
 cdef list modes = []                # the ufuncs point into them
+cdef object meeting = Lock()
+
+
+# Gives every ufunc its loop of bfloat16, if ml_dtypes was imported meanwhile and they have none.
+cdef int meet_bfloat16() except -1:
+    cdef int type_number
+    if formats[BFLOAT16].type_number >= 0 or "ml_dtypes" not in sys.modules:
+        return 0
+    scalar = getattr(sys.modules["ml_dtypes"], "bfloat16", None)    # None: it is being imported
+    if scalar is None:
+        return 0
+    with meeting:
+        if formats[BFLOAT16].type_number < 0:
+            type_number = np.dtype(scalar).num
+            for mode in modes:
+                (<Mode> mode).add_bfloat16(type_number)
+            formats[BFLOAT16].type_number = type_number     # last: who sees it relies on the loops
+    return 0
+
+
+cdef bint is_bfloat16(object dtype) except -1:
+    meet_bfloat16()
+    return dtype.num == formats[BFLOAT16].type_number
 
 
 cdef class Mode:
@@ -302,7 +417,7 @@ cdef class Mode:
     Parameters
     ----------
     kernels : dict
-        Address of the kernel for each dtype, "float" and "double".
+        Address of the kernel for "float" and "double".
     name, documentation : str
         Of the ufunc.
     inputs, parameters, outputs : int
@@ -317,17 +432,30 @@ cdef class Mode:
         cdef size_t address
         self.name, self.documentation = name.encode(), documentation.encode()
         for k, dtype in enumerate(DTYPES):
-            address = kernels[dtype]
-            self.loops[k] = Loop(<block_kernel> address, inputs, parameters, operands, DTYPES[dtype].itemsize,
-                                 cost * DTYPES[dtype].itemsize / 4)
+            address = kernels[DTYPES[dtype]]
+            self.loops[k] = Loop(<block_kernel> address, inputs, parameters, operands, &formats[k],
+                                 cost * formats[k].number_size / 4)
             self.functions[k] = <cnp.PyUFuncGenericFunction> ufunc_loop
             self.loops_of_ufunc[k] = &self.loops[k]
             for j in range(operands):
-                self.types[k * operands + j] = cnp.NPY_FLOAT if k == 0 else cnp.NPY_DOUBLE
+                self.types[k * operands + j] = formats[k].type_number
+                if inputs <= j < inputs + parameters and formats[k].number_size == 4:
+                    self.types[k * operands + j] = cnp.NPY_FLOAT
         self.ufunc = cnp.PyUFunc_FromFuncAndData(
-            self.functions, self.loops_of_ufunc, self.types, len(DTYPES), inputs + parameters, outputs,
+            self.functions, self.loops_of_ufunc, self.types, BFLOAT16, inputs + parameters, outputs,
             cnp.PyUFunc_None, self.name, self.documentation, 0)
+        fastact_at_unknown_dtypes(self.ufunc, meet_bfloat16)
         modes.append(self)
+        if formats[BFLOAT16].type_number >= 0:
+            self.add_bfloat16(formats[BFLOAT16].type_number)
+
+    cdef add_bfloat16(self, int type_number):
+        cdef int types[OPERANDS]
+        cdef int k, inputs = self.loops[BFLOAT16].inputs, parameters = self.loops[BFLOAT16].parameters
+        for k in range(self.loops[BFLOAT16].operands):
+            types[k] = cnp.NPY_FLOAT if inputs <= k < inputs + parameters else type_number
+        cnp.PyUFunc_RegisterLoopForType(self.ufunc, type_number, self.functions[BFLOAT16], types,
+                                        self.loops_of_ufunc[BFLOAT16])
 
     # The fast door: plain arrays of one shape and dtype, the parameters as numbers.  Returns the result, or None if the
     # arrays are none of that.
@@ -338,7 +466,7 @@ cdef class Mode:
         cdef int k
         if not (is_plain(first) if second is None else is_plain_pair(first, second)):
             return None
-        call.loop = &self.loops[0 if cnp.PyArray_TYPE(<cnp.ndarray> first) == cnp.NPY_FLOAT else 1]
+        call.loop = &self.loops[format_of(<cnp.ndarray> first)]
         k = call.loop.inputs + call.loop.parameters
         if out is None:
             target = empty_like_plain(first)
@@ -355,9 +483,9 @@ cdef class Mode:
         if second is not None:
             call.data[1] = <char*> cnp.PyArray_DATA(<cnp.ndarray> second)
         for k in range(call.loop.operands):
-            call.strides[k] = call.loop.itemsize
+            call.strides[k] = call.loop.format.itemsize
         for k in range(call.loop.parameters):
-            call.data[call.loop.inputs + k] = (<char*> &parameters.as_float[k] if call.loop.itemsize == 4
+            call.data[call.loop.inputs + k] = (<char*> &parameters.as_float[k] if call.loop.format.number_size == 4
                                                else <char*> &parameters.as_double[k])
             call.strides[call.loop.inputs + k] = 0
         call.form = form_of(&call)
@@ -679,7 +807,7 @@ cdef class RowOperation:
         for k, text in enumerate(ROW_OPERATIONS[name]):
             function, *read = text.lstrip("?").split()
             arrays = [("x", "y", "out").index(array) for array in read] + [0, 0]
-            for d, dtype in enumerate(DTYPES):
+            for d, dtype in enumerate(("float", "double")):
                 self.steps[d][k].kind = STEP_KINDS[function.partition("_")[0]]
                 address = kernels[f"rows.{function}.{dtype}"]
                 self.steps[d][k].rows = <void*> address

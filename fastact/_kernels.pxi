@@ -2,9 +2,38 @@
 # gives each its compiler flags.  The functions are in _kernel_table.pxi, which setup.py writes from the names of the
 # formulas; nothing but tables of addresses is exported, and _engine.pyx is the only reader.
 
-from fastact._loops cimport backward_block, both_block, map_block
+from libc.stdint cimport uint16_t
+
+from fastact._loops cimport LANES, backward_block, both_block, map_block
+
+cdef extern from "_packing.h" nogil:
+    void fastact_unpack_float16(const uint16_t* packed, float* numbers, Py_ssize_t n) noexcept
+    void fastact_pack_float16(const float* numbers, uint16_t* packed, Py_ssize_t n) noexcept
+    void fastact_unpack_bfloat16(const uint16_t* packed, float* numbers, Py_ssize_t n) noexcept
+    void fastact_pack_bfloat16(const float* numbers, uint16_t* packed, Py_ssize_t n) noexcept
 
 KERNELS = {}            # "sigmoid.backward.float" -> address of the kernel
 PARAMETERS = {}         # "softplus" -> number of parameters
+PACKING = {}            # "float16" -> addresses of the loops from and to it
 
 include "_kernel_table.pxi"
+
+
+cdef void unpack_float16(const void* packed, void* numbers, Py_ssize_t n) noexcept nogil:
+    fastact_unpack_float16(<const uint16_t*> packed, <float*> numbers, n // LANES * LANES)
+
+
+cdef void pack_float16(const void* numbers, void* packed, Py_ssize_t n) noexcept nogil:
+    fastact_pack_float16(<const float*> numbers, <uint16_t*> packed, n // LANES * LANES)
+
+
+cdef void unpack_bfloat16(const void* packed, void* numbers, Py_ssize_t n) noexcept nogil:
+    fastact_unpack_bfloat16(<const uint16_t*> packed, <float*> numbers, n // LANES * LANES)
+
+
+cdef void pack_bfloat16(const void* numbers, void* packed, Py_ssize_t n) noexcept nogil:
+    fastact_pack_bfloat16(<const float*> numbers, <uint16_t*> packed, n // LANES * LANES)
+
+
+PACKING["float16"] = <size_t> &unpack_float16, <size_t> &pack_float16
+PACKING["bfloat16"] = <size_t> &unpack_bfloat16, <size_t> &pack_bfloat16

@@ -34,6 +34,9 @@ cdef enum:
 # operands: inputs (x or y last), then parameters, then outputs
 ctypedef void (*block_kernel)(void** operands, Py_ssize_t n, int form) noexcept nogil
 
+# From 16-bit numbers to floats or back; n is a multiple of LANES.
+ctypedef void (*convert_block)(const void* source, void* target, Py_ssize_t n) noexcept nogil
+
 ctypedef float (*float_formula)(float) noexcept nogil
 ctypedef float (*float_formula_1)(float, float) noexcept nogil
 ctypedef float (*float_formula_2)(float, float, float) noexcept nogil

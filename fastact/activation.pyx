@@ -14,9 +14,9 @@ from types import MappingProxyType
 import numpy as np
 
 from fastact._engine cimport (
-    Mode, Numbers, RowOperation, empty_like_plain, is_plain, is_plain_out, is_plain_pair, nearest_float)
+    Mode, Numbers, RowOperation, empty_like_plain, is_bfloat16, is_plain, is_plain_out, is_plain_pair, nearest_float)
 
-from fastact import _isa
+from fastact import _engine, _isa
 
 cnp.import_array()
 
@@ -38,24 +38,31 @@ cdef extern from "Python.h":
     Py_ssize_t PyVectorcall_NARGS(size_t count)
 
 _kernels = _isa.load(_isa.CHOSEN)
+_engine.set_packing(_kernels.PACKING)
 
 # NumPy 1 promoted float32 scalars to float64 beside any Python number.
 LOOKS_AT_VALUES = np.__version__.startswith("1.")
 UFUNC_KEYWORDS = frozenset(("out", "where", "casting", "order", "dtype", "subok", "signature"))
-ACCEPTED = "float32 and float64 (bool and integers are computed in float64)"
+ACCEPTED = "float16, bfloat16, float32 and float64 (bool and integers are computed in float64)"
+
+ACCEPTED_IN_ROWS = "float32 and float64 (bool and integers are computed in float64)"
 
 
-# The dtype in which values of `dtype` are computed
-cdef object working_dtype(str call, str argument, object dtype):
+# The dtype of the result for values of `dtype`
+cdef object working_dtype(str call, str argument, object dtype, bint in_rows=False):
     if dtype.kind in "biu":
         return np.dtype(np.float64)
-    if dtype.kind == "f" and (dtype.itemsize == 4 or dtype.itemsize == 8):
+    if dtype.kind == "f" and dtype.itemsize in (2, 4, 8) and not (in_rows and dtype.itemsize == 2):
         return dtype.newbyteorder("=")
-    raise TypeError(f"fastact.{call}: {argument} has the dtype {dtype}; accepted are {ACCEPTED}")
+    if dtype.kind == "V" and not in_rows and is_bfloat16(dtype):
+        return dtype
+    raise TypeError(f"fastact.{call}: {argument} has the dtype {dtype}; accepted are "
+                    f"{ACCEPTED_IN_ROWS if in_rows else ACCEPTED}")
 
 
-def is_float32(dtype):
-    return isinstance(dtype, np.dtype) and dtype.kind == "f" and dtype.itemsize == 4
+# Whether values of `dtype` are computed as float32
+cdef bint is_narrow(object dtype):
+    return isinstance(dtype, np.dtype) and (dtype.kind == "f" and dtype.itemsize in (2, 4) or is_bfloat16(dtype))
 
 
 cdef class Activation:
@@ -396,11 +403,13 @@ Source: {self.source}.
                 values[k] = np.asarray(values[k])
             dtype = getattr(values[k], "dtype", None)
             if isinstance(dtype, np.dtype):     # not pandas' own: its objects call back with ndarrays
-                integers |= working_dtype(call, name, dtype) != dtype.newbyteorder("=")
+                integers |= working_dtype(call, name, dtype).kind != dtype.kind
         dtypes = [getattr(value, "dtype", None) for k, value in enumerate(values) if k not in scalars]
-        if scalars and "dtype" not in keywords and "signature" not in keywords and all(map(is_float32, dtypes)):
+        if "dtype" not in keywords and "signature" not in keywords and all([is_narrow(dtype) for dtype in dtypes]):
             for k in scalars:
                 values[k] = np.float32(nearest_float(values[k]))
+            if len({dtype.newbyteorder("=") for dtype in dtypes}) > 1:
+                keywords["dtype"] = np.float32  # the loops would take the dtype of the arrays, whatever the parameters'
         elif LOOKS_AT_VALUES and scalars:
             dtype = np.result_type(np.float32, *[dtype for dtype in dtypes if isinstance(dtype, np.dtype)])
             for k in scalars:
@@ -434,7 +443,7 @@ cdef cnp.ndarray as_numbers(str call, str argument, object value, object dtype=N
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"fastact.{call}: {argument} is a masked array; accepted is an array, with where=~mask")
     array = np.asarray(value)
-    working = working_dtype(call, argument, array.dtype)
+    working = working_dtype(call, argument, array.dtype, True)
     return array.astype(working if dtype is None else dtype, copy=False)
 
 
@@ -546,6 +555,8 @@ cdef object run_plain(RowOperation operation, object x, object y, object out, ob
     if not (is_plain(x) if y is None else is_plain_pair(x, y)) or not isinstance(axis, int) or axis != -1:
         return None
     first = x
+    if cnp.PyArray_ITEMSIZE(first) == 2:
+        return None
     if out is None:
         target = empty_like_plain(first)
     elif is_plain_out(out, x) and (y is None or is_plain_out(out, y)):
@@ -609,7 +620,7 @@ cdef class Rowwise(Activation):
 Parameters
 ----------
 x : array_like
-    Logits of any shape: {ACCEPTED}.
+    Logits of any shape: {ACCEPTED_IN_ROWS}.
 axis : int, tuple of int or None, optional
     Along which the rows lie; None: all entries are one row. Default: the last.
 where : array_like of bool, optional
@@ -768,7 +779,7 @@ cdef class RowReduction(Activation):
 Parameters
 ----------
 x : array_like
-    Logits of any shape: {ACCEPTED}.
+    Logits of any shape: {ACCEPTED_IN_ROWS}.
 axis : int, tuple of int or None, optional
     Along which the rows lie; None: all entries are one row. Default: the last.
 keepdims : bool, optional

@@ -21,8 +21,8 @@ COMMANDS = {
     "plot": "draw the value and the derivative of functions into a picture",
 }
 
-EXTRAS = ("rich", "matplotlib", "sklearn", "mpmath")
-"""The modules of the extra `demo`; `import fastact` itself needs NumPy alone."""
+EXTRAS = dict.fromkeys(("rich", "matplotlib", "sklearn", "mpmath"), "'fastact[demo]'") | {"ml_dtypes": "ml_dtypes"}
+"""What brings the modules that commands need; `import fastact` itself needs NumPy alone."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         module = (error.name or "").partition(".")[0]
         if module not in EXTRAS:
             raise
-        print(f"fastact {argv[0]}: {module} is not installed; run: pip install 'fastact[demo]'", file=sys.stderr)
+        print(f"fastact {argv[0]}: {module} is not installed; run: pip install {EXTRAS[module]}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"\nfastact {argv[0]}: interrupted", file=sys.stderr)

@@ -292,6 +292,15 @@ def mpmath_namespace(digits: int = 50) -> Any:
     return Namespace
 
 
+def _finfo(dtype: npt.DTypeLike) -> Any:
+    dtype = np.dtype(dtype)
+    if dtype.kind == "f":
+        return np.finfo(dtype)
+    import ml_dtypes  # whose bfloat16 came here
+
+    return ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
+
+
 def ulp(exact: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Unit in the last place that ``dtype`` has at ``exact``: 2^(min(max(floor(log2|r|), emin), emax) - (p - 1)).
 
@@ -309,7 +318,7 @@ def ulp(exact: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         2^-149 in float32; infinity and what overflows have that of the largest finite number.
     """
     exact = np.asarray(exact)
-    limits = np.finfo(np.dtype(dtype))
+    limits = _finfo(dtype)
     emin, emax = int(limits.minexp), int(limits.maxexp) - 1
 
     def of_mpmath_number(r: Any) -> Any:
@@ -331,7 +340,7 @@ def ulp_error(
     Parameters
     ----------
     computed : array_like
-        Results of the library, float32 or float64.
+        Results of the library, of any dtype that it takes.
     exact : array_like
         What they should be, in a wider type: float64, longdouble, or object for mpmath numbers.
     absolute : array_like of bool, optional
@@ -347,7 +356,7 @@ def ulp_error(
     computed, exact = np.asarray(computed), np.asarray(exact)
     with np.errstate(all="ignore"):
         difference = abs(computed - exact)
-        unit = np.where(absolute, 0.25 * float(np.finfo(computed.dtype).eps), ulp(exact, computed.dtype))
+        unit = np.where(absolute, 0.25 * float(_finfo(computed.dtype).eps), ulp(exact, computed.dtype))
         error = np.asarray(difference / unit, dtype=np.float64)
         special = ~np.isfinite(error)
         if special.any():
@@ -356,10 +365,11 @@ def ulp_error(
 
 
 def _special_error(computed: npt.NDArray[Any], exact: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    limits = np.finfo(computed.dtype)
+    limits = _finfo(computed.dtype)
     equal = (computed == exact) | (np.isnan(computed) & np.isnan(exact.astype(np.float64)))
     magnitude = abs(exact)
-    excess = ((magnitude - float(limits.max)) / ulp(limits.max, limits.dtype)).astype(np.float64)
+    largest = float(limits.max)
+    excess = ((magnitude - largest) / ulp(largest, computed.dtype)).astype(np.float64)
     overflow = np.isinf(computed) & ((computed > 0) == (exact > 0)) & (magnitude >= 2.0 ** (limits.maxexp - 1))
     return np.where(equal, 0, np.where(overflow & ~np.isnan(excess), np.where(excess < 0.5, 1 - excess, 0), np.inf))
 

@@ -1,7 +1,7 @@
 """Errors in ulp of every elementwise function, mode and dtype, under each instruction set of this processor.
 
-`fastact accuracy --exhaustive` tries all 2^32 float32 inputs; here are one in some thousand of them, and the float64
-points at which an activation may go wrong.
+`fastact accuracy --exhaustive` tries all 2^32 float32 inputs; here are one in some thousand of them, the float64 points
+at which an activation may go wrong, and all inputs there are of the 16-bit types.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -18,6 +19,7 @@ from fastact.activation import Elementwise
 
 FUNCTIONS = [f for f in fastact.activations.values() if isinstance(f, Elementwise)]
 MODES = ("value", "derivative")
+BOUND_OF_16_BITS = 0.501  # the right neighbour, but for ties too close to call in float32
 STRIDE = 4099  # a prime: 2^20 of the 2^32 bit patterns
 
 every_function = pytest.mark.parametrize("f", FUNCTIONS, ids=lambda f: f.name)
@@ -76,6 +78,18 @@ def test_float64(f, mode):
     exact = reference.evaluate(f.name, mode, x, m=reference.mpmath_namespace(40))
     error = reference.ulp_error(call(f, mode)(x), exact, absolute(f, mode, x))
     assert error.max() <= bound(f, mode), worst(error, x)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+@every_mode
+@every_function
+def test_every_number_of_16_bits(f, mode, dtype):
+    x = np.arange(2**16, dtype=np.uint16).view(dtype)
+    computed, exact = call(f, mode)(x), reference.evaluate(f.name, mode, x)
+    assert computed.dtype == dtype
+    with np.errstate(invalid="ignore"):  # some NaN are signalling ones
+        error = reference.ulp_error(computed, exact, absolute(f, mode, x))
+    assert error.max() <= BOUND_OF_16_BITS, worst(error, x)
 
 
 @pytest.mark.parametrize("beta", [0.01, 0.5, 1.0, 2.0, 3.7, -1.3, 1e3])

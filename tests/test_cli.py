@@ -58,6 +58,15 @@ def test_accuracy(tmp_path, capsys):
     assert f"{figures['sigmoid', 'value']['max_ulp']:.3f}" in text
 
 
+def test_accuracy_of_16_bits(tmp_path, capsys):
+    file = tmp_path / "figures.json"
+    fastact_command(capsys, "accuracy", "--function", "sigmoid", "--dtype", "float16", "bfloat16", "--json", str(file))
+    figures = {(one["dtype"], one["mode"]): one for one in json.loads(file.read_text())["figures"]}
+    assert set(figures) == {(dtype, mode) for dtype in ("float16", "bfloat16") for mode in ("value", "derivative")}
+    assert all(one["results"] == 65536 for one in figures.values())
+    assert all(0.49 < one["max_ulp"] <= 0.501 for one in figures.values())
+
+
 def test_bench(capsys):
     text = fastact_command(capsys, "bench", "--function", "tanh", "--size", "96", "--rounds", "2")
     assert "tanh" in text

@@ -84,6 +84,19 @@ def test_elementwise_kernels_are_packed(kernel, isa):
 
 
 @pytest.mark.parametrize("isa", _isa.BUILT)
+@pytest.mark.parametrize("loop", ["unpack_float16", "pack_float16", "unpack_bfloat16", "pack_bfloat16"])
+def test_conversions_of_16_bits_are_packed(loop, isa):
+    code = functions(isa)[loop]
+    assert [one for one in code if one[0].startswith("call")] == []
+    if loop.endswith("_float16") and isa != "v2":
+        converted = {"unpack_float16": "vcvtph2ps", "pack_float16": "vcvtps2ph"}[loop]
+        assert any(mnemonic == converted and REGISTER[isa] in operands for mnemonic, operands in code)
+    else:  # integer arithmetic on whole registers
+        assert any(re.match(r"v?p(add|sub|sll|srl|unpck|mov[sz]x)", mnemonic) and REGISTER[isa] in operands
+                   for mnemonic, operands in code)
+
+
+@pytest.mark.parametrize("isa", _isa.BUILT)
 def test_no_kernel_calls_python(isa):
     """A kernel of rows may call its own parts, and log1p once for a row."""
     kernels = {name for name in functions(isa) if name.endswith(("_float", "_double"))}

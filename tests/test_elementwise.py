@@ -6,6 +6,7 @@ How accurate they are stands in test_accuracy.py; here bits are compared.
 import copy
 import pickle
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -29,7 +30,7 @@ RANGE = {
     "mish": (-0.3088435, INF), "sparse_sigmoid": (0, 1), "sparse_plus": (0, INF),
 }
 MONOTONE = set(RANGE) - {"hard_swish", "silu", "gelu_quick", "mish"}
-DTYPES = (np.float32, np.float64)
+DTYPES = (np.float32, np.float64, np.float16, ml_dtypes.bfloat16)
 LENGTHS = [0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 127, 128, 129, 1000, 4095, 4096, 4097, 40_000]
 
 every_function = pytest.mark.parametrize("f", FUNCTIONS, ids=lambda f: f.name)
@@ -59,6 +60,8 @@ def same(a, b):
     a, b = np.asarray(a), np.asarray(b)
     assert a.dtype == b.dtype
     assert a.shape == b.shape
+    if a.dtype == ml_dtypes.bfloat16:  # of which NumPy's testing does not know that it has a NaN
+        a, b = a.astype(np.float32), b.astype(np.float32)
     np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(np.signbit(a[a == 0]), np.signbit(b[b == 0]))
 
@@ -69,7 +72,8 @@ def same(a, b):
 @every_function
 def test_modes_agree(f, dtype):
     x, dy = numbers(5000, dtype), numbers(5000, dtype, seed=1)
-    same(f.backward(dy, x), dy * f.derivative(x))
+    if dtype in DTYPES[:2]:  # others are rounded once, at the end: tests/test_packing.py
+        same(f.backward(dy, x), dy * f.derivative(x))
     value, derivative = f.value_and_derivative(x)
     same(value, f(x))
     same(derivative, f.derivative(x))
@@ -151,11 +155,12 @@ def test_shape_of_the_function(f, dtype):
     x = np.sort(np.concatenate([numbers(100_000, dtype, k, scale) for k, scale in enumerate((8, 1e-3, 60))]))
     y = f(x)
     low, high = RANGE[f.name]
-    assert y.min() >= low
-    assert y.max() <= high
+    assert y.min() >= min(low, dtype(low))
+    assert y.max() <= max(high, dtype(high))
     if f.name in ODD:
         same(f(-x), -y)
     if f.name in MONOTONE:
+        y = y[np.isfinite(y)]
         before, after = y[:-1][y[:-1] > y[1:]], y[1:][y[:-1] > y[1:]]
         assert (before - after <= np.spacing(abs(after))).all()
 
@@ -171,7 +176,8 @@ def test_subnormal_results_are_not_flushed(f):
 def test_finite_input_raises_no_flag(f):
     ends = [0, 1e-45, 1e-38, 0.5, 3, 88, 104, 1e4, 3.4e38, INF, NAN]
     for dtype in DTYPES:
-        x = np.array(ends + [-one for one in ends], dtype)
+        with np.errstate(over="ignore"):
+            x = np.array(ends + [-one for one in ends]).astype(dtype)
         for call in (f, f.derivative, f.value_and_derivative, lambda x: f.backward(np.ones_like(x), x)):
             with np.errstate(all="raise"):
                 call(x)
@@ -191,7 +197,8 @@ def test_both_doors_have_the_same_bits(f, dtype, length):
     for name, call in calls(f).items():
         y = call(x)
         same(call(spread), y)
-        same(call(x.byteswap().view(x.dtype.newbyteorder())), y)
+        if dtype in DTYPES[:3]:
+            same(call(x.byteswap().view(x.dtype.newbyteorder())), y)
         unaligned = np.zeros(length * x.itemsize + 1, np.uint8)[1:].view(dtype)
         unaligned[...] = x
         assert length == 0 or not unaligned.flags.aligned
@@ -362,8 +369,8 @@ def test_what_is_refused_has_written_nothing(f):
                 call(x, out=out)
             assert (np.asarray(out) == (0 if isinstance(out, list) else 7)).all()
         out = np.full(100, 7, np.float32)
-        for bad in (x.astype(complex), x.astype("S"), x.astype(object), x.astype(np.float16), x.astype(np.longdouble),
-                    np.zeros(100, "M8[s]"), np.array(["a"] * 100), "text", None):
+        for bad in (x.astype(complex), x.astype("S"), x.astype(object), x.astype(np.longdouble),
+                    x.astype(ml_dtypes.float8_e4m3), np.zeros(100, "M8[s]"), np.array(["a"] * 100), "text", None):
             with pytest.raises(TypeError, match=rf"fastact\.{f.name}.*(x|dy).*float32"):
                 call(bad, out=out)
         with pytest.raises(TypeError, match="gamma"):
@@ -420,7 +427,7 @@ def test_memory_map(tmp_path):
     same(np.asarray(fastact.tanh(x)), fastact.tanh(np.array(x)))
 
 
-floats = st.sampled_from(["<f4", "<f8", ">f4", ">f8"])
+floats = st.sampled_from(["<f4", "<f8", ">f4", ">f8", "<f2", ">f2"])
 
 
 @settings(deadline=None, max_examples=200)

@@ -74,7 +74,10 @@ def test_ufuncs():
     for name, ufunc in found.items():
         assert ufunc.__name__ == name
         assert pickle.loads(pickle.dumps(ufunc)) is ufunc
-        assert ufunc.types[:2] == ["f" * ufunc.nin + "->" + "f" * ufunc.nout, "d" * ufunc.nin + "->" + "d" * ufunc.nout]
+        for types, kind in zip(ufunc.types[:3], "efd", strict=True):
+            inputs, outputs = types.split("->")
+            assert (len(inputs), outputs) == (ufunc.nin, kind * ufunc.nout)
+            assert inputs[0] == kind
 
 
 def test_get():

@@ -1,7 +1,8 @@
 """``fastact accuracy``: how far the results lie from the exact ones, in units in the last place (ulp).
 
-float32 is judged by the float64 reference, on every one of the 2^32 inputs or every N-th of them; float64 by mpmath, on
-structured points. The softmax family is judged entry by entry, on random rows.
+float32 is judged by the float64 reference, on every one of the 2^32 inputs or every N-th of them, float16 and bfloat16
+on all inputs there are; float64 by mpmath, on structured points. The softmax family is judged entry by entry, on random
+rows.
 """
 
 import argparse
@@ -28,6 +29,7 @@ import numpy.typing as npt
 import fastact
 from fastact import _isa, reference
 from fastact.activation import Elementwise
+from fastact.commands import named_dtype
 
 Array = npt.NDArray[Any]
 
@@ -35,11 +37,10 @@ ROWWISE = ("softmax", "log_softmax")  # not logsumexp, which may cancel to 0: th
 ELEMENTWISE = {name: f for name, f in fastact.activations.items() if isinstance(f, Elementwise)}
 FUNCTIONS = (*reference.ELEMENTWISE, *ROWWISE)
 MODES = ("value", "derivative")
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", "float64", "float16", "bfloat16")
 
-PATTERNS = 2**32  # of the bits of a float32
-BLOCK = 2**13  # float32 whose float64 temporaries stay in the cache, and cost no page faults
-# What a process takes at a time: float32 inputs, float64 inputs (mpmath), entries of rows.
+BLOCK = 2**13  # inputs whose float64 temporaries stay in the cache, and cost no page faults
+# What a process takes at a time: inputs of every bit pattern, float64 inputs (mpmath), entries of rows.
 UNIT = 2**20
 MPMATH_UNIT = 2000
 ROWS_UNIT = {"float32": 2**17, "float64": 2**12}
@@ -63,7 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--function", nargs="+", choices=FUNCTIONS, default=FUNCTIONS, metavar="NAME",
                         help=f"of {', '.join(FUNCTIONS)} (default: all)")  # fmt: skip
     parser.add_argument("--mode", nargs="+", choices=MODES, default=MODES, help="default: both")
-    parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=DTYPES, help="default: both")
+    parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=DTYPES[:2],
+                        help="default: float32 float64; those of 16 bits are judged on every input")  # fmt: skip
     parser.add_argument("--isa", choices=_isa.BUILT, default=_isa.CHOSEN,
                         help="instruction set to measure (default: the one in use, %(default)s)")  # fmt: skip
     density = parser.add_mutually_exclusive_group()
@@ -88,6 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     from rich.console import Console
 
+    for dtype in arguments.dtype:
+        named_dtype(dtype)
     if "float64" in arguments.dtype:
         reference.mpmath_namespace()  # if mpmath is missing, say so before the float32 are measured
     console = Console()
@@ -213,6 +217,8 @@ def _tasks(
     stride = 1 if arguments.exhaustive else arguments.stride
     effort = EXHAUSTIVE if arguments.exhaustive else DEFAULT
     for dtype, function in itertools.product(arguments.dtype, arguments.function):
+        if function in ROWWISE and dtype not in effort.entries:
+            continue
         if function in ROWWISE:
             for logits in LOGITS if "value" in arguments.mode else ():
                 rows = list(_random_rows(logits, effort.entries[dtype], dtype))
@@ -220,10 +226,11 @@ def _tasks(
                 yield Figures(function, "value", dtype, logits), sum(z.size for z in rows), work
             continue
         for mode in arguments.mode:
-            if dtype == "float32":
-                total = -(-PATTERNS // stride)
+            if dtype != "float64":
+                total = len(_patterns(dtype, stride))
                 units = range(0, total, UNIT)
-                work = processes.map(_judge_patterns, repeat(function), repeat(mode), repeat(stride), units)
+                work = processes.map(_judge_patterns, repeat(function), repeat(mode), repeat(dtype), repeat(stride),
+                                     units)  # fmt: skip
             else:
                 total = effort.points
                 points = np.array_split(reference.structured_points(total), -(-total // MPMATH_UNIT))
@@ -231,13 +238,21 @@ def _tasks(
             yield Figures(function, mode, dtype), total, work
 
 
-def _judge_patterns(function: str, mode: str, stride: int, first: int) -> Figures:
-    """Judge one unit of the float32 whose bit patterns are the multiples of the stride."""
-    figures = Figures(function, mode, "float32")
-    last = min(first + UNIT, -(-PATTERNS // stride))
-    for start in range(first, last, BLOCK):
-        indices = np.arange(start, min(start + BLOCK, last))
-        figures += _judge(function, mode, (indices * stride).astype(np.uint32).view(np.float32))
+def _patterns(dtype: str, stride: int) -> range:
+    """The bits of the inputs: with 32 those that are multiples of the stride, with 16 all."""
+    bits = 8 * named_dtype(dtype).itemsize
+    return range(0, 2**bits, stride if bits == 32 else 1)
+
+
+def _judge_patterns(function: str, mode: str, dtype: str, stride: int, first: int) -> Figures:
+    """Judge one unit of the inputs of a dtype, by their bit patterns."""
+    figures = Figures(function, mode, dtype)
+    patterns = _patterns(dtype, stride)[first : first + UNIT]
+    unsigned = np.uint32 if dtype == "float32" else np.uint16
+    for start in range(0, len(patterns), BLOCK):
+        block = patterns[start : start + BLOCK]
+        bits = np.arange(block.start, block.stop, block.step).astype(unsigned)
+        figures += _judge(function, mode, bits.view(named_dtype(dtype)))
     return figures
 
 
@@ -246,7 +261,7 @@ def _judge(function: str, mode: str, x: Array) -> Figures:
     activation = fastact.get(function)
     with fastact.threads(1):
         computed = (activation if mode == "value" else getattr(activation, mode))(x)
-    m = np if x.dtype == np.float32 else reference.mpmath_namespace()
+    m = reference.mpmath_namespace() if x.dtype == np.float64 else np
     errors = reference.ulp_error(computed, reference.evaluate(function, mode, x, m=m), _absolute(function, mode, x))
     worst = np.unravel_index(errors.argmax(), errors.shape)
     return Figures(
@@ -254,7 +269,7 @@ def _judge(function: str, mode: str, x: Array) -> Figures:
         mode,
         x.dtype.name,
         results=errors.size,
-        correctly_rounded=int(np.count_nonzero(errors < 0.5)),
+        correctly_rounded=int(np.count_nonzero(errors <= 0.5)),  # 0.5: a tie, which 16 bits meet often
         sum_ulp=float(errors.sum()),
         max_ulp=float(errors[worst]),
         worst=float(computed[worst] if function in ROWWISE else x[worst]),
@@ -319,7 +334,7 @@ def _table(title: str, *worst: str) -> Any:
 
 
 def _decimal(figures: Figures) -> str:
-    return str(np.dtype(figures.dtype).type(figures.worst))
+    return str(named_dtype(figures.dtype).type(figures.worst))
 
 
 def _ulp(error: float) -> str:

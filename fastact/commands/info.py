@@ -28,7 +28,7 @@ def facts() -> dict[str, str]:
         "in use": f"{chosen}; FASTACT_ISA=NAME chooses another",
         "threads": f"{count}: {reason}",
         "OpenMP": "yes" if _engine.OPENMP else "no: built without it, everything is serial",
-        "dtypes": ", ".join(dtype.name for dtype in _engine.DTYPES.values()) + "; bool and integers as float64",
+        "dtypes": ", ".join(_engine.DTYPES) + " (of ml_dtypes); bool and integers as float64",
         "activations": ", ".join(fastact.activations),
     }
 

@@ -1,0 +1,231 @@
+"""float16 and bfloat16: unpacked to float32, computed there, and rounded once, whatever way the call takes.
+
+How accurate they are stands in test_accuracy.py, their layouts, outputs and overlaps in test_elementwise.py.
+"""
+
+import subprocess
+import sys
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import fastact
+from fastact import reference
+from fastact.activation import Elementwise
+
+FUNCTIONS = [f for f in fastact.activations.values() if isinstance(f, Elementwise)]
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+DTYPES = (np.dtype(np.float16), BFLOAT16)
+EVERY = np.arange(2**16, dtype=np.uint16)
+
+every_function = pytest.mark.parametrize("f", FUNCTIONS, ids=lambda f: f.name)
+every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.name)
+
+
+def same(a, b):
+    """The same bits, any NaN being as good as another."""
+    assert a.dtype == b.dtype
+    assert a.shape == b.shape
+    assert without_nan(a).tobytes() == without_nan(b).tobytes()
+
+
+def without_nan(a):
+    with np.errstate(invalid="ignore"):  # of signalling ones
+        return np.where(np.isnan(a), a.dtype.type(-77), a)
+
+
+def rounded(values, dtype):
+    """What NumPy and ml_dtypes make of floats: to the nearest, ties to even."""
+    with np.errstate(all="ignore"):
+        return values.astype(dtype)
+
+
+# ------------------------------------------------------------------------------------------------------------- rounding
+
+@every_dtype
+@every_function
+def test_results_are_those_of_float32_rounded_once(f, dtype):
+    """Every number as x, beside every number in another order as dy."""
+    x, dy = EVERY.view(dtype), np.random.default_rng(0).permutation(EVERY).view(dtype)
+    wide, wide_dy = rounded(x, np.float32), rounded(dy, np.float32)
+    same(f(x), rounded(f(wide), dtype))
+    same(f.derivative(x), rounded(f.derivative(wide), dtype))
+    same(f.backward(dy, x), rounded(f.backward(wide_dy, wide), dtype))
+    for packed, number in zip(f.value_and_derivative(x), f.value_and_derivative(wide), strict=True):
+        same(packed, rounded(number, dtype))
+    if "backward_from_output" in f.ufuncs:
+        same(f.backward(dy, output=x), rounded(f.backward(wide_dy, output=wide), dtype))
+
+
+@every_dtype
+def test_every_number_is_unpacked_as_it_is(dtype):
+    x = EVERY.view(dtype)
+    same(fastact.leaky_relu(x, 1), x)
+    same(fastact.leaky_relu.ufunc(x, np.ones(x.shape, np.float32)), x)
+
+
+@every_dtype
+def test_every_float_is_packed_as_numpy_does_it(dtype):
+    """The value of `threshold` is a float parameter, and comes out as it went in."""
+    spread = np.arange(0, 2**32, 1021, dtype=np.uint64).astype(np.uint32)
+    every = rounded(EVERY.view(dtype), np.float64)
+    every = every[np.isfinite(every)]
+    ends = every.max() + reference.ulp(every.max(), dtype) * [-0.5, 0.5, 1.5]
+    halves = rounded(np.concatenate([(every[:-1] + every[1:]) / 2, ends, -ends]), np.float32)  # the ties, exactly
+    values = np.concatenate([spread.view(np.float32), halves, np.nextafter(halves, -np.inf, dtype=np.float32),
+                             np.nextafter(halves, np.inf, dtype=np.float32)])
+    packed = fastact.threshold.ufunc(np.zeros(values.shape, dtype), np.float32(1), values)
+    same(packed, rounded(values, dtype))
+
+
+@every_dtype
+def test_parameters_keep_their_digits(dtype):
+    x = np.linspace(-8, 8, 3001).astype(dtype)
+    for slope in (0.01, 1 / 3):
+        wide = x.astype(np.float64)
+        exact = np.where(wide < 0, np.float64(np.float32(slope)) * wide, wide)
+        assert reference.ulp_error(fastact.leaky_relu(x, slope), exact).max() <= 0.5001
+        same(fastact.leaky_relu(x, negative_slope=slope), fastact.leaky_relu(x[::-1], slope)[::-1])
+
+
+@every_dtype
+def test_results_do_not_depend_on_threads(dtype):
+    x = (8 * np.random.default_rng(1).standard_normal(1_000_003)).astype(dtype)
+    results = []
+    for threads in (1, 2, 3):
+        with fastact.threads(threads):
+            results.append((fastact.softplus(x), fastact.softplus(x[::3]), fastact.tanh.backward(x, x)))
+    for result in results[1:]:
+        for a, b in zip(results[0], result, strict=True):
+            same(a, b)
+    same(results[0][1], results[0][0][::3])
+
+
+# -------------------------------------------------------------------------------------------------------------- dtypes
+
+@every_dtype
+@every_function
+def test_dtype_and_type_of_the_result(f, dtype):
+    for call in (f, f.derivative, lambda x: f.backward(x, x), lambda x: f.value_and_derivative(x)[1]):
+        for x in (np.ones(3, dtype), np.ones((2, 0), dtype), np.ones((4, 6), dtype)[::2, ::-3]):
+            y = call(x)
+            assert (type(y), y.dtype, y.shape) == (np.ndarray, dtype, x.shape)
+        for x in (dtype.type(1.5), np.array(1.5, dtype)):
+            y = call(x)
+            assert type(y) is dtype.type
+            assert y == call(np.full(1, 1.5, dtype))[0]
+
+
+@every_dtype
+def test_broadcasting(dtype):
+    dy, x = np.arange(6).astype(dtype).reshape(3, 1, 2), np.linspace(-2, 2, 5).astype(dtype)[:, None]
+    whole = [np.ascontiguousarray(one) for one in np.broadcast_arrays(dy, x)]
+    same(fastact.tanh.backward(dy, x), fastact.tanh.backward(*whole))
+    same(fastact.tanh.backward(dtype.type(2), x), fastact.tanh.backward(np.full(x.shape, 2, dtype), x))
+
+
+def test_mixed_dtypes():
+    """As NumPy promotes them; the narrowest that holds float16 and bfloat16 is float32."""
+    half, brain, single, double = (np.linspace(-3, 3, 40).astype(dtype) for dtype in (*DTYPES, "f4", "f8"))
+    for a, b, dtype in ((half, single, "f4"), (single, half, "f4"), (brain, single, "f4"), (single, brain, "f4"),
+                        (half, brain, "f4"), (brain, half, "f4"), (half, double, "f8"), (double, brain, "f8")):
+        same(fastact.sigmoid.backward(a, b), fastact.sigmoid.backward(a.astype(dtype), b.astype(dtype)))
+        same(fastact.softplus(a, abs(b)), fastact.softplus(a.astype(dtype), abs(b).astype(dtype)))
+    for a in (half, brain):
+        assert fastact.softplus(a, abs(a)).dtype == a.dtype
+        assert fastact.softplus(a, np.float32(2)).dtype == np.float32
+        assert fastact.softplus(a, 2).dtype == fastact.softplus(a, beta=2.5).dtype == a.dtype
+        assert fastact.sigmoid.backward(a, np.arange(40)).dtype == np.float64
+        assert fastact.relu(a, dtype=np.float32).dtype == np.float32
+
+
+@every_dtype
+def test_output_of_another_dtype(dtype):
+    x = np.linspace(-3, 3, 40).astype(dtype)
+    same(fastact.sigmoid(x, out=np.empty(40, np.float32)), fastact.sigmoid(x).astype(np.float32))
+    wide = x.astype(np.float32)
+    same(fastact.sigmoid(wide, out=np.empty(40, dtype)), fastact.sigmoid(wide).astype(dtype))
+
+
+@every_dtype
+@every_function
+def test_ufuncs(f, dtype):
+    x = np.linspace(-3, 3, 40).astype(dtype)
+    parameters = f.parameters.values()
+    same(f.ufunc(x, *parameters), f(x))
+    same(f.ufuncs["derivative"](x, *parameters), f.derivative(x))
+    same(f.ufuncs["backward"](x, x, *parameters), f.backward(x, x))
+
+
+def test_other_types_of_ml_dtypes_are_refused():
+    for dtype in (ml_dtypes.float8_e4m3, ml_dtypes.float8_e5m2, ml_dtypes.int4):
+        with pytest.raises(TypeError, match=f"x has the dtype {np.dtype(dtype)}; accepted are float16, bfloat16, "):
+            fastact.relu(np.ones(3, dtype))
+
+
+# ------------------------------------------------------------------------------------------------------------ ml_dtypes
+
+IMPORTS = {
+    "fastact first": "import fastact, ml_dtypes",
+    "ml_dtypes first": "import ml_dtypes, fastact",
+    "fastact in use": "import fastact; fastact.tanh(np.ones(3)); fastact.tanh(np.ones((3, 2), 'e')[:, 0]); "
+                      "u = fastact.tanh.ufunc; u(np.int8(1)); import ml_dtypes",
+}
+USES = {
+    "call": "fastact.tanh(x)",
+    "strided call": "fastact.tanh(np.repeat(x, 2)[::2])",
+    "ufunc": "fastact.tanh.ufunc(x)",
+    "method": "fastact.tanh.backward(x, output=x)",
+    "ufunc of two": "fastact.ufuncs.tanh_backward(x, x)",
+    "ufunc with a parameter": "fastact.ufuncs.softplus(x, 1.0)",
+    "in place": "fastact.tanh(x, out=x)",
+}
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("imports", IMPORTS)
+def test_order_of_imports(imports, use):
+    code = f"""
+import sys
+import numpy as np
+{IMPORTS[imports]}
+x = np.linspace(-2, 2, 50).astype(ml_dtypes.bfloat16)
+wide = {USES[use].replace("out=x", "").replace("x", "x.astype(np.float32)")}
+for _ in range(2):
+    y = {USES[use].replace("out=x", "out=x.copy()")}
+    assert y.dtype == x.dtype, y.dtype
+    assert (y == wide.astype(x.dtype)).all()
+"""
+    code = code.replace("fastact.tanh(x.astype(np.float32), )", "fastact.tanh(x.astype(np.float32))")
+    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+
+
+def test_without_ml_dtypes():
+    code = """
+import sys
+sys.modules["ml_dtypes"] = None
+import numpy as np
+import fastact
+x = np.linspace(-2, 2, 50)
+for dtype in ("e", "f", "d"):
+    y = fastact.tanh.backward(x.astype(dtype), x.astype(dtype))
+    assert y.dtype == dtype
+for bad in (np.zeros(3, "V2"), np.zeros(3, "f,f"), np.zeros(3, complex)):
+    for call in (fastact.tanh, fastact.tanh.ufunc, fastact.softmax):
+        try:
+            call(bad)
+        except TypeError as error:
+            assert call is fastact.tanh.ufunc or "accepted are" in str(error), error
+        else:
+            raise AssertionError(bad.dtype)
+"""
+    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+
+
+def test_ml_dtypes_is_not_imported():
+    code = "import sys, numpy, fastact; fastact.tanh(numpy.ones(3, 'e')); assert 'ml_dtypes' not in sys.modules"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
