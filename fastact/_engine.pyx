@@ -786,6 +786,190 @@ cdef void run_rows(const RowPass* call, Py_ssize_t count, double nanoseconds) no
         run_strips(call, 0, count)
 
 
+# ----------------------------------------------------------------------------------------------------- rows of 16 bits
+#
+# A strip becomes floats in memory of its thread, is worked there as any strip of floats is, and is packed once.
+
+cdef struct PackedPass:
+    const RowPass* call
+    const Format* format
+    bint reads_y
+    bint writes
+    Py_ssize_t room                 # numbers of a strip, in each of three arrays
+
+
+# The pass over one strip as floats in `memory`, which are still to be unpacked
+cdef RowPass pass_on_floats(const PackedPass* packed, const Strip* strip, float* memory) noexcept nogil:
+    cdef RowPass floats = packed.call[0]
+    cdef int k
+    for k in range(3):
+        floats.arrays[k] = <char*> (memory + k * packed.room)
+    if not packed.reads_y:
+        floats.arrays[1] = floats.arrays[0]
+    floats.itemsize = sizeof(float)
+    floats.count_of_rows = floats.width = strip.width
+    floats.inner = 1 if floats.inner == 1 else strip.width
+    floats.strips = 1
+    floats.fetching = False         # they are in the cache
+    if floats.results != NULL:
+        floats.results += strip.first
+    if floats.scales != NULL:
+        floats.scales += strip.first
+    if floats.labels != NULL:
+        floats.labels += strip.first
+    return floats
+
+
+# `n` numbers to floats, for which there is room up to a multiple of LANES
+cdef inline void unpack_numbers(const Format* format, const uint16_t* source, float* target,
+                                Py_ssize_t n) noexcept nogil:
+    cdef uint16_t end[LANES]
+    cdef Py_ssize_t whole = n // LANES * LANES, i
+    format.unpack(source, target, whole)
+    if whole < n:
+        for i in range(LANES):
+            end[i] = source[whole + i] if whole + i < n else 0
+        format.unpack(end, target + whole, LANES)
+
+
+cdef inline void pack_numbers(const Format* format, const float* source, uint16_t* target,
+                              Py_ssize_t n) noexcept nogil:
+    cdef float end[LANES]
+    cdef uint16_t packed_end[LANES]
+    cdef Py_ssize_t whole = n // LANES * LANES, i
+    format.pack(source, target, whole)
+    if whole < n:
+        for i in range(LANES):
+            end[i] = source[whole + i] if whole + i < n else 0
+        format.pack(end, packed_end, LANES)
+        for i in range(n - whole):
+            target[whole + i] = packed_end[i]
+
+
+cdef inline void copy_line(uint16_t* target, const uint16_t* source, Py_ssize_t width) noexcept nogil:
+    if width == STRIP:              # of a known length, it is a few instructions
+        memcpy(target, source, STRIP * sizeof(uint16_t))
+    else:
+        memcpy(target, source, width * sizeof(uint16_t))
+
+
+# The numbers of one array of a strip: in contiguous rows all of them, else a line from each column, at every place
+# from `start` to `stop`
+cdef void convert(const PackedPass* packed, const Strip* strip, int array, bint packing, float* numbers,
+                  Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    cdef Py_ssize_t distance = packed.call.inner, width = 1 if distance == 1 else strip.width, count, line, lines
+    cdef uint16_t block[BLOCK]
+    cdef uint16_t* memory = <uint16_t*> (packed.call.arrays[array] + strip.offset) + start * distance
+    numbers += start * width
+    while start < stop:
+        lines = stop - start
+        if distance != width and lines > BLOCK // width:
+            lines = BLOCK // width
+        count = lines * width
+        if distance == width and packing:
+            pack_numbers(packed.format, numbers, memory, count)
+        elif distance == width:
+            unpack_numbers(packed.format, memory, numbers, count)
+        elif packing:
+            pack_numbers(packed.format, numbers, block, count)
+            for line in range(lines):
+                copy_line(memory + line * distance, block + line * width, width)
+        else:
+            for line in range(lines):
+                copy_line(block + line * width, memory + line * distance, width)
+            unpack_numbers(packed.format, block, numbers, count)
+        numbers += count
+        memory += lines * distance
+        start += lines
+
+
+cdef inline void unpack_strip(const PackedPass* packed, const Strip* strip, const RowPass* floats, Py_ssize_t start,
+                              Py_ssize_t stop) noexcept nogil:
+    convert(packed, strip, 0, False, <float*> floats.arrays[0], start, stop)
+    if packed.reads_y:
+        convert(packed, strip, 1, False, <float*> floats.arrays[1], start, stop)
+
+
+cdef inline void pack_strip(const PackedPass* packed, const Strip* strip, const RowPass* floats, Py_ssize_t start,
+                            Py_ssize_t stop) noexcept nogil:
+    if packed.writes:
+        convert(packed, strip, 2, True, <float*> floats.arrays[2], start, stop)
+
+
+# Strips `start` to `stop` on the calling thread; `memory` is NULL where the stack has room enough.
+cdef void run_packed_strips(const PackedPass* packed, Py_ssize_t start, Py_ssize_t stop, float* memory) noexcept nogil:
+    cdef float stack[3 * SEGMENT + LANES]
+    cdef fastact_environment callers = fastact_enter()
+    cdef RowPass floats
+    cdef Strip strip
+    cdef Py_ssize_t index, places
+    if memory == NULL:
+        memory = <float*> ((<size_t> stack + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE)
+    for index in range(start, stop):
+        open_strip(packed.call, index, &strip)
+        floats = pass_on_floats(packed, &strip, memory)
+        places = strip.width * floats.n if floats.inner == 1 else floats.n
+        unpack_strip(packed, &strip, &floats, 0, places)
+        run_strip(&floats, 0)
+        pack_strip(packed, &strip, &floats, 0, places)
+    fastact_leave(callers)
+
+
+# A part of a strip on the calling thread
+cdef void convert_part(const PackedPass* packed, const Strip* strip, const RowPass* floats, bint packing,
+                       Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    cdef fastact_environment callers = fastact_enter()
+    if packing:
+        pack_strip(packed, strip, floats, start, stop)
+    else:
+        unpack_strip(packed, strip, floats, start, stop)
+    fastact_leave(callers)
+
+
+# One strip - a row, or columns - with all threads
+cdef void run_packed_strip_in_parallel(const PackedPass* packed, Py_ssize_t index, float* memory, int threads,
+                                       double nanoseconds) noexcept nogil:
+    cdef RowPass floats
+    cdef Strip strip
+    cdef Py_ssize_t n = packed.call.n, chunk = ((n + threads - 1) // threads + LANES - 1) // LANES * LANES
+    cdef int k
+    open_strip(packed.call, index, &strip)
+    floats = pass_on_floats(packed, &strip, memory)
+    for k in prange(threads, num_threads=threads, schedule="static"):
+        convert_part(packed, &strip, &floats, False, k * chunk, (k + 1) * chunk if (k + 1) * chunk < n else n)
+    run_rows(&floats, 1, nanoseconds)
+    for k in prange(threads, num_threads=threads, schedule="static"):
+        convert_part(packed, &strip, &floats, True, k * chunk, (k + 1) * chunk if (k + 1) * chunk < n else n)
+
+
+# As run_rows; returns -1, and has done nothing, where there is no memory.
+cdef int run_packed_rows(PackedPass* packed, Py_ssize_t count, double nanoseconds) noexcept nogil:
+    cdef const RowPass* call = packed.call
+    cdef int threads = team() if nanoseconds > PARALLEL_NANOSECONDS else 1, k
+    cdef Py_ssize_t index, chunk, rows = call.count_of_rows if call.inner == 1 else call.inner
+    cdef bint together = threads > 1 and count < 2 * threads and call.n >= 2 * SEGMENT
+    cdef void* allocated = NULL
+    cdef float* memory = NULL
+    packed.room = ((rows if rows < call.width else call.width) * call.n + LANES - 1) // LANES * LANES
+    if packed.room > SEGMENT:
+        allocated = malloc((1 if together else threads) * 3 * packed.room * sizeof(float) + CACHE_LINE)
+        if allocated == NULL:
+            return -1
+        memory = <float*> ((<size_t> allocated + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE)
+    if together:
+        for index in range(count):
+            run_packed_strip_in_parallel(packed, index, memory, threads, nanoseconds)
+    elif threads > 1 and count > 1:
+        chunk = (count + threads - 1) // threads
+        for k in prange(threads, num_threads=threads, schedule="static"):
+            run_packed_strips(packed, k * chunk, (k + 1) * chunk if (k + 1) * chunk < count else count,
+                              NULL if memory == NULL else memory + k * 3 * packed.room)
+    else:
+        run_packed_strips(packed, 0, count, memory)
+    free(allocated)
+    return 0
+
+
 cdef class RowOperation:
     """One entry of ROW_OPERATIONS with its kernels.
 
@@ -821,9 +1005,12 @@ cdef class RowOperation:
     cdef object run(self, cnp.ndarray x, cnp.ndarray y, cnp.ndarray out, cnp.ndarray results, cnp.ndarray scales,
                     double scale, cnp.ndarray labels, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner):
         cdef RowPass call
+        cdef PackedPass packed
+        cdef const Format* format = &formats[format_of(x)]
         cdef Py_ssize_t strips, size = outer * n * inner
         cdef double nanoseconds
-        call.steps = self.steps[0 if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT else 1]
+        cdef int failed = 0
+        call.steps = self.steps[0 if format.number_size == 4 else 1]
         call.count = self.count
         call.itemsize = cnp.PyArray_ITEMSIZE(x)
         # What a step does not read it is still handed: any address that is good for the same number of entries.
@@ -840,9 +1027,18 @@ cdef class RowOperation:
         call.scale = scale
         call.labels = NULL if labels is None else <cnp.npy_intp*> cnp.PyArray_DATA(labels)
         strips = outer * call.strips if inner != 1 else (outer + call.width - 1) // call.width
-        nanoseconds = size * self.cost * call.itemsize / 4
-        if size <= HELD:
+        nanoseconds = size * self.cost * format.number_size / 4
+        packed.call, packed.format = &call, format
+        packed.reads_y, packed.writes = y is not None, out is not None
+        if format.unpack != NULL and size <= HELD:
+            failed = run_packed_rows(&packed, strips, nanoseconds)
+        elif format.unpack != NULL:
+            with nogil:
+                failed = run_packed_rows(&packed, strips, nanoseconds)
+        elif size <= HELD:
             run_rows(&call, strips, nanoseconds)
         else:
             with nogil:
                 run_rows(&call, strips, nanoseconds)
+        if failed:
+            raise MemoryError(f"fastact: no memory for rows of {n} numbers as float32")

@@ -45,19 +45,25 @@ LOOKS_AT_VALUES = np.__version__.startswith("1.")
 UFUNC_KEYWORDS = frozenset(("out", "where", "casting", "order", "dtype", "subok", "signature"))
 ACCEPTED = "float16, bfloat16, float32 and float64 (bool and integers are computed in float64)"
 
-ACCEPTED_IN_ROWS = "float32 and float64 (bool and integers are computed in float64)"
-
 
 # The dtype of the result for values of `dtype`
-cdef object working_dtype(str call, str argument, object dtype, bint in_rows=False):
+cdef object working_dtype(str call, str argument, object dtype):
     if dtype.kind in "biu":
         return np.dtype(np.float64)
-    if dtype.kind == "f" and dtype.itemsize in (2, 4, 8) and not (in_rows and dtype.itemsize == 2):
+    if dtype.kind == "f" and dtype.itemsize in (2, 4, 8):
         return dtype.newbyteorder("=")
-    if dtype.kind == "V" and not in_rows and is_bfloat16(dtype):
+    if dtype.kind == "V" and is_bfloat16(dtype):
         return dtype
-    raise TypeError(f"fastact.{call}: {argument} has the dtype {dtype}; accepted are "
-                    f"{ACCEPTED_IN_ROWS if in_rows else ACCEPTED}")
+    raise TypeError(f"fastact.{call}: {argument} has the dtype {dtype}; accepted are {ACCEPTED}")
+
+
+cdef bint has_16_bits(object dtype):
+    return dtype.itemsize == 2 and dtype.kind not in "biu"
+
+
+# The dtype for values of two; NumPy has none for float16 and bfloat16.
+cdef object common_dtype(object a, object b):
+    return np.dtype(np.float32) if a != b and has_16_bits(a) and has_16_bits(b) else np.result_type(a, b)
 
 
 # Whether values of `dtype` are computed as float32
@@ -405,7 +411,8 @@ Source: {self.source}.
             if isinstance(dtype, np.dtype):     # not pandas' own: its objects call back with ndarrays
                 integers |= working_dtype(call, name, dtype).kind != dtype.kind
         dtypes = [getattr(value, "dtype", None) for k, value in enumerate(values) if k not in scalars]
-        if "dtype" not in keywords and "signature" not in keywords and all([is_narrow(dtype) for dtype in dtypes]):
+        if (self.parameters and "dtype" not in keywords and "signature" not in keywords
+                and all([is_narrow(dtype) for dtype in dtypes])):
             for k in scalars:
                 values[k] = np.float32(nearest_float(values[k]))
             if len({dtype.newbyteorder("=") for dtype in dtypes}) > 1:
@@ -443,7 +450,7 @@ cdef cnp.ndarray as_numbers(str call, str argument, object value, object dtype=N
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"fastact.{call}: {argument} is a masked array; accepted is an array, with where=~mask")
     array = np.asarray(value)
-    working = working_dtype(call, argument, array.dtype, True)
+    working = working_dtype(call, argument, array.dtype)
     return array.astype(working if dtype is None else dtype, copy=False)
 
 
@@ -555,8 +562,6 @@ cdef object run_plain(RowOperation operation, object x, object y, object out, ob
     if not (is_plain(x) if y is None else is_plain_pair(x, y)) or not isinstance(axis, int) or axis != -1:
         return None
     first = x
-    if cnp.PyArray_ITEMSIZE(first) == 2:
-        return None
     if out is None:
         target = empty_like_plain(first)
     elif is_plain_out(out, x) and (y is None or is_plain_out(out, y)):
@@ -620,7 +625,7 @@ cdef class Rowwise(Activation):
 Parameters
 ----------
 x : array_like
-    Logits of any shape: {ACCEPTED_IN_ROWS}.
+    Logits of any shape: {ACCEPTED}.
 axis : int, tuple of int or None, optional
     Along which the rows lie; None: all entries are one row. Default: the last.
 where : array_like of bool, optional
@@ -707,17 +712,31 @@ Source: {self.source}.
             raise TypeError(f"fastact.{call}: accepted is either x or output; got "
                             f"{'both' if x is not None else 'neither'}")
         if x is not None:
+            if has_16_bits(np.asarray(x).dtype):        # the value between is not rounded to them
+                return self._backward_through_float32(call, as_numbers(call, "dy", dy), as_numbers(call, "x", x), axis,
+                                                      out)
             output = self(x, axis)
         result = run_plain(self.backward_operation, dy, output, out, axis)
         if result is not None:
             return result
         upstream, y = as_numbers(call, "dy", dy), as_numbers(call, "output", output)
-        dtype = np.result_type(upstream.dtype, y.dtype)
+        dtype = common_dtype(upstream.dtype, y.dtype)
         if np.shape(upstream) != np.shape(y):
             raise ValueError(f"fastact.{call}: dy has the shape {np.shape(upstream)}; accepted is that of the value, "
                              f"{np.shape(y)}")
         return run_entries(call, self.backward_operation, upstream.astype(dtype, copy=False),
                            y.astype(dtype, copy=False), row_axes(call, axis, y.ndim), out)
+
+    def _backward_through_float32(self, call, dy, x, axis, out):
+        dtype = common_dtype(dy.dtype, x.dtype)
+        if out is not None:
+            check_out(call, out, np.shape(x), dtype)
+        wide = dy.astype(common_dtype(dy.dtype, np.dtype(np.float32)), copy=False)
+        gradient = rounded(self.backward(wide, output=self(x.astype(np.float32), axis), axis=axis), dtype)
+        if out is None:
+            return gradient[()]
+        np.copyto(out, gradient, casting="same_kind")
+        return out
 
     def jacobian(self, x):
         """All derivatives of each row along the last axis.
@@ -742,6 +761,8 @@ Source: {self.source}.
         logits = as_numbers(f"{self.name}.jacobian", "x", x)
         if logits.ndim == 0:
             raise np.exceptions.AxisError(f"fastact.{self.name}.jacobian: x has no dimension; accepted are (..., n)")
+        if has_16_bits(logits.dtype):
+            return rounded(self.jacobian(logits.astype(np.float32)), logits.dtype)
         n = logits.shape[logits.ndim - 1]
         y = np.broadcast_to(self(logits)[..., np.newaxis, :], (*np.shape(logits), n))
         jacobian = self.backward(np.broadcast_to(np.eye(n, dtype=logits.dtype), y.shape), output=y)
@@ -779,7 +800,7 @@ cdef class RowReduction(Activation):
 Parameters
 ----------
 x : array_like
-    Logits of any shape: {ACCEPTED_IN_ROWS}.
+    Logits of any shape: {ACCEPTED}.
 axis : int, tuple of int or None, optional
     Along which the rows lie; None: all entries are one row. Default: the last.
 keepdims : bool, optional
@@ -875,7 +896,7 @@ Source: {self.source}.
             raise ValueError(f"fastact.{call}: dy has the shape {np.shape(upstream)}; accepted is that of the value, "
                              f"{shape}")
         if type(dy) not in (int, float):    # a Python number takes the dtype of x
-            array = array.astype(np.result_type(array.dtype, upstream.dtype), copy=False)
+            array = array.astype(common_dtype(array.dtype, upstream.dtype), copy=False)
         layout = Layout(array, axes)
         scales = np.ascontiguousarray(upstream.reshape(kept or (1,)).transpose(layout.order), dtype=np.float64)
         return run_entries(call, self.backward_operation, array, None, axes, out, scales)
@@ -923,6 +944,7 @@ def loss_rows(str operation, logits, str argument, targets, axis, reduction):
     layout = Layout(x, axes)
     kept = layout.shape[:layout.first] + layout.shape[layout.first + 1:]
     order = tuple([k - (k > axes[0]) for k in layout.order if k != axes[0]])
+    dtype = x.dtype
     if labelled:
         labels = as_labels(call, argument, targets, shape, np.shape(x)[axes[0]])
         labels = np.ascontiguousarray(labels.transpose(order))
@@ -931,14 +953,16 @@ def loss_rows(str operation, logits, str argument, targets, axis, reduction):
         if np.shape(y) != np.shape(x):
             accepted = f"{np.shape(x)}" + (f", or {shape} for labels" if "cross_entropy" in call else "")
             raise ValueError(f"fastact.{call}: {argument} has the shape {np.shape(y)}; accepted is {accepted}")
-        y = layout.matrix(rounded(y, x.dtype))
+        dtype = np.dtype(np.float32) if has_16_bits(x.dtype) and y.dtype != x.dtype else x.dtype
+        y = layout.matrix(rounded(y, dtype))
     rows = product(shape)
-    gradient = np.empty(layout.shape, x.dtype)
+    gradient = np.empty(layout.shape, dtype)
     losses = np.zeros(kept)
     if layout.n:
         (<RowOperation> loss_operations[operation]).run(
-            layout.matrix(x), y, gradient, losses, None, 1 / <double> rows if reduction == "mean" and rows else 1,
-            labels, layout.outer, layout.n, layout.inner)
+            layout.matrix(x.astype(dtype, copy=False)), y, gradient, losses, None,
+            1 / <double> rows if reduction == "mean" and rows else 1, labels, layout.outer, layout.n, layout.inner)
+    gradient = rounded(gradient, x.dtype) if dtype != x.dtype else gradient
     if reduction == "none":
         return rounded(reorder(losses, order), x.dtype)[()], layout.restore(gradient, x.ndim)
     total = losses.sum()

@@ -22,7 +22,8 @@ def softmax_mse(
     Parameters
     ----------
     logits : array_like
-        float32 and float64 (bool and integers are computed in float64). The classes lie along `axis`.
+        float16, bfloat16, float32 and float64 (bool and integers are computed in float64). The classes lie along
+        `axis`.
     targets : array_like
         Of the same shape, for instance one-hot rows.
     axis : int, optional
@@ -67,7 +68,8 @@ def softmax_cross_entropy(
     Parameters
     ----------
     logits : array_like
-        float32 and float64 (bool and integers are computed in float64). The classes lie along `axis`.
+        float16, bfloat16, float32 and float64 (bool and integers are computed in float64). The classes lie along
+        `axis`.
     labels_or_probabilities : array_like
         Either labels, integers of the shape of `logits` without `axis`, each the index of the right class; or
         probabilities, of the shape of `logits`.

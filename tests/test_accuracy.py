@@ -150,7 +150,7 @@ def test_v3_and_v4_have_the_same_bits():
 
 @pytest.mark.parametrize("isa", _isa.BUILT)
 def test_other_instruction_sets(isa):
-    """This module again, with another instruction set forced."""
+    """This module and that of the 16-bit types again, with another instruction set forced."""
     if isa == _isa.CHOSEN:
         pytest.skip(f"{isa} is the set of this process")
     if "FASTACT_TEST_NESTED" in os.environ:
@@ -158,6 +158,7 @@ def test_other_instruction_sets(isa):
     if isa not in _isa.SUPPORTED:
         pytest.skip(f"this processor does not run {isa}")
     environment = {**os.environ, "FASTACT_ISA": isa, "FASTACT_TEST_NESTED": "1"}
-    result = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__],
+    files = __file__, os.path.join(os.path.dirname(__file__), "test_packing.py")
+    result = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
                             env=environment, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stdout

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -57,6 +58,9 @@ def calls():
         for f in fastact.activations.values():
             found[f.name, length, "value"] = lambda f=f, x=x: f(x)
             found[f.name, length, "strided"] = lambda f=f, x=x: f(x[::2])
+            if not isinstance(f, RowReduction):
+                for packed in (x.astype(np.float16), x.astype(ml_dtypes.bfloat16)):
+                    found[f.name, length, packed.dtype.name] = lambda f=f, x=packed: f(x)
             if isinstance(f, Elementwise):
                 found[f.name, length, "derivative"] = lambda f=f, x=x: f.derivative(x)
                 found[f.name, length, "backward"] = lambda f=f, x=x: f.backward(x, x)

@@ -164,6 +164,151 @@ def test_other_types_of_ml_dtypes_are_refused():
             fastact.relu(np.ones(3, dtype))
 
 
+# ----------------------------------------------------------------------------------------------------------------- rows
+
+SHAPES = [(1,), (5,), (3, 16), (100, 7), (5, 511), (4, 512), (3, 513), (2, 1000), (6, 1024), (3, 1025), (2, 9001),
+          (7, 5, 3), (3, 40, 31), (2, 30, 100), (9, 1, 4), (2, 1100, 3)]
+
+
+def logits(shape, dtype, seed=0):
+    return (3 * np.random.default_rng(seed).standard_normal(shape)).astype(dtype)
+
+
+def nearly(packed, number):
+    """Numbers of rows are rounded from float64, which may be another neighbour than from float32."""
+    assert packed.shape == number.shape
+    np.testing.assert_allclose(packed.astype(np.float64), number.astype(np.float64),
+                               rtol=1.01 * float(ml_dtypes.finfo(packed.dtype).eps) / 2, atol=1e-7)
+
+
+@every_dtype
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_rows_are_those_of_float32_rounded_once(shape, dtype):
+    x, dy = logits(shape, dtype), logits(shape, dtype, seed=1)
+    wide, wide_dy = x.astype(np.float32), dy.astype(np.float32)
+    for axis in range(len(shape)):
+        for f in (fastact.softmax, fastact.log_softmax):
+            y = f(x, axis)
+            same(y, f(wide, axis).astype(dtype))
+            same(f.backward(dy, output=y, axis=axis),
+                 f.backward(wide_dy, output=y.astype(np.float32), axis=axis).astype(dtype))
+            same(f.backward(dy, x, axis), f.backward(wide_dy, wide, axis).astype(dtype))
+            for array, out in ((x, x.copy()), (x[..., ::-1][..., ::-1], np.empty_like(x))):
+                assert f(array if out is not x else out, axis, out=out) is out
+                same(out, y)
+            for output in (y.copy(), np.empty_like(y)):
+                same(f.backward(dy, output=y, axis=axis, out=output), f.backward(dy, output=y, axis=axis))
+        sums = fastact.logsumexp(x, axis)
+        assert sums.dtype == dtype
+        nearly(sums, fastact.logsumexp(wide, axis))
+        same(fastact.logsumexp.backward(sums, x, axis),
+             fastact.logsumexp.backward(sums.astype(np.float32), wide, axis).astype(dtype))
+    same(fastact.softmax(x, None), fastact.softmax(wide, None).astype(dtype))
+
+
+@every_dtype
+def test_rows_with_a_mask_and_strange_layouts(dtype):
+    x = logits((6, 50, 20), dtype)
+    wide, mask = x.astype(np.float32), np.random.default_rng(2).random((6, 50, 20)) < 0.7
+    for f in (fastact.softmax, fastact.log_softmax):
+        same(f(x, where=mask), f(wide, where=mask).astype(dtype))
+        for view in (x[::2, ::-1, ::3], x.transpose(2, 0, 1), x[1:, 3:, 5:], np.asfortranarray(x)):
+            for axis in (0, 1, 2, (0, 2), None):
+                same(f(view, axis), f(view.astype(np.float32), axis).astype(dtype))
+    nearly(fastact.logsumexp(x, (0, 2), where=mask), fastact.logsumexp(wide, (0, 2), where=mask))
+    for f in (fastact.softmax, fastact.log_softmax):
+        assert f(x[:0]).shape == (0, 50, 20) and f(x[..., :0]).dtype == dtype
+        assert type(f(dtype.type(3))) is dtype.type
+
+
+@every_dtype
+@pytest.mark.parametrize("length", [1000, 50_257])
+def test_probabilities_add_up_to_1(length, dtype):
+    p = fastact.softmax(logits((4, length), dtype)).astype(np.float64)
+    # Each entry is off by half a unit at most, one way or the other.
+    half_units = reference.ulp(p, dtype) / 2
+    assert (abs(p.sum(axis=-1) - 1) <= half_units.sum(axis=-1)).all()
+    assert (abs(p.sum(axis=-1) - 1) <= 5 * np.sqrt((half_units**2).sum(axis=-1))).all()
+
+
+@every_dtype
+@pytest.mark.parametrize("shape", [(1, 300_000), (3, 100_000), (4000, 60), (100_000, 3), (2, 50_000, 2)], ids=str)
+def test_rows_do_not_depend_on_threads(shape, dtype):
+    x, dy = logits(shape, dtype), logits(shape, dtype, seed=1)
+    labels = np.random.default_rng(3).integers(shape[-1], size=shape[:-1])
+    results = []
+    for threads in (1, 2, 3):
+        with fastact.threads(threads):
+            y = fastact.softmax(x)
+            results.append((y, fastact.softmax.backward(dy, output=y), fastact.log_softmax(x, -2),
+                            fastact.logsumexp(x), *fastact.softmax_cross_entropy(x, labels, reduction="none")))
+    for result in results[1:]:
+        for a, b in zip(results[0], result, strict=True):
+            same(a, b)
+
+
+@every_dtype
+def test_rows_of_special_numbers(dtype):
+    rows = np.array([[1, np.nan, 2], [np.inf, 0, 1], [-np.inf] * 3, [-np.inf, 0, 0], [3e4, 3e4, -3e4]]).astype(dtype)
+    for f in (fastact.softmax, fastact.log_softmax, fastact.logsumexp):
+        with np.errstate(all="raise"):
+            same(f(rows), f(rows.astype(np.float32)).astype(dtype))
+
+
+@every_dtype
+def test_jacobian(dtype):
+    x = logits((3, 6), dtype)
+    for f in (fastact.softmax, fastact.log_softmax):
+        same(f.jacobian(x), f.jacobian(x.astype(np.float32)).astype(dtype))
+
+
+@every_dtype
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_losses(dtype, reduction, axis):
+    x = logits((30, 17), dtype)
+    wide = x.astype(np.float32)
+    labels = np.random.default_rng(4).integers(17 if axis else 30, size=30 if axis else 17)
+    targets = fastact.softmax(logits((30, 17), np.float32, seed=5), axis)
+    packed = targets.astype(dtype)
+    for loss, given, expected in (
+        (fastact.softmax_cross_entropy, labels, labels), (fastact.softmax_cross_entropy, targets, targets),
+        (fastact.softmax_mse, targets, targets), (fastact.softmax_cross_entropy, packed, packed.astype(np.float32)),
+        (fastact.softmax_mse, packed, packed.astype(np.float32)),
+    ):
+        value, gradient = loss(x, given, axis, reduction)
+        wide_value, wide_gradient = loss(wide, expected, axis, reduction)
+        same(gradient, wide_gradient.astype(dtype))
+        assert value.dtype == dtype
+        nearly(np.asarray(value), np.asarray(wide_value))
+
+
+def test_mixed_dtypes_in_rows():
+    half, brain, single = (logits((4, 9), dtype) for dtype in (*DTYPES, np.float32))
+    for dy, y in ((half, single), (single, brain), (half, brain), (brain, half)):
+        for f in (fastact.softmax, fastact.log_softmax):
+            wide = f.backward(dy.astype(np.float32), output=y.astype(np.float32))
+            same(f.backward(dy, output=y), wide)
+            same(f.backward(dy, y), f.backward(dy.astype(np.float32), y.astype(np.float32)))
+            out = np.empty((4, 9), np.float16)
+            same(f.backward(dy, output=y, out=out), wide.astype(np.float16))
+        same(fastact.logsumexp.backward(dy[:, 0], y),
+             fastact.logsumexp.backward(dy[:, 0].astype(np.float32), y.astype(np.float32)))
+
+
+@every_dtype
+def test_what_is_refused_in_rows_has_written_nothing(dtype):
+    x = logits((4, 9), dtype)
+    for call in (fastact.softmax, lambda x: fastact.softmax.backward(x.data, x)):
+        with pytest.raises(TypeError, match="x is a masked array"):
+            call(np.ma.array(x, mask=x > 0))
+    for call in (fastact.softmax, lambda x, out: fastact.softmax.backward(x, x, out=out)):
+        for out in (np.full((4, 8), 7, dtype), np.full((4, 9), 7)):
+            with pytest.raises((ValueError, TypeError), match=r"fastact\.softmax.*: out has the"):
+                call(x, out=out)
+            assert (out == 7).all()
+
+
 # ------------------------------------------------------------------------------------------------------------ ml_dtypes
 
 IMPORTS = {
@@ -173,37 +318,40 @@ IMPORTS = {
                       "u = fastact.tanh.ufunc; u(np.int8(1)); import ml_dtypes",
 }
 USES = {
-    "call": "fastact.tanh(x)",
-    "strided call": "fastact.tanh(np.repeat(x, 2)[::2])",
-    "ufunc": "fastact.tanh.ufunc(x)",
-    "method": "fastact.tanh.backward(x, output=x)",
-    "ufunc of two": "fastact.ufuncs.tanh_backward(x, x)",
-    "ufunc with a parameter": "fastact.ufuncs.softplus(x, 1.0)",
-    "in place": "fastact.tanh(x, out=x)",
+    "call": "fastact.tanh({x})",
+    "strided call": "fastact.tanh(np.repeat({x}, 2)[::2])",
+    "ufunc": "fastact.tanh.ufunc({x})",
+    "method": "fastact.tanh.backward({x}, output={x})",
+    "ufunc of two": "fastact.ufuncs.tanh_backward({x}, {x})",
+    "ufunc with a parameter": "fastact.ufuncs.softplus({x}, 1.0)",
+    "in place": "fastact.tanh(y := {x}.copy(), out=y)",
+    "rows": "fastact.softmax({x})",
 }
+
+
+def python(code):
+    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("imports", IMPORTS)
 def test_order_of_imports(imports, use):
-    code = f"""
+    python(f"""
 import sys
 import numpy as np
 {IMPORTS[imports]}
 x = np.linspace(-2, 2, 50).astype(ml_dtypes.bfloat16)
-wide = {USES[use].replace("out=x", "").replace("x", "x.astype(np.float32)")}
+wide = x.astype(np.float32)
 for _ in range(2):
-    y = {USES[use].replace("out=x", "out=x.copy()")}
+    y = {USES[use].format(x="x")}
     assert y.dtype == x.dtype, y.dtype
-    assert (y == wide.astype(x.dtype)).all()
-"""
-    code = code.replace("fastact.tanh(x.astype(np.float32), )", "fastact.tanh(x.astype(np.float32))")
-    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
-    assert result.returncode == 0, result.stderr
+    assert (y == {USES[use].format(x="wide")}.astype(x.dtype)).all()
+""")
 
 
 def test_without_ml_dtypes():
-    code = """
+    python("""
 import sys
 sys.modules["ml_dtypes"] = None
 import numpy as np
@@ -220,12 +368,8 @@ for bad in (np.zeros(3, "V2"), np.zeros(3, "f,f"), np.zeros(3, complex)):
             assert call is fastact.tanh.ufunc or "accepted are" in str(error), error
         else:
             raise AssertionError(bad.dtype)
-"""
-    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
-    assert result.returncode == 0, result.stderr
+""")
 
 
 def test_ml_dtypes_is_not_imported():
-    code = "import sys, numpy, fastact; fastact.tanh(numpy.ones(3, 'e')); assert 'ml_dtypes' not in sys.modules"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert result.returncode == 0, result.stderr
+    python("import sys, numpy, fastact; fastact.tanh(numpy.ones(3, 'e')); assert 'ml_dtypes' not in sys.modules")

@@ -853,14 +853,14 @@ def test_bad_out(f):
             call(x, out=out.tolist())
 
 
-UNSUPPORTED = ("float16", "longdouble", "complex64", "complex128", "O", "U3", "S3", "M8[s]", "m8[s]")
+UNSUPPORTED = ("V2", "longdouble", "complex64", "complex128", "O", "U3", "S3", "M8[s]", "m8[s]")
 
 
 @pytest.mark.parametrize("code", UNSUPPORTED)
 @every_function
 def test_unsupported_dtypes(f, code):
     good, x = normal((2, 3)), np.zeros((2, 3), code)
-    text = f"has the dtype {x.dtype}; accepted are float32 and float64"
+    text = f"has the dtype {x.dtype}; accepted are float16, bfloat16, float32 and float64"
     out = np.full((2,) if f in REDUCTIONS else (2, 3), 7.0)
     raises(TypeError, f.name, f"x {text}", lambda: f(x, out=out))
     raises(TypeError, f.name, f"x {text}", lambda: f(x, where=True, out=out))

@@ -43,7 +43,7 @@ BLOCK = 2**13  # inputs whose float64 temporaries stay in the cache, and cost no
 # What a process takes at a time: inputs of every bit pattern, float64 inputs (mpmath), entries of rows.
 UNIT = 2**20
 MPMATH_UNIT = 2000
-ROWS_UNIT = {"float32": 2**17, "float64": 2**12}
+ROWS_UNIT = {"float32": 2**17, "float64": 2**12, "float16": 2**17, "bfloat16": 2**17}
 ROW_LENGTHS = (1, 2, 3, 10, 128, 1000, 100_000)
 LOGITS = ("uniform in ±100", "normal", "confident")
 
@@ -55,8 +55,8 @@ class Effort(NamedTuple):
     entries: dict[str, int]
 
 
-DEFAULT = Effort(20_000, {"float32": 2**18, "float64": 2**12})
-EXHAUSTIVE = Effort(2**20, {"float32": 2**22, "float64": 2**17})
+DEFAULT = Effort(20_000, {"float32": 2**18, "float64": 2**12, "float16": 2**18, "bfloat16": 2**18})
+EXHAUSTIVE = Effort(2**20, {"float32": 2**22, "float64": 2**17, "float16": 2**22, "bfloat16": 2**22})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -217,8 +217,6 @@ def _tasks(
     stride = 1 if arguments.exhaustive else arguments.stride
     effort = EXHAUSTIVE if arguments.exhaustive else DEFAULT
     for dtype, function in itertools.product(arguments.dtype, arguments.function):
-        if function in ROWWISE and dtype not in effort.entries:
-            continue
         if function in ROWWISE:
             for logits in LOGITS if "value" in arguments.mode else ():
                 rows = list(_random_rows(logits, effort.entries[dtype], dtype))
@@ -291,7 +289,7 @@ def _random_rows(logits: str, entries: int, dtype: str) -> Iterator[Array]:
         z = random.uniform(-100, 100, shape) if logits == LOGITS[0] else random.standard_normal(shape)
         if logits == "confident":
             z[:, random.integers(length)] += random.uniform(5, 90, len(z))
-        yield from np.array_split(z.astype(dtype), min(len(z), -(-z.size // ROWS_UNIT[dtype])))
+        yield from np.array_split(z.astype(named_dtype(dtype)), min(len(z), -(-z.size // ROWS_UNIT[dtype])))
 
 
 def _print_elementwise(console: Any, dtype: str, figures: list[Figures]) -> None:
