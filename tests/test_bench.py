@@ -65,6 +65,19 @@ def test_everybody_does_the_same_work(library: str) -> None:
                     assert peers.contestant(library, form, inputs).agrees(), (work, form)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_16_bits_are_the_same_work(dtype: str) -> None:
+    compared = set()
+    for work in (work._replace(dtype=dtype) for work in SMALL if work.dtype == "float32"):
+        inputs = peers.Inputs(work)
+        assert inputs.x.dtype == dtype
+        for library in {"fastact", "PyTorch"} & set(peers.libraries()):
+            for form in peers.libraries()[library].forms(work.function, work.mode):
+                compared.add(library)
+                assert peers.contestant(library, form, inputs).agrees(), (library, work, form)
+    assert "fastact" in compared
+
+
 def test_an_output_is_fresh_or_the_given_one() -> None:
     inputs = peers.Inputs(peers.Work("sigmoid", "value", "float32", (96,)))
     for library, form in peers.entrants(inputs.work):
@@ -143,7 +156,7 @@ def test_the_command_prints_a_table_and_writes_its_figures(tmp_path: Path, capsy
     parser = argparse.ArgumentParser()
     bench.add_arguments(parser)
     file = tmp_path / "figures.json"
-    options = f"--function sigmoid softmax --dtype float32 float64 --size 16 64 --rounds 1 --json {file}"
+    options = f"--function sigmoid softmax --size 16 64 --rounds 1 --json {file} --dtype {' '.join(bench.DTYPES)}"
     threads = fastact.get_num_threads()
 
     assert bench.run(parser.parse_args(options.split())) == 0
@@ -156,6 +169,8 @@ def test_the_command_prints_a_table_and_writes_its_figures(tmp_path: Path, capsy
     assert {(row["function"], row["dtype"], row["mode"], *row["shape"]) for row in document["rows"]} >= {
         ("sigmoid", "float32", "value", 16),
         ("sigmoid", "float64", "derivative", 64),
+        ("sigmoid", "bfloat16", "value", 64),
+        ("softmax", "float16", "value", 1, 16),
         ("softmax", "float32", "backward_from_output", 1, 64),
     }
     for row in document["rows"]:

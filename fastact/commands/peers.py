@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 import fastact
 from fastact import reference
+from fastact.commands import named_dtype
 
 Array = npt.NDArray[Any]
 Call = Callable[[], Any]
@@ -103,14 +104,18 @@ class Contestant(NamedTuple):
     inputs: "Inputs"
 
     def agrees(self) -> bool:
-        """Whether it does this very work. (Leniently: some peers are 2e-4 off in the softmax of a million logits, or
-        5e-6 in the tails of a derivative.)"""
+        """Whether it does this very work.
+
+        Leniently: some peers are 2e-4 off in the softmax of a million logits, or 5e-6 in the tails of a derivative, or
+        round to 16 bits after each step.
+        """
         result = self.call()
         if self.form == "out":
             result = self.inputs.out
         results = result if isinstance(result, list | tuple) else (result,)
+        several = 8 * float(reference.ulp(1.0, named_dtype(self.inputs.work.dtype)))
         return all(
-            np.allclose(ours, exact, rtol=1e-3, atol=1e-5 * np.abs(exact).max())
+            np.allclose(as_array(ours), exact, rtol=max(1e-3, several), atol=max(1e-5, several) * np.abs(exact).max())
             for ours, exact in zip(results, self.inputs.expected, strict=True)
         )
 
@@ -120,19 +125,20 @@ class Inputs:
 
     def __init__(self, work: Work, threads: int = 1) -> None:
         generator = np.random.default_rng(20)
+        dtype = named_dtype(work.dtype)
         self.work, self.threads = work, threads
         self.axis, self.dtype = work.axis, work.dtype
-        self.x = aligned(3 * generator.standard_normal(work.shape).astype(work.dtype))
+        self.x = aligned((3 * generator.standard_normal(work.shape)).astype(dtype))
         if work.function == "logit":
-            self.x = aligned(generator.uniform(0.001, 0.999, work.shape).astype(work.dtype))
+            self.x = aligned(generator.uniform(0.001, 0.999, work.shape).astype(dtype))
         self.x[self.x % 0.5 == 0] = 0.3  # the libraries differ in the derivatives at kinks, -3, 0, 0.5, 1 and so on
         if work.mode == "loss":
             self.labels = generator.integers(work.shape[-1], size=work.shape[:-1])
             self.targets = np.zeros_like(self.x)
             np.put_along_axis(self.targets, self.labels[..., None], 1, axis=-1)
         else:
-            self.y = aligned(self._reference("value", self.x).astype(work.dtype))
-            self.dy = aligned(generator.standard_normal(self.y.shape).astype(work.dtype))
+            self.y = aligned(self._reference("value", self.x).astype(dtype))
+            self.dy = aligned(generator.standard_normal(self.y.shape).astype(dtype))
 
     @functools.cached_property
     def ones(self) -> Array:
@@ -145,7 +151,7 @@ class Inputs:
 
     @functools.cached_property
     def out(self) -> Any:
-        outs = tuple(aligned(np.zeros(exact.shape, self.work.dtype)) for exact in self.expected)
+        outs = tuple(aligned(np.zeros(exact.shape, self.x.dtype)) for exact in self.expected)
         return outs if len(outs) > 1 else outs[0]
 
     @functools.cached_property
@@ -186,6 +192,11 @@ def aligned(values: Array) -> Array:
     result = memory[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
     result[...] = values
     return result
+
+
+def as_array(result: Any) -> Any:
+    """PyTorch does not give its bfloat16 to NumPy."""
+    return result.float() if hasattr(result, "detach") else result
 
 
 def bind(function: Callable[..., Any], *arguments: Any, out: Any = None, **keywords: Any) -> Call:
@@ -713,7 +724,11 @@ def _torch() -> Library:
             return tuple(map(tensors, value))
         if isinstance(value, str):
             return getattr(torch, value)
-        return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        if not isinstance(value, np.ndarray):
+            return value
+        if value.dtype.name == "bfloat16":  # PyTorch has its own, of the same bits
+            return torch.from_numpy(value.view(np.int16)).view(torch.bfloat16)
+        return torch.from_numpy(value)
 
     def build_torch(spelling: Spelling, inputs: Inputs, out: Any) -> Call:
         values, keywords = arguments_of(spelling, inputs)
@@ -793,7 +808,7 @@ def _onnxruntime() -> Library:
     runtime, parser = importlib.import_module("onnxruntime"), importlib.import_module("onnx.parser")
 
     def model(graph: str, inputs: Inputs) -> bytes:
-        kind = {"float32": "float", "float64": "double"}[inputs.work.dtype]
+        kind = {"float32": "float", "float64": "double"}.get(inputs.work.dtype, inputs.work.dtype)
         arguments = ", ".join(f"{kind}{list(array.shape)} {name}" for name, array in inputs.named_in(graph).items())
         results = ", ".join(f"{kind}[] {name}" for name in ("z", "w") if f"{name} =" in graph)
         constants = ", ".join(
