@@ -22,6 +22,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from fastact._loops cimport ARRAYS, FETCHING, LANES, NUMBERS, ONES, block_kernel, convert_block
+from fastact._primitives cimport fastact_fetch
 from fastact._rows cimport (
     PIECE, SEGMENT, STRIP, Row, row_settle, strip_accumulate, strip_constants, strip_emit, strip_maximum)
 
@@ -229,8 +230,15 @@ cdef inline Py_ssize_t itemsize_of(const Pass* call, int k) noexcept nogil:
     return call.loop.format.number_size if is_parameter(call, k) else call.loop.format.itemsize
 
 
+# Asks for memory that will be needed soon; asking beyond the end of an array does no harm.
+cdef inline void fetch(const char* address, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t line
+    for line in range(size // CACHE_LINE):
+        fastact_fetch(address + line * CACHE_LINE)
+
+
 # Where `padded` numbers of input k lie as the kernel needs them, from `start` on: in the array itself, or in `block`
-cdef inline void* gathered(const Pass* call, int k, Py_ssize_t start, Py_ssize_t n, Py_ssize_t padded,
+cdef inline void* gathered(const Pass* call, int k, Py_ssize_t start, Py_ssize_t n, Py_ssize_t padded, bint fetching,
                            void* block) noexcept nogil:
     cdef uint16_t packed[BLOCK]
     cdef Py_ssize_t itemsize = itemsize_of(call, k), stride = call.strides[k]
@@ -242,17 +250,21 @@ cdef inline void* gathered(const Pass* call, int k, Py_ssize_t start, Py_ssize_t
         source = target
     if not is_packed(call, k):
         return <void*> source
+    if fetching:
+        fetch(source + n * itemsize, n * itemsize)
     call.loop.format.unpack(source, block, padded)
     return block
 
 
 # The way back, for output k
-cdef inline void scatter(const Pass* call, int k, Py_ssize_t start, Py_ssize_t n, Py_ssize_t padded,
+cdef inline void scatter(const Pass* call, int k, Py_ssize_t start, Py_ssize_t n, Py_ssize_t padded, bint fetching,
                          const void* block) noexcept nogil:
     cdef uint16_t packed[BLOCK]
     cdef Py_ssize_t itemsize = itemsize_of(call, k), stride = call.strides[k]
     cdef char* target = call.data[k] + start * stride
     if is_packed(call, k) and stride == itemsize and n == padded:
+        if fetching:
+            fetch(target + n * itemsize, n * itemsize)
         call.loop.format.pack(block, target, padded)
     elif is_packed(call, k):
         call.loop.format.pack(block, packed, padded)
@@ -262,7 +274,7 @@ cdef inline void scatter(const Pass* call, int k, Py_ssize_t start, Py_ssize_t n
 
 
 # Elements `start` to `stop`, block by block, through the stack where an operand does not lie as the kernel needs it
-cdef void run_blocks(const Pass* call, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+cdef void run_blocks(const Pass* call, Py_ssize_t start, Py_ssize_t stop, bint fetching) noexcept nogil:
     cdef const Loop* loop = call.loop
     cdef Py_ssize_t n, padded
     cdef int k, arrays = loop.inputs + loop.parameters
@@ -271,7 +283,7 @@ cdef void run_blocks(const Pass* call, Py_ssize_t start, Py_ssize_t stop) noexce
     cdef void* operands[OPERANDS]
     for k in range(arrays):
         if call.strides[k] == 0 and not is_number(call, k):
-            gathered(call, k, 0, BLOCK, BLOCK, stack + k * BLOCK)
+            gathered(call, k, 0, BLOCK, BLOCK, False, stack + k * BLOCK)
     while start < stop:
         n = stop - start if stop - start < BLOCK else BLOCK
         padded = (n + LANES - 1) // LANES * LANES
@@ -280,13 +292,13 @@ cdef void run_blocks(const Pass* call, Py_ssize_t start, Py_ssize_t stop) noexce
             if is_number(call, k):
                 operands[k] = call.data[k]
             elif k < arrays and call.strides[k] != 0:
-                operands[k] = gathered(call, k, start, n, padded, operands[k])
+                operands[k] = gathered(call, k, start, n, padded, fetching, operands[k])
             elif k >= arrays and call.strides[k] == itemsize_of(call, k) and n == padded and not is_packed(call, k):
                 operands[k] = call.data[k] + start * call.strides[k]
         loop.kernel(operands, padded, call.form)
         for k in range(arrays, loop.operands):
             if operands[k] == <void*> (stack + k * BLOCK):
-                scatter(call, k, start, n, padded, operands[k])
+                scatter(call, k, start, n, padded, fetching, operands[k])
         start += n
 
 
@@ -307,13 +319,13 @@ cdef void run_range(const Pass* call, Py_ssize_t start, Py_ssize_t stop) noexcep
             continue
         operands[k] = call.data[k] + start * itemsize_of(call, k)
         contiguous = contiguous and call.strides[k] == itemsize_of(call, k) and not is_packed(call, k)
+    fetching = whole * loop.operands * loop.format.itemsize > BEYOND_CACHE
     if contiguous and whole:
-        fetching = (call.form == ONES and loop.cost > FETCHING_NANOSECONDS
-                    and whole * loop.operands * loop.format.itemsize > BEYOND_CACHE)
+        fetching = fetching and call.form == ONES and loop.cost > FETCHING_NANOSECONDS
         loop.kernel(operands, whole, call.form + (FETCHING if fetching else 0))
         start += whole
     if start < stop:
-        run_blocks(call, start, stop)
+        run_blocks(call, start, stop, fetching)
     fastact_leave(callers)
 
 
@@ -795,6 +807,7 @@ cdef struct PackedPass:
     const Format* format
     bint reads_y
     bint writes
+    bint in_place                   # results take the place of x, which keeps a row in a nearer cache
     Py_ssize_t room                 # numbers of a strip, in each of three arrays
 
 
@@ -806,6 +819,8 @@ cdef RowPass pass_on_floats(const PackedPass* packed, const Strip* strip, float*
         floats.arrays[k] = <char*> (memory + k * packed.room)
     if not packed.reads_y:
         floats.arrays[1] = floats.arrays[0]
+    if packed.in_place:
+        floats.arrays[2] = floats.arrays[0]
     floats.itemsize = sizeof(float)
     floats.count_of_rows = floats.width = strip.width
     floats.inner = 1 if floats.inner == 1 else strip.width
@@ -910,6 +925,9 @@ cdef void run_packed_strips(const PackedPass* packed, Py_ssize_t start, Py_ssize
         floats = pass_on_floats(packed, &strip, memory)
         places = strip.width * floats.n if floats.inner == 1 else floats.n
         unpack_strip(packed, &strip, &floats, 0, places)
+        if packed.call.fetching and floats.inner == 1 and places <= SEGMENT:    # the next strip
+            fetch(packed.call.arrays[0] + strip.offset + places * sizeof(uint16_t), places * sizeof(uint16_t))
+            fetch(packed.call.arrays[2] + strip.offset + places * sizeof(uint16_t), places * sizeof(uint16_t))
         run_strip(&floats, 0)
         pack_strip(packed, &strip, &floats, 0, places)
     fastact_leave(callers)
@@ -986,10 +1004,14 @@ cdef class RowOperation:
     def __cinit__(self, str name, dict kernels, double cost):
         cdef int k, d
         cdef size_t address
+        cdef bint stored = False
         self.cost = cost
         self.count = len(ROW_OPERATIONS[name])
+        self.in_place = True
         for k, text in enumerate(ROW_OPERATIONS[name]):
             function, *read = text.lstrip("?").split()
+            self.in_place = self.in_place and not (stored and "x" in read)
+            stored = stored or function.endswith(".store")
             arrays = [("x", "y", "out").index(array) for array in read] + [0, 0]
             for d, dtype in enumerate(("float", "double")):
                 self.steps[d][k].kind = STEP_KINDS[function.partition("_")[0]]
@@ -1029,7 +1051,7 @@ cdef class RowOperation:
         strips = outer * call.strips if inner != 1 else (outer + call.width - 1) // call.width
         nanoseconds = size * self.cost * format.number_size / 4
         packed.call, packed.format = &call, format
-        packed.reads_y, packed.writes = y is not None, out is not None
+        packed.reads_y, packed.writes, packed.in_place = y is not None, out is not None, self.in_place
         if format.unpack != NULL and size <= HELD:
             failed = run_packed_rows(&packed, strips, nanoseconds)
         elif format.unpack != NULL:
