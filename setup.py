@@ -88,6 +88,8 @@ def kernel_table():
                    "value_and_derivative": ("both", name, derivative)}
         if from_output in formulas:
             kernels["backward_from_output"] = "backward", from_output
+        if derivative + "_in_parameter" in formulas:
+            kernels["backward_parameter"] = "backward", derivative + "_in_parameter"
         near = {formula: f"{formula}_near" for formula in (name, derivative) if f"{formula}_near" in formulas}
         parameters = rest.count("floating")
         rows.append(f'PARAMETERS["{name}"] = {parameters}')

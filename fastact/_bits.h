@@ -24,6 +24,10 @@
 #define fastact_fma_double(a, b, c) ((a) * (b) + (c))
 #endif
 
+/* setup.py says -fno-math-errno: one instruction */
+#define fastact_sqrt_float(x) __builtin_sqrtf(x)
+#define fastact_sqrt_double(x) __builtin_sqrt(x)
+
 #define FASTACT_REINTERPRET(name, from, to) \
     static inline to name(from value) { to bits; memcpy(&bits, &value, sizeof bits); return bits; }
 

@@ -7,18 +7,38 @@
 #     name_derivative_from_output(y, ...)         optional: the derivative as a function of the value
 #     name_near, name_derivative_near             optional: the same bits for |x| <= near_limit of _loops.pxd, sooner;
 #                                                 a parameter is 1
+#     name_derivative_in_parameter(x, ...)        optional: the derivative in its one parameter
 #
 # and nothing about arrays, threads or instruction sets: setup.py finds the functions by these names, and the loops of
-# _loops.pxd make from them the kernels `value`, `derivative`, `backward`, `backward_from_output` and
-# `value_and_derivative`, for float and double.  How to write them: straight-line code, see the head of _primitives.pxd.
-# Then one row in catalogue.py and one line in reference.py; the tests say what is missing.
+# _loops.pxd make from them the kernels `value`, `derivative`, `backward`, `backward_from_output`, `backward_parameter`
+# and `value_and_derivative`, for float and double.  How to write them: straight-line code, see the head of
+# _primitives.pxd.  Then one row in catalogue.py and one line in reference.py; the tests say what is missing.
+
+from libc.math cimport INFINITY, NAN
 
 from fastact._primitives cimport (
-    absolute, at_least, at_most, double_guard_scale, exp_anywhere, exp_limit, exp_negative, exp_polynomial,
-    exp_reduce, exp_reduce_1702, expm1_bounded, floating, fma, guard_bits, largest, log1p_exp_negative, logistic,
-    logistic_product, logistic_product_derivative, logistic_tail, magnitude_at_most, power_of_two, product_limit,
-    product_low, ratio_to_two_more, rectified, remainder, sech_squared, sixth, tanh_positive, times_sigmoid,
-    with_sign_of)
+    absolute, at_least, at_most, atanh_polynomial, double_guard_scale, erf_polynomial, exp_anywhere, exp_limit,
+    exp_negative, exp_polynomial, exp_reduce, exp_reduce_1702, exp_reduce_gelu_tanh, exp_reduce_product,
+    expm1_bounded, exponent_beside, floating, fma, guard_bits, guard_scale, inverse_power_of_two, largest,
+    line_in_two, log1p_exp_negative, logistic, logistic_product, logistic_product_derivative, logistic_tail,
+    magnitude_at_most, normal_limit, normal_tail, power_of_two, product_in_two, product_limit, product_low,
+    ratio_to_two_more, rectified, remainder, root_of_square_and, sech_squared, sixth, square_root, sum_in_two,
+    tanh_positive, tanh_shrink_polynomial, times_ln2, times_sigmoid, with_sign_of)
+
+
+# identity
+#   y  = x
+#   y' = 1                                              NaN for NaN
+cdef inline floating identity(floating x) noexcept nogil:
+    return x
+
+
+cdef inline floating identity_derivative(floating x) noexcept nogil:
+    return <floating> 1 if x == x else x
+
+
+cdef inline floating identity_derivative_from_output(floating y) noexcept nogil:
+    return <floating> 1 if y == y else y
 
 
 # relu: the rectifier (Fukushima 1969)
@@ -175,6 +195,25 @@ cdef inline floating leaky_relu_derivative_from_output(floating y, floating nega
     return leaky_relu_derivative(y, negative_slope)
 
 
+# prelu: leaky_relu whose slope is learnt (He et al. 2015)
+#   y  = x for x >= 0, negative_slope x for x < 0
+#   y' = 1 for x >= 0, negative_slope for x < 0         in the slope: min(x, 0)
+cdef inline floating prelu(floating x, floating negative_slope) noexcept nogil:
+    return leaky_relu(x, negative_slope)
+
+
+cdef inline floating prelu_derivative(floating x, floating negative_slope) noexcept nogil:
+    return leaky_relu_derivative(x, negative_slope)
+
+
+cdef inline floating prelu_derivative_from_output(floating y, floating negative_slope) noexcept nogil:
+    return leaky_relu_derivative(y, negative_slope)
+
+
+cdef inline floating prelu_derivative_in_parameter(floating x, floating negative_slope) noexcept nogil:
+    return <floating> 0 if x >= 0 else x
+
+
 # threshold: what does not exceed it is replaced (Konda et al. 2014: the thresholded relu, threshold = 1, value = 0)
 #   y  = x for x > threshold, else value
 #   y' = 1 for x >= threshold, else 0                   at the threshold that of the piece to the right
@@ -261,6 +300,39 @@ cdef inline floating softsign_derivative(floating x) noexcept nogil:
 cdef inline floating softsign_derivative_from_output(floating y) noexcept nogil:
     cdef floating rest = <floating> 1 - absolute(y)
     return rest * rest
+
+
+# hard_sigmoid: a sigmoid with straight pieces (Courbariaux et al. 2015)
+#   y  = min(max(slope x + offset, 0), 1)               by default (x + 3) / 6, exact as no rounded 1/6 would be
+#   y' = slope where 0 <= slope x + offset < 1, else 0; for slope < 0 where 0 < slope x + offset <= 1
+#                                                       from y: slope for 0 < y < 1
+cdef inline floating hard_sigmoid(floating x, floating slope, floating offset) noexcept nogil:
+    cdef floating inner = at_least[floating](at_most[floating](x, 3), -3)
+    cdef floating ramp = inner + <floating> 3
+    cdef floating ramp_low = inner - (ramp - <floating> 3)
+    cdef floating usual = sixth(ramp_low) + sixth(ramp)
+    cdef floating given = at_most[floating](at_least[floating](fma(slope, x, offset), 0), 1)
+    cdef floating deviation = absolute(slope - <floating> 0.16666666666666666) + absolute(offset - <floating> 0.5)
+    return usual if deviation == 0 else given
+
+
+cdef inline floating hard_sigmoid_derivative(floating x, floating slope, floating offset) noexcept nogil:
+    cdef floating deviation = absolute(slope - <floating> 0.16666666666666666) + absolute(offset - <floating> 0.5)
+    cdef floating bottom = fma(slope, x, offset), top = fma(slope, x, offset - <floating> 1)
+    cdef floating from_3 = x + <floating> 3, to_3 = x - <floating> 3, first, last
+    bottom = from_3 if deviation == 0 else bottom
+    top = to_3 if deviation == 0 else top
+    first = -top if slope < 0 else bottom
+    last = -bottom if slope < 0 else top
+    cdef floating step = <floating> 0 if first < 0 else slope
+    step = step if last < 0 else <floating> 0
+    return step if x == x else x
+
+
+cdef inline floating hard_sigmoid_derivative_from_output(floating y, floating slope, floating offset) noexcept nogil:
+    cdef floating step = slope if y > 0 else <floating> 0
+    step = step if y < 1 else <floating> 0
+    return step if y == y else y
 
 
 # hard_swish: silu with straight pieces (Howard et al. 2019)
@@ -419,7 +491,7 @@ cdef inline floating silu_derivative(floating x, floating beta) noexcept nogil:
     cdef floating low = <floating> 0 if beta == 1 else product_low(x, beta, product)
     cdef floating a = at_most(absolute(product), product_limit(x))
     cdef floating shifted = exp_reduce(a, low, &r)
-    falling = logistic_product_derivative(<floating> 1 - a, shifted, r)
+    falling = logistic_product_derivative[floating](<floating> 1 - a, 0, shifted, r)
     rising = <floating> 1 - falling
     return falling if product < 0 else rising
 
@@ -438,7 +510,78 @@ cdef inline floating gelu_quick_derivative(floating x) noexcept nogil:
     cdef floating r, falling, rising
     cdef floating a = at_most(absolute(x), product_limit(x) * <floating> 0.5875)
     cdef floating shifted = exp_reduce_1702(a, &r)
-    falling = logistic_product_derivative(fma[floating](a, -1.702, 1), shifted, r)
+    falling = logistic_product_derivative[floating](fma[floating](a, -1.702, 1), 0, shifted, r)
+    rising = <floating> 1 - falling
+    return falling if x < 0 else rising
+
+
+# gelu: x times the normal distribution (Hendrycks and Gimpel 2016)
+#   y  = x N(x)                                         = max(x, 0) - |x| N(-|x|)
+#   y' = N(x) + x n(x)                                  = d for x < 0, 1 - d for x >= 0, d = N(-|x|) - |x| n(x)
+#
+# N(-a) = e^(-a^2 / 2) g(a), g in two parts; n(x) = e^(-x^2 / 2) / sqrt(2 pi).
+cdef inline floating gelu(floating x) noexcept nogil:
+    cdef floating r, r2, q, scale, low, tail
+    cdef floating a = magnitude_at_most(absolute(x), normal_limit(x))
+    cdef floating shifted = exp_reduce_product(a, a * <floating> -0.5, &r)
+    cdef floating high = normal_tail(a, &low)
+    r2 = r * r
+    q = fma(r2, exp_polynomial(r, r2), r)
+    scale = power_of_two(shifted, 2 * guard_bits(x))
+    tail = high + fma(high, q, fma(low, q, low))
+    return rectified(x) - a * tail * scale * double_guard_scale(x)
+
+
+cdef inline floating gelu_derivative(floating x) noexcept nogil:
+    cdef floating r, r2, q, scale, low, density, density_low, difference, falling, rising
+    cdef floating a = at_most(absolute(x), normal_limit(x))
+    cdef floating shifted = exp_reduce_product(a, a * <floating> -0.5, &r)
+    cdef floating high = normal_tail(a, &low)
+    r2 = r * r
+    q = fma(r2, exp_polynomial(r, r2), r)
+    scale = power_of_two(shifted, 2 * guard_bits(x))
+    if floating is float:
+        density, density_low = <floating> 0.398942291736602783203125, <floating> -1.133517e-08     # 1 / sqrt(2 pi)
+    else:
+        density, density_low = 0.3989422804014327, -2.49232720227773e-17
+    difference = fma(-density, a, high)
+    low = fma(-density_low, a, low)
+    falling = (difference + fma(difference, q, fma(low, q, low))) * scale * double_guard_scale(x)
+    rising = <floating> 1 - falling
+    return falling if x < 0 else rising
+
+
+# gelu_tanh: near gelu (Hendrycks and Gimpel 2016)
+#   y  = x (1 + tanh(z / 2)) / 2, z = 2 sqrt(2 / pi) (x + 0.044715 x^3)
+#      = x / (1 + e^-z)                                 = max(x, 0) - |x| / (1 + e^|z|)
+#   y' = s (1 + x z' (1 - s)) with s = sigmoid(z)       as that of silu, with |x| z' for |x|
+cdef inline floating gelu_tanh(floating x) noexcept nogil:
+    cdef floating r, limit
+    if floating is float:
+        limit = <floating> 10.95            # nothing is left of x / (1 + e^z)
+    else:
+        limit = <floating> 21.6
+    cdef floating a = magnitude_at_most(absolute(x), limit)
+    cdef floating shifted = exp_reduce_gelu_tanh(a, &r)
+    return rectified(x) - logistic_product(a, shifted, r)
+
+
+cdef inline floating gelu_tanh_derivative(floating x) noexcept nogil:
+    cdef floating r, limit, first, first_low, third, slope, slope_low, less, less_low, falling, rising
+    if floating is float:
+        limit = <floating> 11.1
+        first, first_low = <floating> 1.5957691669464111328125, <floating> -4.5340686e-08
+        third = <floating> 0.2140644490718841552734375
+    else:
+        limit = <floating> 21.7
+        first, first_low = 1.5957691216057308, -9.96930880911092e-17
+        third = 0.21406444881780073
+    cdef floating a = at_most(absolute(x), limit)
+    cdef floating shifted = exp_reduce_gelu_tanh(a, &r)
+    slope = line_in_two(third * a, a, first, first_low, &slope_low)
+    less = fma[floating](-a, slope, 1)
+    less_low = fma(-a, slope_low, fma(-a, slope, <floating> 1 - less))
+    falling = logistic_product_derivative(less, less_low, shifted, r)
     rising = <floating> 1 - falling
     return falling if x < 0 else rising
 
@@ -533,3 +676,264 @@ cdef inline floating sparse_plus(floating x) noexcept nogil:
 
 cdef inline floating sparse_plus_derivative(floating x) noexcept nogil:
     return sparse_sigmoid(x)
+
+
+# squareplus: a softplus of one root (Barron 2021)
+#   y  = (x + sqrt(x^2 + b)) / 2                        = max(x, 0) + t with t = b / (2 (|x| + sqrt(x^2 + b)))
+#   y' = (1 + x / sqrt(x^2 + b)) / 2                    = d for x < 0, 1 - d for x >= 0, d = t / sqrt(x^2 + b)
+#                                                       from y: y^2 / (y^2 + b / 4)
+#
+# The root takes the time of twenty other operations: what the denominators lost is computed beside it.  1/(2h) is
+# needed for that to a few digits: it is 1/d over 1 + t / d, d = |x| + h, and nearly linear in t / d.
+cdef inline floating squareplus(floating x, floating b) noexcept nogil:
+    cdef floating lacking, inverse, t, t_low, half_root_low, quarter = 0.25, half = 0.5
+    cdef floating a = absolute(x)
+    cdef floating root = root_of_square_and(b, a, &lacking)
+    cdef floating half_root = half * root, half_a = half * a
+    cdef floating d = half_root + half_a
+    cdef floating d_low = (half_root - d) + half_a
+    inverse = <floating> 1 / d
+    t = quarter * b * inverse
+    half_root_low = lacking * (inverse * fma[floating](t * inverse, -0.11425, 0.23925))
+    t_low = fma(-t, half_root_low + d_low, remainder(t, d, quarter * b)) * inverse
+    t_low = t_low if a < <floating> 1.099511627776e12 else <floating> 0        # 2^40: d is a, and may be infinite
+    return (<floating> 0 if x < 0 else x) + (t + t_low)
+
+
+cdef inline floating squareplus_derivative(floating x, floating b) noexcept nogil:
+    cdef floating lacking, reach, scaled, product, product_rest, inverse, t, t_low, root_low, near, far, rising
+    cdef floating limit, shrink, quarter = 0.25, half = 0.5
+    if floating is float:
+        limit, shrink = <floating> 1.2089258196146292e24, <floating> 9.094947017729282e-13       # 2^80, 2^-40
+    else:
+        limit, shrink = <floating> 3.599131035634557e162, <floating> 7.888609052210118e-31      # 2^540, 2^-100
+    cdef floating a = at_most(absolute(x), limit)
+    cdef floating root = root_of_square_and(b, a, &lacking)
+    cdef floating half_root = half * root, half_a = half * a
+    cdef floating d = half_root + half_a
+    cdef floating d_low = (half_root - d) + half_a
+    reach = 1073741824                                                              # 2^30: b no longer counts in d
+    scaled = root * shrink if a > reach else root
+    product = scaled * d
+    inverse = <floating> 1 / product
+    t = quarter * b * inverse
+    root_low = lacking * (half * d * inverse)
+    product_rest = fma(root_low, d + half_root, fma(root, d_low, -remainder(scaled, d, product)))
+    t_low = fma(-t, product_rest, remainder(t, product, quarter * b)) * inverse
+    near, far = t + t_low, t * shrink
+    t = far if a > reach else near
+    rising = <floating> 1 - t
+    return t if x < 0 else rising
+
+
+cdef inline floating squareplus_derivative_from_output(floating y, floating b) noexcept nogil:
+    cdef floating bounded = at_most[floating](y, 1152921504606846976)             # 2^60
+    cdef floating square = bounded * bounded
+    return square / (square + b * <floating> 0.25) if square > 0 else square
+
+
+# tanh_shrink: what tanh lacks of the identity
+#   y  = x - tanh(x)                                    = x^3 P(x^2) for |x| < 1; |x| - 1 + 2 / (1 + e^2|x|) beyond
+#   y' = tanh(x)^2
+cdef inline floating tanh_shrink(floating x) noexcept nogil:
+    cdef floating r, r2, q, w, d, inverse, tail, constant, constant_low, slope, polynomial, polynomial_low
+    cdef floating square, square_low, product, product_rest, near, far, limit, one = 1
+    if floating is float:
+        limit = <floating> 10               # y rounds to x - 1
+    else:
+        limit = <floating> 20
+    cdef floating a = absolute(x)
+    cdef floating inner = magnitude_at_most(a, limit)
+    cdef floating shifted = exp_reduce[floating](inner + inner, 0, &r)
+    r2 = r * r
+    q = fma(r2, exp_polynomial(r, r2), r)
+    w = inverse_power_of_two(shifted, 0)
+    d = one + (w + q)
+    inverse = one / d
+    tail = (w + w) * inverse
+    far = (a - one) + fma(tail, remainder(d, inverse, one), tail)
+    square = product_in_two(inner, inner, &square_low)
+    slope = tanh_shrink_polynomial(square, &constant, &constant_low)
+    polynomial = line_in_two(slope, square, constant, constant_low, &polynomial_low)
+    product = product_in_two(square, polynomial, &product_rest)
+    product_rest = fma(square, polynomial_low, fma(square_low, polynomial, product_rest))
+    near = fma(a, product, a * product_rest)
+    return with_sign_of(near if a < 1 else far, x)
+
+
+cdef inline floating tanh_shrink_derivative(floating x) noexcept nogil:
+    cdef floating low, rest, high, tangent, limit
+    if floating is float:
+        limit = <floating> 9.1              # y' rounds to 1
+    else:
+        limit = <floating> 19.1
+    cdef floating a = at_most(absolute(x), limit)
+    a = expm1_bounded[floating](a + a, 0, &low)
+    high = ratio_to_two_more[floating](a, low, 1, &rest)
+    tangent = high + rest
+    rest = (high - tangent) + rest
+    return fma(tangent, tangent, (tangent + tangent) * rest)
+
+
+# dish: a mish without exponentials (explosion/thinc)
+#   y  = x (1 + x / h) / 2, h = sqrt(1 + x^2)           = max(x, 0) - |x| / (2 h (h + |x|))
+#   y' = (1 + x / h + x / h^3) / 2                      = d for x < 0, 1 - d for x >= 0, with v = x^2, s = 1 + v:
+#                                                         d = (1 - v s) / (2 s (s^2 + |x| h (s + 1)))
+#
+# As in squareplus, the losses are computed while the root takes its time.  Far out the tails are 1 / (4 |x|) and
+# -1 / (4 x^2).
+cdef inline floating dish(floating x) noexcept nogil:
+    cdef floating lacking, reach, factor, top, product, product_rest, inverse, t, t_low, root_low, half = 0.5
+    cdef floating a = absolute(x)
+    cdef floating root = root_of_square_and[floating](1, a, &lacking)
+    cdef floating half_root = half * root, half_a = half * a
+    cdef floating d = half_root + half_a
+    cdef floating d_low = (half_root - d) + half_a
+    reach = 1073741824                                                              # 2^30
+    top = <floating> 0.25 if a > reach else a * <floating> 0.25
+    factor = <floating> 1 if a > reach else root
+    product = factor * d
+    inverse = <floating> 1 / product
+    t = top * inverse
+    root_low = lacking * (half * d * inverse)
+    product_rest = fma(root_low, d + half_root, fma(root, d_low, -remainder(factor, d, product)))
+    t_low = fma(-t, product_rest, remainder(t, product, top)) * inverse
+    t_low = <floating> 0 if a > reach else t_low
+    return rectified(x) - (t + t_low)
+
+
+cdef inline floating dish_derivative(floating x) noexcept nogil:
+    cdef floating v, v_low, s, s_low, h, h_low, w, w_low, more, k, k_low, m, m_low, d, d_low, inverse, reach
+    cdef floating top, top_low, t, t_low, far, rising, one = 1
+    if floating is float:
+        reach = 8192                        # 1 no longer counts beside x^2
+    else:
+        reach = 268435456
+    cdef floating a = absolute(x)
+    cdef floating inner = at_most(a, reach + reach)
+    v = product_in_two(inner, inner, &v_low)
+    s = sum_in_two(v, one, &s_low)
+    s_low = s_low + v_low
+    h = square_root(s)
+    more = s + one
+    w = product_in_two(inner, h, &w_low)
+    k = product_in_two(w, more, &k_low)
+    m = fma(s, s, k)
+    d = product_in_two(s, m, &d_low)
+    inverse = one / (a if a > reach else d)
+    h_low = (remainder(h, h, s) + s_low) * (<floating> 0.5 * h * m * inverse)       # 1 / (2 h) = h m / (2 d)
+    w_low = fma(inner, h_low, w_low)
+    k_low = fma(w, s_low + ((s - more) + one), fma(w_low, more, k_low))
+    m_low = fma(s + s, s_low, fma(s, s, k - m) + k_low)
+    d_low = fma(s, m_low, fma(s_low, m, d_low))
+    top = product_in_two(v, s, &top_low)
+    top_low = fma(v, s_low, fma(v_low, s, top_low))
+    top = sum_in_two(one, -top, &t_low)
+    top_low = t_low - top_low
+    t = top * inverse
+    t_low = (fma(-t, d_low, remainder(t, d, top)) + top_low) * inverse
+    t = (t + t_low) * <floating> 0.5
+    far = inverse * inverse * <floating> -0.25
+    t = far if a > reach else t
+    rising = one - t
+    return t if x < 0 else rising
+
+
+# logit: the inverse of sigmoid (Berkson 1944), NaN outside 0 <= x <= 1
+#   y  = log(x / (1 - x))                               = n ln 2 + 2 atanh((p - q) / (p + q)), x = 2^n p, q = 1 - x
+#   y' = 1 / (x (1 - x))                                from y: 2 + e^y + e^-y
+cdef inline floating logit(floating x) noexcept nogil:
+    cdef floating n, p, q, q_low, d, d_low, inverse, top, u, u_low, v, high, low, ln2_low, y, one = 1
+    cdef floating tiny = 7.888609052210118e-31          # 2^-100
+    q = one - x
+    q_low = (one - q) - x
+    n = exponent_beside(x * <floating> 1.8446744073709552e19 if x < tiny else x, q, &p)             # 2^64
+    n = n - <floating> 64 if x < tiny else n
+    top = (p - q) - q_low
+    d = p + q
+    d_low = ((p - d) + q) + q_low
+    inverse = one / d
+    u = top * inverse
+    u_low = fma(-u, d_low, remainder(u, d, top)) * inverse
+    v = u * u
+    high = times_ln2(n, &ln2_low)
+    y = high + (u + u)
+    low = ((high - y) + (u + u)) + fma((u + u) * v, atanh_polynomial(v), (u_low + u_low) + ln2_low)
+    y = y + low
+    y = <floating> -INFINITY if x == 0 else y
+    y = <floating> INFINITY if x == 1 else y
+    y = y if x >= 0 else <floating> NAN
+    return y if x <= 1 else <floating> NAN
+
+
+cdef inline floating logit_derivative(floating x) noexcept nogil:
+    cdef floating q = <floating> 1 - x
+    cdef floating q_low = (<floating> 1 - q) - x
+    cdef floating y = absolute(<floating> 1 / fma(x, q, x * q_low))               # -0 is 0
+    y = y if x >= 0 else <floating> NAN
+    return y if x <= 1 else <floating> NAN
+
+
+cdef inline floating logit_derivative_from_output(floating y) noexcept nogil:
+    cdef floating e = exp_anywhere(absolute(y))
+    return e + (<floating> 2 + <floating> 1 / e)
+
+
+# erf: the error function
+#   y  = 2 / sqrt(pi) times the integral of e^-t^2 from 0 to x      = 1 - e^(-|x| P(|x|)), and the sign of x
+#   y' = 2 / sqrt(pi) e^-x^2
+cdef inline floating erf(floating x) noexcept nogil:
+    cdef floating limit, constant, constant_low, slope, polynomial, polynomial_low, product, product_rest, high, low
+    if floating is float:
+        limit = <floating> 4                # y rounds to 1
+    else:
+        limit = <floating> 6
+    cdef floating a = at_most(absolute(x), limit)
+    slope = erf_polynomial(a, &constant, &constant_low)
+    polynomial = line_in_two(slope, a, constant, constant_low, &polynomial_low)
+    product = product_in_two(a, polynomial, &product_rest)
+    high = expm1_bounded(-product, fma(a, polynomial_low, product_rest), &low)
+    return with_sign_of(absolute(high + low), x)
+
+
+cdef inline floating erf_derivative(floating x) noexcept nogil:
+    cdef floating r, r2, q, scale, limit, factor, factor_low
+    if floating is float:
+        limit = <floating> 10.25            # y' rounds to 0
+        factor, factor_low = <floating> 1.128379225730896, <floating> -5.8635382771399236e-08
+    else:
+        limit = <floating> 27.35
+        factor, factor_low = 1.1283791670955126, 1.533545961316588e-17
+    cdef floating a = at_most(absolute(x), limit)
+    cdef floating shifted = exp_reduce_product(a, -a, &r)
+    r2 = r * r
+    q = fma(r2, exp_polynomial(r, r2), r)
+    scale = power_of_two(shifted, guard_bits(x))
+    return (factor + fma(factor, q, fma(factor_low, q, factor_low))) * scale * guard_scale(x)
+
+
+# xielu (Huang and Schlag 2025), with alpha_p and alpha_n as they are, not through softplus
+#   y  = alpha_p x^2 + beta x for x > 0, alpha_n (e^min(x, eps) - 1 - x) + beta x for x <= 0
+#   y' = 2 alpha_p x + beta for x >= 0, alpha_n (e^x - 1) + beta for x < eps, beta - alpha_n between
+cdef inline floating xielu(floating x, floating alpha_p, floating alpha_n, floating beta,
+                           floating eps) noexcept nogil:
+    cdef floating high, low, curve, curve_low, slope, slope_low, line, line_low, falling, rest
+    cdef floating rising = x * fma(alpha_p, x, beta)
+    high = expm1_bounded[floating](at_least[floating](at_most(x, at_most[floating](eps, 40)), -40), 0, &low)
+    curve = product_in_two(alpha_n, high, &curve_low)
+    slope = sum_in_two(beta, -alpha_n, &slope_low)
+    line = product_in_two(slope, x, &line_low)
+    falling = sum_in_two(line, curve, &rest)
+    rest = rest + (line_low + fma(slope_low, x, fma(alpha_n, low, curve_low)))
+    falling = falling + (rest if x > -largest(x) else <floating> 0)             # inf - inf kept out
+    return rising if x > 0 else falling
+
+
+cdef inline floating xielu_derivative(floating x, floating alpha_p, floating alpha_n, floating beta,
+                                      floating eps) noexcept nogil:
+    cdef floating slope_low
+    cdef floating slope = sum_in_two(beta, -alpha_n, &slope_low)
+    cdef floating e = exp_negative[floating](at_most[floating](x, 0), 0)
+    cdef floating rising = fma(alpha_p + alpha_p, x, beta)
+    e = e if x < eps else <floating> 0
+    return fma(alpha_n, e, slope) + slope_low if x < 0 else rising

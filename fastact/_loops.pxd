@@ -41,14 +41,17 @@ ctypedef float (*float_formula)(float) noexcept nogil
 ctypedef float (*float_formula_1)(float, float) noexcept nogil
 ctypedef float (*float_formula_2)(float, float, float) noexcept nogil
 ctypedef float (*float_formula_3)(float, float, float, float) noexcept nogil
+ctypedef float (*float_formula_4)(float, float, float, float, float) noexcept nogil
 ctypedef double (*double_formula)(double) noexcept nogil
 ctypedef double (*double_formula_1)(double, double) noexcept nogil
 ctypedef double (*double_formula_2)(double, double, double) noexcept nogil
 ctypedef double (*double_formula_3)(double, double, double, double) noexcept nogil
+ctypedef double (*double_formula_4)(double, double, double, double, double) noexcept nogil
 
 
-# f(x), f(x, a), f(x, a, b) or f(x, a, b, c)
-cdef inline floating call(void* f, int parameters, floating x, floating a, floating b, floating c) noexcept nogil:
+# f(x), f(x, a), f(x, a, b), f(x, a, b, c) or f(x, a, b, c, d)
+cdef inline floating call(void* f, int parameters, floating x, floating a, floating b, floating c,
+                          floating d) noexcept nogil:
     if floating is float:
         if parameters == 0:
             return (<float_formula> f)(x)
@@ -56,8 +59,10 @@ cdef inline floating call(void* f, int parameters, floating x, floating a, float
             return (<float_formula_1> f)(x, a)
         elif parameters == 2:
             return (<float_formula_2> f)(x, a, b)
-        else:
+        elif parameters == 3:
             return (<float_formula_3> f)(x, a, b, c)
+        else:
+            return (<float_formula_4> f)(x, a, b, c, d)
     else:
         if parameters == 0:
             return (<double_formula> f)(x)
@@ -65,8 +70,10 @@ cdef inline floating call(void* f, int parameters, floating x, floating a, float
             return (<double_formula_1> f)(x, a)
         elif parameters == 2:
             return (<double_formula_2> f)(x, a, b)
-        else:
+        elif parameters == 3:
             return (<double_formula_3> f)(x, a, b, c)
+        else:
+            return (<double_formula_4> f)(x, a, b, c, d)
 
 
 # Parameter k as the number it is for the whole block; beyond the last one nobody looks.
@@ -116,7 +123,7 @@ cdef inline Py_ssize_t stretch(void* near, int form, const floating* x, Py_ssize
 cdef inline void map_plain(void* f, int parameters, const floating* x, floating* out, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n // LANES * LANES):
-        out[i] = call[floating](f, parameters, x[i], 1, 1, 1)
+        out[i] = call[floating](f, parameters, x[i], 1, 1, 1, 1)
 
 
 # out = f(x): values and derivatives
@@ -126,8 +133,9 @@ cdef inline void map_block(void* f, void* near, int parameters, floating** opera
     cdef floating* a = operands[1]
     cdef floating* b = operands[2]
     cdef floating* c = operands[3]
+    cdef floating* d = operands[4]
     cdef floating* out = operands[1 + parameters]
-    cdef floating a_number, b_number, c_number
+    cdef floating a_number, b_number, c_number, d_number
     cdef Py_ssize_t i, part
     cdef bint is_near
     n = n // LANES * LANES
@@ -145,20 +153,21 @@ cdef inline void map_block(void* f, void* near, int parameters, floating** opera
             i += part
     elif form == ARRAYS:
         for i in range(n):
-            out[i] = call[floating](f, parameters, x[i], a[i], b[i], c[i])
+            out[i] = call[floating](f, parameters, x[i], a[i], b[i], c[i], d[i])
     else:
         a_number = number[floating](operands + 1, parameters, 0)
         b_number = number[floating](operands + 1, parameters, 1)
         c_number = number[floating](operands + 1, parameters, 2)
+        d_number = number[floating](operands + 1, parameters, 3)
         for i in range(n):
-            out[i] = call[floating](f, parameters, x[i], a_number, b_number, c_number)
+            out[i] = call[floating](f, parameters, x[i], a_number, b_number, c_number, d_number)
 
 
 cdef inline void backward_plain(void* f, int parameters, const floating* dy, const floating* x, floating* out,
                                 Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n // LANES * LANES):
-        out[i] = dy[i] * call[floating](f, parameters, x[i], 1, 1, 1)
+        out[i] = dy[i] * call[floating](f, parameters, x[i], 1, 1, 1, 1)
 
 
 # out = dy f(x): backward from the input or, f being a function of the output, from the output
@@ -169,8 +178,9 @@ cdef inline void backward_block(void* f, void* near, int parameters, floating** 
     cdef floating* a = operands[2]
     cdef floating* b = operands[3]
     cdef floating* c = operands[4]
+    cdef floating* d = operands[5]
     cdef floating* out = operands[2 + parameters]
-    cdef floating a_number, b_number, c_number
+    cdef floating a_number, b_number, c_number, d_number
     cdef Py_ssize_t i, part
     cdef bint is_near
     n = n // LANES * LANES
@@ -189,13 +199,14 @@ cdef inline void backward_block(void* f, void* near, int parameters, floating** 
             i += part
     elif form == ARRAYS:
         for i in range(n):
-            out[i] = dy[i] * call[floating](f, parameters, x[i], a[i], b[i], c[i])
+            out[i] = dy[i] * call[floating](f, parameters, x[i], a[i], b[i], c[i], d[i])
     else:
         a_number = number[floating](operands + 2, parameters, 0)
         b_number = number[floating](operands + 2, parameters, 1)
         c_number = number[floating](operands + 2, parameters, 2)
+        d_number = number[floating](operands + 2, parameters, 3)
         for i in range(n):
-            out[i] = dy[i] * call[floating](f, parameters, x[i], a_number, b_number, c_number)
+            out[i] = dy[i] * call[floating](f, parameters, x[i], a_number, b_number, c_number, d_number)
 
 
 cdef inline void both_plain(void* f, void* g, int parameters, const floating* x, floating* out, floating* second,
@@ -204,8 +215,8 @@ cdef inline void both_plain(void* f, void* g, int parameters, const floating* x,
     cdef Py_ssize_t i
     for i in range(n // LANES * LANES):
         element = x[i]
-        out[i] = call[floating](f, parameters, element, 1, 1, 1)
-        second[i] = call[floating](g, parameters, element, 1, 1, 1)
+        out[i] = call[floating](f, parameters, element, 1, 1, 1, 1)
+        second[i] = call[floating](g, parameters, element, 1, 1, 1, 1)
 
 
 # out, second = f(x), g(x): what the two have in common is computed once
@@ -215,9 +226,10 @@ cdef inline void both_block(void* f, void* g, void* near_f, void* near_g, int pa
     cdef floating* a = operands[1]
     cdef floating* b = operands[2]
     cdef floating* c = operands[3]
+    cdef floating* d = operands[4]
     cdef floating* out = operands[1 + parameters]
     cdef floating* second = operands[2 + parameters]
-    cdef floating element, a_number, b_number, c_number
+    cdef floating element, a_number, b_number, c_number, d_number
     cdef Py_ssize_t i, part
     cdef bint is_near
     n = n // LANES * LANES
@@ -237,14 +249,15 @@ cdef inline void both_block(void* f, void* g, void* near_f, void* near_g, int pa
     elif form == ARRAYS:
         for i in range(n):
             element = x[i]
-            a_number, b_number, c_number = a[i], b[i], c[i]
-            out[i] = call[floating](f, parameters, element, a_number, b_number, c_number)
-            second[i] = call[floating](g, parameters, element, a_number, b_number, c_number)
+            a_number, b_number, c_number, d_number = a[i], b[i], c[i], d[i]
+            out[i] = call[floating](f, parameters, element, a_number, b_number, c_number, d_number)
+            second[i] = call[floating](g, parameters, element, a_number, b_number, c_number, d_number)
     else:
         a_number = number[floating](operands + 1, parameters, 0)
         b_number = number[floating](operands + 1, parameters, 1)
         c_number = number[floating](operands + 1, parameters, 2)
+        d_number = number[floating](operands + 1, parameters, 3)
         for i in range(n):
             element = x[i]
-            out[i] = call[floating](f, parameters, element, a_number, b_number, c_number)
-            second[i] = call[floating](g, parameters, element, a_number, b_number, c_number)
+            out[i] = call[floating](f, parameters, element, a_number, b_number, c_number, d_number)
+            second[i] = call[floating](g, parameters, element, a_number, b_number, c_number, d_number)

@@ -22,6 +22,8 @@ ctypedef fused floating:
 cdef extern from "_bits.h" nogil:
     float fastact_fma_float(float a, float b, float c) noexcept
     double fastact_fma_double(double a, double b, double c) noexcept
+    float fastact_sqrt_float(float x) noexcept
+    double fastact_sqrt_double(double x) noexcept
     float fastact_remainder_float(float a, float b, float c) noexcept
     double fastact_remainder_double(double a, double b, double c) noexcept
     uint32_t fastact_bits_of_float(float value) noexcept
@@ -94,12 +96,12 @@ cdef inline floating rectified(floating x) noexcept nogil:
     return <floating> -0.0 if x < 0 else x
 
 
-# A number a little below the largest finite one: at_most(x, largest) keeps infinities out of products with 0
+# The largest finite number: at_most(x, largest) keeps infinities out of products with 0
 cdef inline floating largest(floating unused) noexcept nogil:
     if floating is float:
-        return <floating> 3.4e38
+        return <floating> 3.4028234663852886e38
     else:
-        return 1.79e308
+        return 1.7976931348623157e308
 
 
 # What rounding product = a b lost, with the sign turned so that |a b| = |product| - product_low.  Zero where nothing
@@ -107,7 +109,7 @@ cdef inline floating largest(floating unused) noexcept nogil:
 cdef inline floating product_low(floating a, floating b, floating product) noexcept nogil:
     cdef floating low = remainder(a, b, product)
     low = -low if product < 0 else low
-    return low if absolute(product) < exp_limit(product) else <floating> 0
+    return low if absolute(product) < <floating> 3 * exp_limit(product) else <floating> 0
 
 
 # x / 6 without a division.  0.51 ulp.
@@ -116,6 +118,50 @@ cdef inline floating sixth(floating x) noexcept nogil:
         return fma[floating](x, 0.1666666567325592, x * <floating> 9.934107758624577e-09)
     else:
         return fma[floating](x, 0.16666666666666666, x * <floating> 9.25185853854297e-18)
+
+
+# ------------------------------------------------------------------------------------------------ sums of two parts
+
+# a b, and what rounding it lost
+cdef inline floating product_in_two(floating a, floating b, floating* low) noexcept nogil:
+    cdef floating product = a * b
+    low[0] = -remainder(a, b, product)
+    return product
+
+
+# a + b, and what rounding it lost (Knuth 1969)
+cdef inline floating sum_in_two(floating a, floating b, floating* low) noexcept nogil:
+    cdef floating total = a + b
+    cdef floating part = total - a
+    low[0] = (a - (total - part)) + (b - part)
+    return total
+
+
+# constant + constant_low + slope x, the end of a polynomial, in two parts; the constant is the larger part
+cdef inline floating line_in_two(floating slope, floating x, floating constant, floating constant_low,
+                                 floating* low) noexcept nogil:
+    cdef floating total = fma(slope, x, constant)
+    low[0] = fma(slope, x, constant - total) + constant_low
+    return total
+
+
+cdef inline floating square_root(floating x) noexcept nogil:
+    if floating is float:
+        return fastact_sqrt_float(x)
+    else:
+        return fastact_sqrt_double(x)
+
+
+# sqrt(x^2 + b) for x >= 0 and b >= 0, and what its square lacks of x^2 + b.  Never 0, so that it can be divided by.
+#
+# From 2^40 on it is x.
+cdef inline floating root_of_square_and(floating b, floating x, floating* lacking) noexcept nogil:
+    cdef floating square_low, total_low, root, bounded = at_most[floating](x, 1099511627776)
+    cdef floating square = product_in_two(bounded, bounded, &square_low)
+    cdef floating total = sum_in_two(square, b, &total_low)
+    root = square_root(total)
+    lacking[0] = remainder(root, root, total) + (total_low + square_low)
+    return at_least(root, x + <floating> 7.888609052210118e-31)                # 2^-100
 
 
 # ---------------------------------------------------------------------------------------------------------- exponential
@@ -222,6 +268,41 @@ cdef inline floating exp_reduce_1702(floating x, floating* r) noexcept nogil:
     return shifted
 
 
+# e^z = 2^n e^r for z = slope x (x^2 + square), the argument of gelu_tanh, x >= 0: x (x^2 + square) is reduced, by
+# multiples of ln(2) / slope.  Both factors are carried in two parts.
+cdef inline floating exp_reduce_gelu_tanh(floating x, floating* r) noexcept nogil:
+    cdef floating shift, square, square_low, slope, slope_low, slope_log2_e, step_high, step_low
+    cdef floating total, total_low, shifted, n, part
+    if floating is float:
+        shift = <floating> 12582912.0                  # 1.5 x 2^23
+        square, square_low = <floating> 22.363845825195312, <floating> 1.417704152117949e-05
+        slope, slope_low = <floating> 0.07135481387376785, <floating> 2.3988324659995897e-09
+        slope_log2_e = <floating> 0.10294324159622192
+        step_high = <floating> 9.7138671875             # 15 bits
+        step_low = <floating> 0.0002238405286334455
+    else:
+        shift = 6755399441055744.0                     # 1.5 x 2^52
+        square, square_low = 22.36386000223638, 7.068084733670861e-15
+        slope, slope_low = 0.07135481627260025, -6.175149918155315e-19
+        slope_log2_e = 0.1029432395800235
+        step_high = 9.714091025292873                 # 32 bits
+        step_low = 2.7308227130388707e-09
+    total = fma(x, x, square)
+    total_low = square_low - remainder(x, x, total - square)
+    shifted = fma(x * total, slope_log2_e, shift)
+    n = shifted - shift
+    part = -remainder(x, total, n * step_high)
+    r[0] = fma(part, slope, fma(fma(x, total_low, -n * step_low), slope, part * slope_low))
+    return shifted
+
+
+# e^(a b) = 2^n e^r, nothing of the product being lost
+cdef inline floating exp_reduce_product(floating a, floating b, floating* r) noexcept nogil:
+    cdef floating low
+    cdef floating product = product_in_two(a, b, &low)
+    return exp_reduce(product, -low, r)
+
+
 # (e^r - 1 - r) / r^2 on |r| <= ln(2) / 2, r2 = r^2.  Error relative to r: 2^-26.1 (float), 2^-55.6 (double).
 # Even and odd powers apart: half the length of the dependent chain.
 cdef inline floating exp_polynomial(floating r, floating r2) noexcept nogil:
@@ -248,6 +329,14 @@ cdef inline floating power_of_two(floating shifted, int offset) noexcept nogil:
         return fastact_float_of_bits((fastact_bits_of_float(shifted) << 23) + (<uint32_t> (127 + offset) << 23))
     else:
         return fastact_double_of_bits((fastact_bits_of_double(shifted) << 52) + (<uint64_t> (1023 + offset) << 52))
+
+
+# factor 2^n for a power of two, for a result in the normal range
+cdef inline floating times_power_of_two(floating factor, floating shifted) noexcept nogil:
+    if floating is float:
+        return fastact_float_of_bits((fastact_bits_of_float(shifted) << 23) + fastact_bits_of_float(factor))
+    else:
+        return fastact_double_of_bits((fastact_bits_of_double(shifted) << 52) + fastact_bits_of_double(factor))
 
 
 # 2^(offset - n), for a result in the normal range
@@ -286,7 +375,7 @@ cdef inline floating exp_negative(floating x, floating x_low) noexcept nogil:
 #
 # The scale is kept away from both ends of the range, and the result brought there by one multiplication.
 cdef inline floating exp_anywhere(floating x) noexcept nogil:
-    cdef floating r, q, r2, scale, rest, upper
+    cdef floating r, q, r2, scale, guard, rest, upper
     cdef floating shifted
     if floating is float:
         upper = 89
@@ -295,8 +384,9 @@ cdef inline floating exp_anywhere(floating x) noexcept nogil:
     shifted = exp_reduce[floating](at_most(at_least[floating](x, -exp_limit(x)), upper), 0, &r)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
-    scale = power_of_two(shifted, guard_bits(x)) if x < 0 else power_of_two(shifted, -2)
+    guard = <floating> 1 / guard_scale(x) if x < 0 else <floating> 0.25
     rest = guard_scale(x) if x < 0 else <floating> 4
+    scale = times_power_of_two(guard, shifted)
     return fma(scale, q, scale) * rest
 
 
@@ -425,29 +515,31 @@ cdef inline floating logistic_product(floating x, floating shifted, floating r) 
 
 
 # e (less + e) / (1 + e)^2 with e = e^-z, where e^z = 2^n e^r is reduced already: for less = 1 - z the derivative of
-# z / (1 + e^-z) at -z, and 1 less that at z.
+# z / (1 + e^-z) at -z, and 1 less that at z.  less_low is what less lost, where it is worth having.
 #
 # e = w (1 + q) comes out of the quotient, which is corrected by its remainder.
-cdef inline floating logistic_product_derivative(floating less, floating shifted, floating r) noexcept nogil:
+cdef inline floating logistic_product_derivative(floating less, floating less_low, floating shifted,
+                                                 floating r) noexcept nogil:
     cdef floating scale = inverse_power_of_two(shifted, 2 * guard_bits(r))
     cdef floating w = scale * double_guard_scale(r)
     cdef floating r2 = r * r
     cdef floating q = fma(r2, exp_polynomial(-r, r2), -r)
     cdef floating e = fma(w, q, w)
     cdef floating top = less + e
+    cdef floating top_low = ((less - top) + e) + less_low
     cdef floating rise = <floating> 2 + e
     cdef floating square = fma[floating](e, rise, 1)
     cdef floating square_low = fma(e, rise, <floating> 1 - square)
     cdef floating inverse = <floating> 1 / square
     cdef floating ratio = top * inverse
-    cdef floating ratio_low = fma(-ratio, square_low, remainder(ratio, square, top)) * inverse
+    cdef floating ratio_low = fma(-ratio, square_low, remainder(ratio, square, top) + top_low) * inverse
     return (ratio + fma(ratio, q, ratio_low)) * scale * double_guard_scale(r)
 
 
 # x / (1 + e^-z), with |z| less by z_low, for x and z that have nothing to do with each other: where |x| is large,
 # |x| e^-|z| reaches from the largest number to the smallest.
 cdef inline floating times_sigmoid(floating x, floating z, floating z_low) noexcept nogil:
-    cdef floating a, r, r2, q, near, far, w, tail, nearby, half_scale
+    cdef floating a, r, r2, q, near, far, w, inverse, bounded, tail, nearby, half_scale
     cdef floating shifted
     cdef int far_bits
     if floating is float:
@@ -455,14 +547,15 @@ cdef inline floating times_sigmoid(floating x, floating z, floating z_low) noexc
         nearby, far_bits, half_scale = <floating> 80, 156, <floating> 3.308722450212111e-24         # 2^-78
     else:
         a = at_most[floating](absolute(z), 1456)
-        nearby, far_bits, half_scale = <floating> 700, 1084, <floating> 6.946683864062833e-164     # 2^-542
+        nearby, far_bits, half_scale = <floating> 700, 1084, <floating> 6.946121092140867e-164     # 2^-542
     shifted = exp_reduce(a, z_low, &r)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
     near, far = inverse_power_of_two(shifted, 0), inverse_power_of_two(shifted, far_bits)
     w = near if a < nearby else <floating> 0
-    tail = at_most(absolute(x), largest(x)) / (<floating> 1 + (w + q))
-    near, far = tail * near, tail * far * half_scale * half_scale
+    inverse = <floating> 1 / (<floating> 1 + (w + q))
+    bounded = at_most(absolute(x), largest(x))
+    near, far = bounded * (inverse * near), bounded * half_scale * inverse * far * half_scale
     tail = with_sign_of(near if a < nearby else far, x)
     return tail if z < 0 else x - tail
 
@@ -508,3 +601,169 @@ cdef inline floating log1p_exp_negative(floating x, floating x_low, floating* lo
     v = two_u * two_u * quarter
     low[0] = fma(two_u * v, atanh_polynomial(v), two_u_low)
     return two_u
+
+
+# ---------------------------------------------------------------------------------- polynomials with a leading constant
+#
+# constant + constant_low + x times what is returned
+
+# (x - tanh(x)) / x^3 on 0 <= x <= 1, v = x^2.  Relative error: 2^-27.4 (float), 2^-55.9 (double).
+cdef inline floating tanh_shrink_polynomial(floating v, floating* constant, floating* constant_low) noexcept nogil:
+    cdef floating total
+    if floating is float:
+        constant[0], constant_low[0] = <floating> 0.3333333432674408, <floating> -1.1779388131571977e-08
+        total = fma[floating](v, -0.00014264164201449603, 0.0009229285060428083)
+        total = fma[floating](total, v, -0.0032059396617114544)
+        total = fma[floating](total, v, 0.008697185665369034)
+        total = fma[floating](total, v, -0.021829279139637947)
+        total = fma[floating](total, v, 0.05396335944533348)
+        total = fma[floating](total, v, -0.13333310186862946)
+    else:
+        constant[0], constant_low[0] = 0.3333333333333333, 1.3806548050256436e-17
+        total = fma[floating](v, -2.516375676728431e-08, 2.633741958040128e-07)
+        total = fma[floating](total, v, -1.3794095210558171e-06)
+        total = fma[floating](total, v, 4.988226390121845e-06)
+        total = fma[floating](total, v, -1.4606763150328774e-05)
+        total = fma[floating](total, v, 3.839020540989413e-05)
+        total = fma[floating](total, v, -9.646318256836696e-05)
+        total = fma[floating](total, v, 0.00023895725103179784)
+        total = fma[floating](total, v, -0.0005899793649901122)
+        total = fma[floating](total, v, 0.0014558247098225804)
+        total = fma[floating](total, v, -0.003592126682459428)
+        total = fma[floating](total, v, 0.008863235404935721)
+        total = fma[floating](total, v, -0.02186948852915452)
+        total = fma[floating](total, v, 0.05396825396804736)
+        total = fma[floating](total, v, -0.13333333333333092)
+    return total
+
+
+# (a + 4) e^(a^2 / 2) times the normal distribution at -a, for 0 <= a <= 14.6 (float), 38.7 (double), with
+# t = (a - 4) / (a + 4).  Relative error: 2^-26.4 (float), 2^-58.7 (double).
+cdef inline floating normal_tail_polynomial(floating t, floating* constant, floating* constant_low) noexcept nogil:
+    cdef floating total
+    if floating is float:
+        constant[0], constant_low[0] = <floating> 0.7552851438522339, <floating> -9.313669835364635e-09
+        total = fma[floating](t, -0.0001339057635050267, 0.0001749575894791633)
+        total = fma[floating](total, t, 0.0015683808596804738)
+        total = fma[floating](total, t, -0.0035099356900900602)
+        total = fma[floating](total, t, -0.007523702457547188)
+        total = fma[floating](total, t, 0.060403335839509964)
+        total = fma[floating](total, t, -0.18652379512786865)
+        total = fma[floating](total, t, 0.38713693618774414)
+        total = fma[floating](total, t, -0.6078965663909912)
+    else:
+        constant[0], constant_low[0] = 0.7552851304157515, -2.3135277630865175e-17
+        total = fma[floating](t, -6.783437146719875e-10, -2.4255193595078385e-09)
+        total = fma[floating](total, t, 1.786877967598343e-09)
+        total = fma[floating](total, t, 1.9263488327579803e-08)
+        total = fma[floating](total, t, 1.340092826190824e-08)
+        total = fma[floating](total, t, -8.48394993393052e-08)
+        total = fma[floating](total, t, -1.549716213051013e-07)
+        total = fma[floating](total, t, 2.712888093127583e-07)
+        total = fma[floating](total, t, 1.021484232150561e-06)
+        total = fma[floating](total, t, -6.294048174226769e-07)
+        total = fma[floating](total, t, -5.92011284480266e-06)
+        total = fma[floating](total, t, 7.165596671925776e-07)
+        total = fma[floating](total, t, 3.514466066533137e-05)
+        total = fma[floating](total, t, -1.9082332607404823e-06)
+        total = fma[floating](total, t, -0.00023109492906830156)
+        total = fma[floating](total, t, 0.000133344308661557)
+        total = fma[floating](total, t, 0.0016308184567407128)
+        total = fma[floating](total, t, -0.003479692367065511)
+        total = fma[floating](total, t, -0.007540188966662737)
+        total = fma[floating](total, t, 0.06039657489092166)
+        total = fma[floating](total, t, -0.1865218579596595)
+        total = fma[floating](total, t, 0.3871374007422148)
+        total = fma[floating](total, t, -0.6078966419718921)
+    return total
+
+
+# -log(1 - erf(a)) / a on 0 <= a <= 4 (float), 6 (double).  Error relative to erf: 2^-27.3 (float), 2^-57.2 (double).
+cdef inline floating erf_polynomial(floating a, floating* constant, floating* constant_low) noexcept nogil:
+    cdef floating total
+    if floating is float:
+        constant[0], constant_low[0] = <floating> 1.128379225730896, <floating> -5.411961723211789e-08
+        total = fma[floating](a, -9.256264092982747e-06, 0.00011764126247726381)
+        total = fma[floating](total, a, -0.000632836832664907)
+        total = fma[floating](total, a, 0.00166702747810632)
+        total = fma[floating](total, a, -0.00016039604088291526)
+        total = fma[floating](total, a, -0.019153064116835594)
+        total = fma[floating](total, a, 0.10277783125638962)
+        total = fma[floating](total, a, 0.6366193890571594)
+    else:
+        constant[0], constant_low[0] = 1.1283791670955126, 9.747406145157808e-18
+        total = fma[floating](a, 7.83457660318406e-16, -3.8506857214502977e-14)
+        total = fma[floating](total, a, 8.845876419193943e-13)
+        total = fma[floating](total, a, -1.2611354649039919e-11)
+        total = fma[floating](total, a, 1.2484392441343872e-10)
+        total = fma[floating](total, a, -9.082409793688597e-10)
+        total = fma[floating](total, a, 4.997793191680627e-09)
+        total = fma[floating](total, a, -2.096299820713804e-08)
+        total = fma[floating](total, a, 6.573457534486721e-08)
+        total = fma[floating](total, a, -1.4176469569981553e-07)
+        total = fma[floating](total, a, 1.3718764359280765e-07)
+        total = fma[floating](total, a, 3.363558855371766e-07)
+        total = fma[floating](total, a, -1.741536692251712e-06)
+        total = fma[floating](total, a, 2.8351300210410876e-06)
+        total = fma[floating](total, a, 3.4072728688727872e-06)
+        total = fma[floating](total, a, -2.972405019938786e-05)
+        total = fma[floating](total, a, 6.449186251608548e-05)
+        total = fma[floating](total, a, 2.587860377424415e-05)
+        total = fma[floating](total, a, -0.0005901255527858134)
+        total = fma[floating](total, a, 0.0016962063857299905)
+        total = fma[floating](total, a, -0.00020919469484132757)
+        total = fma[floating](total, a, -0.019128447005070368)
+        total = fma[floating](total, a, 0.10277260330178876)
+        total = fma[floating](total, a, 0.6366197723675836)
+    return total
+
+
+# Beyond this nothing is left of the normal distribution at -x, nor of x times it.
+cdef inline floating normal_limit(floating unused) noexcept nogil:
+    if floating is float:
+        return 14.6
+    else:
+        return 38.7
+
+
+# e^(a^2 / 2) times the normal distribution at -a, for 0 <= a <= normal_limit, in two parts
+#
+# The reciprocal of a + 4 is corrected by its remainder; the logarithm of P(t) follows that of t too, with about
+# -0.95 t times its error.
+cdef inline floating normal_tail(floating a, floating* low) noexcept nogil:
+    cdef floating constant, constant_low, slope, polynomial, polynomial_low, product, product_low, error
+    cdef floating one = 1, four = 4
+    cdef floating d = a + four
+    cdef floating d_low = a - (d - four)
+    cdef floating inverse = one / d
+    cdef floating t = (a - four) * inverse
+    slope = normal_tail_polynomial(t, &constant, &constant_low)
+    polynomial = line_in_two(slope, t, constant, constant_low, &polynomial_low)
+    product = product_in_two(polynomial, inverse, &product_low)
+    error = fma(-d_low, inverse, remainder(d, inverse, one)) * fma[floating](t, -0.95, 1)
+    low[0] = fma(product, error, fma(polynomial_low, inverse, product_low))
+    return product
+
+
+# a = 2^n scaled with `scaled` about as large as b, within a factor of sqrt(2): returns n.  Both are positive, normal.
+cdef inline floating exponent_beside(floating a, floating b, floating* scaled) noexcept nogil:
+    cdef uint32_t float_n
+    cdef uint64_t double_n
+    if floating is float:
+        float_n = (fastact_bits_of_float(a) - fastact_bits_of_float(b) + (<uint32_t> 257 << 22)) >> 23     # n + 128
+        scaled[0] = fastact_float_of_bits(fastact_bits_of_float(a) - ((float_n - 128) << 23))
+        return fastact_float_of_bits(float_n + <uint32_t> 0x4b400000) - <floating> 12583040.0           # 1.5 x 2^23
+    else:
+        double_n = (fastact_bits_of_double(a) - fastact_bits_of_double(b) + (<uint64_t> 2049 << 51)) >> 52  # n + 1024
+        scaled[0] = fastact_double_of_bits(fastact_bits_of_double(a) - ((double_n - 1024) << 52))
+        return fastact_double_of_bits(double_n + <uint64_t> 0x4338000000000000) - <floating> 6755399441056768.0
+
+
+# n ln 2 in two parts, the first of them exact
+cdef inline floating times_ln2(floating n, floating* low) noexcept nogil:
+    if floating is float:
+        low[0] = n * <floating> 1.42860676533018704503775e-6
+        return n * <floating> 0.693145751953125
+    else:
+        low[0] = n * <floating> 1.9082149292705877e-10
+        return n * <floating> 0.69314718036912382

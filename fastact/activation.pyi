@@ -33,6 +33,7 @@ class Elementwise(Activation):
         *,
         cost: float,
         ulp: Mapping[str, float] = ...,
+        value_zero: tuple[float, float] | None = ...,
         derivative_zero: tuple[float, float] | None = ...,
         summary: str,
         formula: str,
@@ -43,6 +44,8 @@ class Elementwise(Activation):
     def with_defaults(self, **parameters: float) -> Elementwise: ...
     @property
     def ulp(self) -> Mapping[str, float]: ...
+    @property
+    def value_zero(self) -> tuple[float, float] | None: ...
     @property
     def derivative_zero(self) -> tuple[float, float] | None: ...
     @property
@@ -65,6 +68,10 @@ class Elementwise(Activation):
     ) -> tuple[Any, Any]: ...
     def backward(
         self, dy: npt.ArrayLike, /, *x_and_parameters: npt.ArrayLike, out: Array | None = None, **keywords: Any
+    ) -> Any: ...
+
+    def backward_parameter(
+        self, dy: npt.ArrayLike, x: npt.ArrayLike, parameter: npt.ArrayLike | None = None
     ) -> Any: ...
 
 class Rowwise(Activation):

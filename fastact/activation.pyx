@@ -136,22 +136,24 @@ cdef class Elementwise(Activation):
         Mode to NumPy ufunc.
     ulp : mapping
         The largest error promised of "value" and "derivative", in units in the last place, for either dtype and every
-        input, the parameters having their defaults; without fused multiply-add (x86-64-v2), twice as much.
-    derivative_zero : tuple of float, or None
-        Between these two numbers, where the derivative crosses zero, its error is promised in units in the last place
-        of 1/4 instead.
+        input, the parameters having their defaults as numbers of the dtype; without fused multiply-add (x86-64-v2),
+        twice as much.
+    value_zero, derivative_zero : tuple of float, or None
+        Between these two numbers, where the value or the derivative crosses zero and x is not 0, its error is promised
+        in units in the last place of 1/4 instead.
     """
 
-    cdef readonly object ufuncs, ulp, derivative_zero
+    cdef readonly object ufuncs, ulp, value_zero, derivative_zero
     cdef object (*vectorcall)(object, PyObject* const*, size_t, PyObject*)
-    cdef Mode value_mode, derivative_mode, backward_mode, from_output_mode, both_mode
+    cdef Mode value_mode, derivative_mode, backward_mode, from_output_mode, parameter_mode, both_mode
     cdef Numbers defaults           # rounded once and here: calls may come in any rounding mode
     cdef Elementwise origin         # of the catalogue, if this one has other defaults
 
     def __init__(self, str name, *, double cost, ulp=MappingProxyType({"value": 1.5, "derivative": 2.0}),
-                 derivative_zero=None, **description):
+                 value_zero=None, derivative_zero=None, **description):
         super().__init__(name, **description)
         self.ulp = MappingProxyType(dict(ulp))
+        self.value_zero = value_zero
         self.derivative_zero = derivative_zero
         self.vectorcall = call_value
         assert len(self.parameters) == _kernels.PARAMETERS[name], name
@@ -164,6 +166,8 @@ cdef class Elementwise(Activation):
                  "value_and_derivative": self.both_mode}
         if f"{name}.backward_from_output.float" in _kernels.KERNELS:
             modes["backward_from_output"] = self.from_output_mode = self._mode("backward_from_output", 2, 1, cost)
+        if f"{name}.backward_parameter.float" in _kernels.KERNELS:
+            modes["backward_parameter"] = self.parameter_mode = self._mode("backward_parameter", 2, 1, cost)
         self.ufuncs = MappingProxyType({mode: (<Mode> modes[mode]).ufunc for mode in modes})
 
     cdef _round_defaults(self):
@@ -212,8 +216,10 @@ cdef class Elementwise(Activation):
         other.formula, other.derivative_formula = self.formula, self.derivative_formula
         other.parameters, other.origin = MappingProxyType(merged), self.origin or self
         other.ufuncs, other.vectorcall = self.ufuncs, self.vectorcall
+        other.ulp, other.value_zero, other.derivative_zero = self.ulp, self.value_zero, self.derivative_zero
         other.value_mode, other.derivative_mode, other.both_mode = self.value_mode, self.derivative_mode, self.both_mode
         other.backward_mode, other.from_output_mode = self.backward_mode, self.from_output_mode
+        other.parameter_mode = self.parameter_mode
         other._round_defaults()
         return other
 
@@ -370,6 +376,44 @@ Source: {self.source}.
             if arguments:
                 arguments = (arguments[0], keywords.pop("output"))
         return self._call(".backward", mode, arrays, arguments, keywords)
+
+    def backward_parameter(self, dy, x, parameter=None):
+        """The gradient with respect to the parameter, which is learnt: that of `prelu`.
+
+        Parameters
+        ----------
+        dy : array_like
+            Gradient with respect to the value.
+        x : array_like
+            What the value was computed of.
+        parameter : array_like, optional
+            The parameter, as for the value.
+
+        Returns
+        -------
+        ndarray or scalar
+            Of the shape of `parameter`: ``dy`` times the derivative in it, summed in float64 over all that one of its
+            entries was broadcast to.
+
+        Raises
+        ------
+        TypeError
+            If a dtype is not supported, or this activation has no such derivative.
+        """
+        cdef str call = self.name + ".backward_parameter"
+        if self.parameter_mode is None:
+            raise TypeError(f"fastact.{call}: accepted for prelu alone")
+        if parameter is None:
+            parameter, = self.parameters.values()
+        dy, x = np.asarray(dy), np.asarray(x)
+        keywords, dtype = {}, None
+        if has_16_bits(dy.dtype) and has_16_bits(x.dtype):      # the sum alone is rounded to 16 bits
+            keywords, dtype = {"dtype": np.float32}, common_dtype(dy.dtype, x.dtype)
+        terms = np.asarray(self._call_ufunc(call, self.parameter_mode, ("dy", "x"), (dy, x, parameter), keywords))
+        lengths = np.shape(parameter)
+        first = terms.ndim - len(lengths)
+        summed = tuple([k for k in range(terms.ndim) if k < first or lengths[k - first] == 1])
+        return rounded(terms.sum(axis=summed, dtype=np.float64), dtype or terms.dtype).reshape(lengths)[()]
 
     # The fast door, if that takes the call, else the general one
     cdef object _call(self, str method, Mode mode, tuple arrays, tuple arguments, dict keywords):

@@ -8,6 +8,14 @@ second thread pays.
 
 from fastact.activation import Activation, Elementwise, RowReduction, Rowwise
 
+identity = Elementwise(
+    "identity",
+    summary="Every number as it is.",
+    formula=r"y = x",
+    derivative_formula=r"y' = 1",
+    source="the neutral element of composition",
+    cost=0.15,
+)
 relu = Elementwise(
     "relu",
     summary="The rectifier: negative numbers become 0.",
@@ -66,6 +74,15 @@ leaky_relu = Elementwise(
     source="A. L. Maas et al., Rectifier nonlinearities improve neural network acoustic models (2013)",
     cost=0.15,
 )
+prelu = Elementwise(
+    "prelu",
+    summary="The leaky rectifier whose slope is learnt.",
+    formula=r"y = x \;\mathrm{for}\; x \geq 0, \; a x \;\mathrm{for}\; x < 0",
+    derivative_formula=r"y' = 1 \;\mathrm{for}\; x \geq 0, \; a \;\mathrm{for}\; x < 0",
+    parameters={"negative_slope": 0.25},
+    source="K. He et al., Delving deep into rectifiers (2015)",
+    cost=0.15,
+)
 threshold = Elementwise(
     "threshold",
     summary="Numbers that do not exceed a threshold are replaced by a value.",
@@ -110,6 +127,15 @@ softsign = Elementwise(
     source="J. Turian et al., Quadratic features and deep architectures for chunking (2009)",
     cost=0.4,
 )
+hard_sigmoid = Elementwise(
+    "hard_sigmoid",
+    summary="A sigmoid with straight pieces.",
+    formula=r"y = \min(\max(a x + b, 0), 1)",
+    derivative_formula=r"y' = a \;\mathrm{for}\; 0 \leq a x + b < 1, \;\mathrm{else}\; 0",
+    parameters={"slope": 1 / 6, "offset": 0.5},
+    source="M. Courbariaux et al., BinaryConnect (2015)",
+    cost=0.2,
+)
 hard_swish = Elementwise(
     "hard_swish",
     summary="The silu with straight pieces.",
@@ -125,7 +151,7 @@ elu = Elementwise(
     derivative_formula=r"y' = 1 \;\mathrm{for}\; x \geq 0, \; \alpha e^{x} \;\mathrm{for}\; x < 0",
     parameters={"alpha": 1.0},
     source="D.-A. Clevert et al., Fast and accurate deep network learning by exponential linear units (2015)",
-    cost=0.5,
+    cost=0.3,
 )
 selu = Elementwise(
     "selu",
@@ -133,7 +159,7 @@ selu = Elementwise(
     formula=r"y = \lambda x \;\mathrm{for}\; x \geq 0, \; \lambda \alpha (e^{x} - 1) \;\mathrm{for}\; x < 0",
     derivative_formula=r"y' = \lambda \;\mathrm{for}\; x \geq 0, \; \lambda \alpha e^{x} \;\mathrm{for}\; x < 0",
     source="G. Klambauer et al., Self-normalizing neural networks (2017)",
-    cost=0.5,
+    cost=0.35,
 )
 log_sigmoid = Elementwise(
     "log_sigmoid",
@@ -149,7 +175,7 @@ exp = Elementwise(
     formula=r"y = e^{x}",
     derivative_formula=r"y' = e^{x}",
     source="L. Euler, Introductio in analysin infinitorum (1748)",
-    cost=0.4,
+    cost=0.25,
 )
 celu = Elementwise(
     "celu",
@@ -158,7 +184,7 @@ celu = Elementwise(
     derivative_formula=r"y' = 1 \;\mathrm{for}\; x \geq 0, \; e^{x / \alpha} \;\mathrm{for}\; x < 0",
     parameters={"alpha": 1.0},
     source="J. T. Barron, Continuously differentiable exponential linear units (2017)",
-    cost=0.5,
+    cost=0.35,
 )
 silu = Elementwise(
     "silu",
@@ -167,7 +193,7 @@ silu = Elementwise(
     derivative_formula=r"y' = s (1 + \beta x (1 - s)), \; s = 1 / (1 + e^{-\beta x})",
     parameters={"beta": 1.0},
     source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
-    cost=0.8,
+    cost=0.3,
     ulp={"value": 2.0, "derivative": 3.0},
     derivative_zero=(-2.0, -0.75),
 )
@@ -177,9 +203,29 @@ gelu_quick = Elementwise(
     formula=r"y = x / (1 + e^{-1.702 x})",
     derivative_formula=r"y' = s (1 + 1.702 x (1 - s)), \; s = 1 / (1 + e^{-1.702 x})",
     source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
-    cost=0.9,
+    cost=0.3,
     ulp={"value": 2.0, "derivative": 3.0},
     derivative_zero=(-1.25, -0.45),
+)
+gelu = Elementwise(
+    "gelu",
+    summary="The Gaussian error linear unit: x times the normal distribution.",
+    formula=r"y = x (1 + \mathrm{erf}(x / \sqrt{2})) / 2",
+    derivative_formula=r"y' = (1 + \mathrm{erf}(x / \sqrt{2})) / 2 + x e^{-x^2 / 2} / \sqrt{2 \pi}",
+    source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
+    cost=0.5,
+    ulp={"value": 3.0, "derivative": 3.0},
+    derivative_zero=(-1.5, -0.25),
+)
+gelu_tanh = Elementwise(
+    "gelu_tanh",
+    summary="The gelu by tanh, as it was first computed.",
+    formula=r"y = x (1 + \tanh(u)) / 2, \; u = \sqrt{2 / \pi} (x + 0.044715 x^3)",
+    derivative_formula=r"y' = s (1 + 2 x u' (1 - s)), \; s = 1 / (1 + e^{-2u})",
+    source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
+    cost=0.35,
+    ulp={"value": 2.5, "derivative": 3.0},
+    derivative_zero=(-1.5, -0.25),
 )
 mish = Elementwise(
     "mish",
@@ -187,7 +233,7 @@ mish = Elementwise(
     formula=r"y = x \tanh(\log(1 + e^{x}))",
     derivative_formula=r"y' = \tanh(s) + x (1 - \tanh^2(s)) / (1 + e^{-x}), \; s = \log(1 + e^{x})",
     source="D. Misra, Mish: a self regularized non-monotonic activation function (2019)",
-    cost=0.9,
+    cost=0.5,
     ulp={"value": 3.0, "derivative": 3.0},
     derivative_zero=(-2.0, -0.75),
 )
@@ -206,6 +252,66 @@ sparse_plus = Elementwise(
     derivative_formula=r"y' = \min(\max(x + 1, 0), 2) / 2",
     source="A. F. T. Martins and R. F. Astudillo, From softmax to sparsemax (2016)",
     cost=0.2,
+)
+squareplus = Elementwise(
+    "squareplus",
+    summary="A softplus without exponentials.",
+    formula=r"y = (x + \sqrt{x^2 + b}) / 2",
+    derivative_formula=r"y' = (1 + x / \sqrt{x^2 + b}) / 2",
+    parameters={"b": 4.0},
+    source="J. T. Barron, Squareplus: a softplus-like algebraic rectifier (2021)",
+    cost=0.5,
+    ulp={"value": 1.0, "derivative": 2.0},
+)
+tanh_shrink = Elementwise(
+    "tanh_shrink",
+    summary="What tanh lacks of the identity.",
+    formula=r"y = x - \tanh(x)",
+    derivative_formula=r"y' = \tanh^2(x)",
+    source="R. Collobert, K. Kavukcuoglu and C. Farabet, Torch7 (2011)",
+    cost=0.45,
+    ulp={"value": 2.0, "derivative": 2.5},
+)
+dish = Elementwise(
+    "dish",
+    summary="A mish without exponentials.",
+    formula=r"y = x (1 + x / \sqrt{1 + x^2}) / 2",
+    derivative_formula=r"y' = (1 + x / \sqrt{1 + x^2} + x / (1 + x^2)^{3/2}) / 2",
+    source="M. Honnibal et al., Thinc (2022)",
+    cost=0.55,
+    ulp={"value": 1.5, "derivative": 2.5},
+    derivative_zero=(-1.0, -0.5),
+)
+logit = Elementwise(
+    "logit",
+    summary="The inverse of the logistic function: the logarithm of the odds.",
+    formula=r"y = \log(x / (1 - x))",
+    derivative_formula=r"y' = 1 / (x (1 - x))",
+    source="J. Berkson, Application of the logistic function to bio-assay (1944)",
+    cost=0.5,
+)
+erf = Elementwise(
+    "erf",
+    summary="The error function: the normal distribution from -x to x, of variance 1/2.",
+    formula=r"y = \frac{2}{\sqrt{\pi}} \int_0^x e^{-t^2} \mathrm{d}t",
+    derivative_formula=r"y' = \frac{2}{\sqrt{\pi}} e^{-x^2}",
+    source="J. W. L. Glaisher, On a class of definite integrals (1871)",
+    cost=0.45,
+    ulp={"value": 2.0, "derivative": 2.0},
+)
+xielu = Elementwise(
+    "xielu",
+    summary="The expanded integral of the exponential linear unit: a parabola beside an exponential.",
+    formula=r"y = \alpha_p x^2 + \beta x \;\mathrm{for}\; x > 0, \;"
+    r" \alpha_n (e^{\min(x, \epsilon)} - 1 - x) + \beta x \;\mathrm{for}\; x \leq 0",
+    derivative_formula=r"y' = 2 \alpha_p x + \beta \;\mathrm{for}\; x \geq 0, \;"
+    r" \alpha_n (e^{x} - 1) + \beta \;\mathrm{for}\; x < \epsilon, \; \beta - \alpha_n \;\mathrm{between}",
+    parameters={"alpha_p": 0.8, "alpha_n": 0.8, "beta": 0.5, "eps": -1e-6},
+    source="A. H. Huang and I. Schlag, Deriving activation functions using integration (2024)",
+    cost=0.4,
+    ulp={"value": 2.0, "derivative": 3.0},
+    value_zero=(-3.0, -2.0),
+    derivative_zero=(-1.5, -0.5),
 )
 softmax = Rowwise(
     "softmax",

@@ -35,7 +35,7 @@ def get(name: str, convention: str | None = None) -> Activation:
 
     Examples
     --------
-    >>> fastact.get("LeakyRelu") is fastact.leaky_relu
+    >>> fastact.get("gelu_new") is fastact.gelu_tanh
     True
     >>> fastact.get("leaky_relu", convention="keras").parameters["negative_slope"]
     0.2

@@ -36,11 +36,35 @@ SPELLINGS = {
         "onnx": "LeakyRelu",
         "transformers": "leaky_relu",
     },
+    "prelu": {"torch": "prelu PReLU", "keras": "PReLU", "onnx": "PRelu", "transformers": "prelu"},
     "threshold": {"torch": "threshold Threshold", "keras": "threshold", "onnx": "ThresholdedRelu"},
     "elu": {"torch": "elu ELU", "jax": "elu", "keras": "elu ELU", "onnx": "Elu"},
+    "celu": {"torch": "celu CELU", "jax": "celu", "keras": "celu", "onnx": "Celu"},
     "selu": {"torch": "selu SELU", "jax": "selu", "keras": "selu", "onnx": "Selu"},
+    "gelu": {"torch": "gelu GELU", "keras": "gelu", "onnx": "Gelu", "transformers": "gelu gelu_python"},
+    "gelu_tanh": {
+        "jax": "gelu",
+        "transformers": "gelu_new gelu_fast gelu_accurate gelu_pytorch_tanh gelu_python_tanh",
+    },
+    "gelu_quick": {"transformers": "quick_gelu"},
+    "silu": {
+        "torch": "silu SiLU",
+        "jax": "silu swish",
+        "keras": "silu swish",
+        "onnx": "Swish",
+        "transformers": "silu swish",
+    },
+    "mish": {"torch": "mish Mish", "jax": "mish", "keras": "mish", "onnx": "Mish", "transformers": "mish"},
+    "squareplus": {"jax": "squareplus", "keras": "squareplus"},
     "softplus": {"torch": "softplus Softplus", "jax": "softplus", "keras": "softplus", "onnx": "Softplus"},
     "log_sigmoid": {"torch": "logsigmoid LogSigmoid", "jax": "log_sigmoid", "keras": "log_sigmoid"},
+    "logit": {"torch": "logit", "jax": "logit"},
+    "hard_sigmoid": {
+        "torch": "hardsigmoid Hardsigmoid",
+        "jax": "hard_sigmoid",
+        "keras": "hard_sigmoid",
+        "onnx": "HardSigmoid",
+    },
     "hard_swish": {
         "torch": "hardswish Hardswish",
         "jax": "hard_swish hard_silu",
@@ -52,6 +76,19 @@ SPELLINGS = {
     "softsign": {"torch": "softsign Softsign", "jax": "soft_sign", "keras": "softsign", "onnx": "Softsign"},
     "hard_shrink": {"torch": "hardshrink Hardshrink", "keras": "hard_shrink", "onnx": "Shrink"},
     "soft_shrink": {"torch": "softshrink Softshrink", "keras": "soft_shrink"},
+    "tanh_shrink": {"torch": "tanhshrink Tanhshrink", "keras": "tanh_shrink"},
+    "sparse_plus": {"jax": "sparse_plus", "keras": "sparse_plus"},
+    "sparse_sigmoid": {"jax": "sparse_sigmoid", "keras": "sparse_sigmoid"},
+    "xielu": {"transformers": "xielu"},
+    "erf": {"torch": "erf", "jax": "erf", "onnx": "Erf"},
+    "exp": {"torch": "exp", "jax": "exp", "keras": "exponential", "onnx": "Exp"},
+    "identity": {
+        "torch": "Identity",
+        "jax": "identity",
+        "keras": "linear",
+        "onnx": "Identity",
+        "transformers": "linear",
+    },
     "sigmoid": {
         "torch": "sigmoid Sigmoid expit",
         "jax": "sigmoid expit",
@@ -74,5 +111,7 @@ SPELLINGS = {
 DEFAULTS = {
     ("keras", "leaky_relu"): {"negative_slope": 0.2},
     ("keras", "LeakyReLU"): {"negative_slope": 0.3},
+    ("keras", "PReLU"): {"negative_slope": 0.0},
+    ("onnx", "HardSigmoid"): {"slope": 0.2},
 }
 """Where the defaults of a spelling are not those of the catalogue."""

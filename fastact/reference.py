@@ -87,14 +87,160 @@ def _mish_derivative(m: Any, x: Any) -> Any:
     return _choose(m, x, abs(x) == np.inf, m.heaviside(x, 0), m.where(x < 0, below, above))
 
 
+def _erfc(m: Any, x: Any) -> Any:
+    """NumPy has none: Python's for float32 and float64, and 30 digits in two float64 for longdouble."""
+    if m is not np:
+        return m.erfc(m.minimum(m.maximum(x, -1000), 1000))
+    if x.dtype.itemsize <= 8:
+        return np.asarray(np.frompyfunc(math.erfc, 1, 1)(x), dtype=x.dtype)
+    exact, x_high = mpmath_namespace(30), x.astype(np.float64)
+    x_low = np.where(np.isfinite(x), x - x_high, 0).astype(np.float64)
+    wide = exact.erfc(exact.minimum(exact.maximum(exact.asarray(x_high) + exact.asarray(x_low), -1000), 1000))
+    high = (wide := wide * 2**300).astype(np.float64)  # away from the subnormal numbers of float64
+    return (high.astype(x.dtype) + (wide - exact.asarray(high)).astype(np.float64)) * x.dtype.type(2) ** -300
+
+
+def _normal(m: Any, x: Any) -> Any:
+    return _erfc(m, -x * _constant(m, x, _SQRT_HALF)) / 2
+
+
+def _gelu(m: Any, x: Any) -> Any:
+    return _choose(m, x, x == -np.inf, 0, x * _normal(m, x))
+
+
+def _gelu_derivative(m: Any, x: Any) -> Any:
+    density = m.exp(-x * x / 2) * _constant(m, x, _SQRT_HALF) ** 2 * _constant(m, x, _TWO_OVER_SQRT_PI)
+    density = density * _constant(m, x, _SQRT_HALF)
+    return _choose(m, x, abs(x) == np.inf, m.heaviside(x, 0), _normal(m, x) + x * density)
+
+
+def _gelu_tanh_argument(m: Any, x: Any, cubes: int) -> Any:
+    """2u in y = x sigmoid(2u) for cubes = 1, its derivative times x for cubes = 3."""
+    return x * (1 + cubes * _constant(m, x, "0.044715") * x * x) * 2 * _constant(m, x, _SQRT_TWO_OVER_PI)
+
+
+def _gelu_tanh(m: Any, x: Any) -> Any:
+    h = m.exp(-abs(_gelu_tanh_argument(m, x, 1)) / 2)
+    return _choose(m, x, x == -np.inf, 0, m.where(x < 0, x * h * h, x) / (1 + h * h))
+
+
+def _gelu_tanh_derivative(m: Any, x: Any) -> Any:
+    h = m.exp(-abs(_gelu_tanh_argument(m, x, 1)) / 2)
+    slope = _gelu_tanh_argument(m, x, 3)
+    inner = m.where(x < 0, (1 + slope + h * h) * h * h, 1 + h * h + slope * h * h)
+    inner = m.where(h == 0, m.heaviside(x, 0), inner / (1 + h * h) ** 2)
+    return _choose(m, x, abs(x) == np.inf, m.heaviside(x, 0), inner)
+
+
+def _root(m: Any, x: Any, b: Any) -> Any:
+    """sqrt(x^2 + b) without overflow."""
+    large = m.maximum(abs(x), 1)
+    return m.where(abs(x) == np.inf, abs(x), large * m.sqrt((x / large) ** 2 + b / large / large))
+
+
+def _squareplus(m: Any, x: Any, b: Any) -> Any:
+    h = _root(m, x, b)
+    return m.where(x < 0, b / 4 / (h / 2 - m.minimum(x, 0) / 2), x / 2 + h / 2)
+
+
+def _squareplus_derivative(m: Any, x: Any, b: Any) -> Any:
+    h = _root(m, x, b)
+    below = b / 4 / (h / 2 - m.minimum(x, 0) / 2) / h
+    return _choose(m, x, abs(x) == np.inf, m.heaviside(x, 0), m.where(x < 0, below, (1 + m.maximum(x, 0) / h) / 2))
+
+
+def _dish(m: Any, x: Any) -> Any:
+    h = _root(m, x, 1)
+    below = x / h / 4 / (h / 2 - m.minimum(x, 0) / 2)
+    inside = m.where(x < 0, below, x / 2 * (1 + x / h))
+    return _choose(m, x, abs(x) == np.inf, m.maximum(x, 0), inside)
+
+
+def _dish_derivative(m: Any, x: Any) -> Any:
+    h = _root(m, x, 1)
+    r, ratio = 1 / h / h, abs(x) / h
+    below = r * (r * r + r - 1) / (1 + ratio * (1 + r)) / 2
+    return _choose(m, x, abs(x) == np.inf, m.heaviside(x, 0), m.where(x < 0, below, 1 - below))
+
+
+def _tanh_shrink(m: Any, x: Any) -> Any:
+    """Near 0 x - tanh(x) = (x cosh(x) - sinh(x)) / cosh(x), whose numerator is a sum of positive terms."""
+    a = m.minimum(abs(x), 1)
+    term, total = a, 0 * a
+    for k in range(1, 40):
+        term = term * a * a / (2 * k * (2 * k + 1))
+        total = total + 2 * k * term
+    near = total * 2 / (m.exp(a) + m.exp(-a))
+    t = m.expm1(-2 * abs(x))
+    return m.sign(x) * m.where(abs(x) < 1, near, abs(x) + t / (2 + t))
+
+
+def _logit(m: Any, x: Any) -> Any:
+    x = m.asarray(m.where((x >= 0) & (x <= 1), x, np.nan))
+    near = abs(x - 0.5) < 0.25
+    close, far = m.asarray(m.where(near, x, 0.5)), m.asarray(m.where(near, 0.5, x))
+    return m.where(near, m.log1p((2 * close - 1) / (1 - close)), m.log(far) - m.log1p(-far))
+
+
+def _logit_derivative(m: Any, x: Any) -> Any:
+    inside, ends = (x >= 0) & (x <= 1), (x == 0) | (x == 1)
+    within = m.asarray(m.where(inside & ~ends, x, 0.5))
+    return m.asarray(m.where(inside, m.where(ends, np.inf, 1 / within / (1 - within)), np.nan))
+
+
+def _erf(m: Any, x: Any) -> Any:
+    """From the series, relative to x, where 1 - erfc would lose digits."""
+    a = m.minimum(abs(x), 1)
+    term, total = a, a
+    for k in range(1, 90):
+        term = term * 2 * a * a / (2 * k + 1)
+        total = total + term
+    near = m.exp(-a * a) * total * _constant(m, x, _TWO_OVER_SQRT_PI)
+    return m.sign(x) * m.where(abs(x) < 1, near, 1 - _erfc(m, abs(x)))
+
+
+def _xielu(m: Any, x: Any, alpha_p: Any, alpha_n: Any, beta: Any, eps: Any) -> Any:
+    below = alpha_n * m.expm1(m.minimum(x, eps)) + (beta - alpha_n) * x
+    return _choose(m, x, x > 0, x * (alpha_p * x + beta), below)
+
+
+def _xielu_derivative(m: Any, x: Any, alpha_p: Any, alpha_n: Any, beta: Any, eps: Any) -> Any:
+    below = alpha_n * m.where(x < eps, m.exp(m.minimum(x, 0)), 0) + (beta - alpha_n)
+    return _choose(m, x, x >= 0, 2 * alpha_p * x + beta, below)
+
+
+def _is_sixth(slope: Any, offset: Any) -> bool:
+    """Whether they are the defaults, in either type: then the slope is the exact 1/6, which no float is."""
+    return bool((slope == 1 / 6 or slope == float(np.float32(1 / 6))) and offset == 0.5)
+
+
+def _hard_sigmoid(m: Any, x: Any, slope: Any, offset: Any) -> Any:
+    line = (x + 3) / 6 if _is_sixth(slope, offset) else slope * x + offset
+    return m.minimum(m.maximum(line, 0), 1)
+
+
+def _hard_sigmoid_derivative(m: Any, x: Any, slope: Any, offset: Any) -> Any:
+    if _is_sixth(slope, offset):
+        return _choose(m, x, (x >= -3) & (x < 3), m.asarray(1) / 6, 0)
+    line = slope * x + offset
+    return _choose(m, x, (line >= 0) & (line < 1) if slope >= 0 else (line > 0) & (line <= 1), slope, 0)
+
+
 def _sparse_sigmoid(m: Any, x: Any) -> Any:
     return m.minimum(m.maximum(x + 1, 0), 2) / 2
 
 
+_SQRT_HALF = "0.70710678118654752440084436210484903928483593768847"
+_TWO_OVER_SQRT_PI = "1.1283791670955125738961589031215451716881012586580"
+_SQRT_TWO_OVER_PI = "0.79788456080286535587989211986876373695171726232986"
 # scale alpha, of 1.6732632423543772848 and 1.0507009873554804935, and scale
 _SELU = "1.75809934084737686005728423668589404880", "1.0507009873554804935"
 
 ELEMENTWISE = {
+    "identity": Elementwise(
+        value=lambda m, x: x,
+        derivative=lambda m, x: _choose(m, x, True, 1, 1),
+    ),
     "relu": Elementwise(
         value=lambda m, x: m.maximum(x, 0),
         derivative=lambda m, x: m.heaviside(x, 1),
@@ -123,6 +269,10 @@ ELEMENTWISE = {
         value=lambda m, x, negative_slope=0.01: m.where(x < 0, negative_slope * x, x),
         derivative=lambda m, x, negative_slope=0.01: _choose(m, x, x < 0, negative_slope, 1),
     ),
+    "prelu": Elementwise(
+        value=lambda m, x, negative_slope=0.25: m.where(x < 0, negative_slope * x, x),
+        derivative=lambda m, x, negative_slope=0.25: _choose(m, x, x < 0, negative_slope, 1),
+    ),
     "threshold": Elementwise(
         value=lambda m, x, threshold=1.0, value=0.0: _choose(m, x, x > threshold, x, value),
         derivative=lambda m, x, threshold=1.0, value=0.0: m.heaviside(x - threshold, 1),
@@ -142,6 +292,10 @@ ELEMENTWISE = {
     "softsign": Elementwise(
         value=lambda m, x: m.where(abs(x) == np.inf, m.sign(x), x / (1 + abs(x))),
         derivative=lambda m, x: 1 / (1 + abs(x)) ** 2,
+    ),
+    "hard_sigmoid": Elementwise(
+        value=lambda m, x, slope=1 / 6, offset=0.5: _hard_sigmoid(m, x, slope, offset),
+        derivative=lambda m, x, slope=1 / 6, offset=0.5: _hard_sigmoid_derivative(m, x, slope, offset),
     ),
     "hard_swish": Elementwise(
         value=lambda m, x: _choose(m, x, x < -3, 0, m.where(x < 3, x * (x + 3) / 6, x)),
@@ -175,6 +329,8 @@ ELEMENTWISE = {
         value=lambda m, x: _silu(m, x, _constant(m, x, "1.702")),
         derivative=lambda m, x: _silu_derivative(m, x, _constant(m, x, "1.702")),
     ),
+    "gelu": Elementwise(value=_gelu, derivative=_gelu_derivative),
+    "gelu_tanh": Elementwise(value=_gelu_tanh, derivative=_gelu_tanh_derivative),
     "mish": Elementwise(value=_mish, derivative=_mish_derivative),
     "sparse_sigmoid": Elementwise(
         value=_sparse_sigmoid,
@@ -183,6 +339,26 @@ ELEMENTWISE = {
     "sparse_plus": Elementwise(
         value=lambda m, x: m.where(abs(x) < 1, (x + 1) ** 2 / 4, m.maximum(x, 0)),
         derivative=_sparse_sigmoid,
+    ),
+    "squareplus": Elementwise(
+        value=lambda m, x, b=4.0: _squareplus(m, x, b),
+        derivative=lambda m, x, b=4.0: _squareplus_derivative(m, x, b),
+    ),
+    "tanh_shrink": Elementwise(
+        value=_tanh_shrink,
+        derivative=lambda m, x: (m.expm1(-2 * abs(x)) / (2 + m.expm1(-2 * abs(x)))) ** 2,
+    ),
+    "dish": Elementwise(value=_dish, derivative=_dish_derivative),
+    "logit": Elementwise(value=_logit, derivative=_logit_derivative),
+    "erf": Elementwise(
+        value=_erf,
+        derivative=lambda m, x: m.exp(-x * x) * _constant(m, x, _TWO_OVER_SQRT_PI),
+    ),
+    "xielu": Elementwise(
+        value=lambda m, x, alpha_p=0.8, alpha_n=0.8, beta=0.5, eps=-1e-6: _xielu(m, x, alpha_p, alpha_n, beta, eps),
+        derivative=lambda m, x, alpha_p=0.8, alpha_n=0.8, beta=0.5, eps=-1e-6: _xielu_derivative(
+            m, x, alpha_p, alpha_n, beta, eps
+        ),
     ),
 }
 
@@ -274,7 +450,10 @@ def mpmath_namespace(digits: int = 50) -> Any:
     class Namespace:
         exp = np.frompyfunc(context.exp, 1, 1)
         expm1 = np.frompyfunc(context.expm1, 1, 1)
-        log1p = np.frompyfunc(context.log1p, 1, 1)
+        erfc = np.frompyfunc(context.erfc, 1, 1)
+        log = np.frompyfunc(context.log, 1, 1)
+        sqrt = np.frompyfunc(context.sqrt, 1, 1)
+        log1p = np.frompyfunc(lambda x: context.log1p(x) if x != -1 else -context.inf, 1, 1)
         sign = np.frompyfunc(context.sign, 1, 1)
         # NumPy's own would lose a NaN in an object array.
         maximum = np.frompyfunc(lambda a, b: a if a >= b or context.isnan(a) else context.mpf(b), 2, 1)

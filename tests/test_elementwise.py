@@ -20,16 +20,19 @@ from fastact.activation import Elementwise
 FUNCTIONS = [f for f in fastact.activations.values() if isinstance(f, Elementwise)]
 FROM_OUTPUT = [f for f in FUNCTIONS if "backward_from_output" in f.ufuncs]
 INF, NAN = np.inf, np.nan
-ODD = {"tanh", "softsign"}
+ODD = {"tanh", "softsign", "identity", "tanh_shrink", "erf"}
 RANGE = {
     "relu": (0, INF), "softplus": (0, INF), "sigmoid": (0, 1), "tanh": (-1, 1), "relu6": (0, 6), "relu2": (0, INF),
     "leaky_relu": (-INF, INF), "threshold": (0, INF), "hard_tanh": (-1, 1), "hard_shrink": (-INF, INF),
     "soft_shrink": (-INF, INF), "softsign": (-1, 1), "hard_swish": (-0.375, INF), "elu": (-1, INF),
     "selu": (-1.7580994, INF), "log_sigmoid": (-INF, 0),
     "exp": (0, INF), "celu": (-1, INF), "silu": (-0.2784646, INF), "gelu_quick": (-0.1636102, INF),
-    "mish": (-0.3088435, INF), "sparse_sigmoid": (0, 1), "sparse_plus": (0, INF),
+    "mish": (-0.3088435, INF), "sparse_sigmoid": (0, 1), "sparse_plus": (0, INF), "identity": (-INF, INF),
+    "prelu": (-INF, INF), "hard_sigmoid": (0, 1), "gelu": (-0.16997122, INF), "gelu_tanh": (-0.17004077, INF),
+    "squareplus": (0, INF), "tanh_shrink": (-INF, INF), "dish": (-0.15014165, INF), "logit": (-INF, INF),
+    "erf": (-1, 1), "xielu": (-0.2058, INF),
 }
-MONOTONE = set(RANGE) - {"hard_swish", "silu", "gelu_quick", "mish"}
+MONOTONE = set(RANGE) - {"hard_swish", "silu", "gelu_quick", "mish", "gelu", "gelu_tanh", "dish", "xielu"}
 DTYPES = (np.float32, np.float64, np.float16, ml_dtypes.bfloat16)
 LENGTHS = [0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 127, 128, 129, 1000, 4095, 4096, 4097, 40_000]
 
@@ -91,6 +94,8 @@ def test_derivative_is_the_slope(f):
     """Central differences of the reference: the formula of the derivative itself, without the one in the reference."""
     x = numbers(300, scale=3.0)
     x = x[abs(x) > 1e-3]
+    if f.name == "logit":
+        x = np.random.default_rng(0).uniform(0.1, 0.9, 300)
     step = np.longdouble(1e-6)
     wide = x.astype(np.longdouble)
     slope = (reference.evaluate(f.name, "value", wide + step) - reference.evaluate(f.name, "value", wide - step))
@@ -122,11 +127,24 @@ SPECIAL = {  # value and derivative at -inf, -0, 0, inf, nan
     "mish": ((-0.0, -0.0, 0, INF, NAN), (-0.0, 0.6, 0.6, 1, NAN)),
     "sparse_sigmoid": ((0, 0.5, 0.5, 1, NAN), (0, 0.5, 0.5, 0, NAN)),
     "sparse_plus": ((0, 0.25, 0.25, INF, NAN), (0, 0.5, 0.5, 1, NAN)),
+    "identity": ((-INF, -0.0, 0, INF, NAN), (1, 1, 1, 1, NAN)),
+    "prelu": ((-INF, -0.0, 0, INF, NAN), (0.25, 1, 1, 1, NAN)),
+    "hard_sigmoid": ((0, 0.5, 0.5, 1, NAN), (0, 1 / 6, 1 / 6, 0, NAN)),
+    "gelu": ((-0.0, -0.0, 0, INF, NAN), (-0.0, 0.5, 0.5, 1, NAN)),
+    "gelu_tanh": ((-0.0, -0.0, 0, INF, NAN), (-0.0, 0.5, 0.5, 1, NAN)),
+    "squareplus": ((0, 1, 1, INF, NAN), (0, 0.5, 0.5, 1, NAN)),
+    "tanh_shrink": ((-INF, -0.0, 0, INF, NAN), (1, 0, 0, 1, NAN)),
+    "dish": ((-0.0, -0.0, 0, INF, NAN), (-0.0, 0.5, 0.5, 1, NAN)),
+    "logit": ((NAN, -INF, -INF, NAN, NAN), (NAN, INF, INF, NAN, NAN)),
+    "erf": ((-1, -0.0, 0, 1, NAN), (0, 1.1283791670955126, 1.1283791670955126, 0, NAN)),
+    "xielu": ((INF, -7.999996000001333e-07, -7.999996000001333e-07, INF, NAN),
+              (-0.30000000000000004, 0.5, 0.5, INF, NAN)),
 }
 KINKS = {  # the derivative is that of the piece to the right
     "relu": {0: 1}, "relu6": {0: 1, 6: 0}, "leaky_relu": {0: 1}, "threshold": {1: 1}, "hard_tanh": {-1: 1, 1: 0},
     "hard_shrink": {-0.5: 0, 0.5: 1}, "soft_shrink": {-0.5: 0, 0.5: 1}, "hard_swish": {-3: -0.5, 3: 1}, "elu": {0: 1},
     "selu": {0: 1.0507009873554805}, "celu": {0: 1}, "sparse_sigmoid": {-1: 0.5, 1: 0},
+    "prelu": {0: 1}, "hard_sigmoid": {-3: 1 / 6, 3: 0}, "xielu": {0: 0.5},
 }
 
 
@@ -155,8 +173,9 @@ def test_shape_of_the_function(f, dtype):
     x = np.sort(np.concatenate([numbers(100_000, dtype, k, scale) for k, scale in enumerate((8, 1e-3, 60))]))
     y = f(x)
     low, high = RANGE[f.name]
-    assert y.min() >= min(low, dtype(low))
-    assert y.max() <= max(high, dtype(high))
+    known = y[~np.isnan(y)]             # logit has none outside of (0, 1)
+    assert known.min() >= min(low, dtype(low))
+    assert known.max() <= max(high, dtype(high))
     if f.name in ODD:
         same(f(-x), -y)
     if f.name in MONOTONE:
@@ -182,6 +201,55 @@ def test_finite_input_raises_no_flag(f):
             with np.errstate(all="raise"):
                 call(x)
                 call(x[::2])
+
+
+@every_dtype
+def test_hard_sigmoid_of_any_slope(dtype):
+    x = numbers(1000, dtype)
+    number = dtype if x.itemsize > 2 else np.float32        # of 16-bit arrays too the parameters are float32
+    near = max(1e-5, float(ml_dtypes.finfo(dtype).eps))
+    for slope, offset in ((0.2, 0.5), (-0.25, 0.25), (1 / 6, 0.25), (0, 0.5)):
+        line = number(slope) * x.astype(np.longdouble) + number(offset)
+        np.testing.assert_allclose(fastact.hard_sigmoid(x, slope, offset).astype(float),
+                                   np.clip(line, 0, 1).astype(float), rtol=near, atol=1e-6)
+    for slope, offset, kinks in ((0.25, 0.5, {-2: 0.25, 2: 0}), (-0.25, 0.5, {-2: -0.25, 2: 0})):
+        for at, expected in kinks.items():
+            assert fastact.hard_sigmoid.derivative(dtype(at), slope, offset) == expected
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("beta", [1e-3, 0.3, 1.5, 40.0, -0.7, 1e-36, 1e30])
+def test_silu_of_any_beta(dtype, beta):
+    """Where |x| is large and beta small, x e^(beta x) goes from the largest number down to the smallest."""
+    beta = dtype(beta)
+    with np.errstate(over="ignore"):
+        x = (np.linspace(-1500, 1500, 2000) / np.float64(beta)).astype(dtype)
+    exact = reference.evaluate("silu", "value", x, np.full_like(x, beta), m=reference.mpmath_namespace(30))
+    assert reference.ulp_error(fastact.silu(x, beta), exact).max() <= 4
+    ends = fastact.silu(np.array([-INF, INF], dtype), beta)
+    same(ends, np.array([-0.0, INF] if beta > 0 else [-INF, 0], dtype))
+
+
+@every_dtype
+def test_backward_parameter(dtype):
+    dy, x = numbers((4, 5, 6), dtype, 1), numbers((4, 5, 6), dtype)
+    for shape in ((), (6,), (5, 1), (1, 5, 1), (4, 5, 6), (1, 1, 1)):
+        slope = np.full(shape, 0.1, dtype)
+        expected = dy.astype(float) * np.minimum(x, 0)
+        if dy.itemsize > 2:             # of 16-bit arrays the sum alone is rounded
+            expected = expected.astype(dtype)
+        first = 3 - len(shape)
+        summed = tuple(k for k in range(3) if k < first or shape[k - first] == 1)
+        gradient = fastact.prelu.backward_parameter(dy, x, slope)
+        assert gradient.shape == shape
+        same(gradient, expected.sum(axis=summed, dtype=float).astype(dtype).reshape(shape)[()])
+    same(fastact.prelu.backward_parameter(dy, x), fastact.prelu.backward_parameter(dy, x, 0.25))
+    nan = fastact.prelu.backward_parameter(dtype(1), dtype(NAN))
+    assert np.isnan(nan)
+    with pytest.raises(TypeError, match=r"fastact\.relu\.backward_parameter.*prelu"):
+        fastact.relu.backward_parameter(dy, x)
+    with pytest.raises(ValueError, match="broadcast"):
+        fastact.prelu.backward_parameter(dy, x, np.ones(4))
 
 
 # -------------------------------------------------------------------------------------------------------------- layouts

@@ -1,5 +1,6 @@
 """The polynomials and constants of _primitives.pxd, read from that page and measured in long arithmetic."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -19,9 +20,13 @@ if not (PACKAGE / "_primitives.pxd").exists():
     pytest.skip("the installed package carries no sources", allow_module_level=True)
 PAGE = (PACKAGE / "_primitives.pxd").read_text()
 ROWS = (PACKAGE / "_rows.pxd").read_text()
+FORMULAS = (PACKAGE / "_formulas.pxd").read_text()
 
 PRECISION = {"float": 24, "double": 53}
 CASES = [(name, dtype) for name in ("exp", "atanh", "tanh") for dtype in PRECISION]
+
+LED = ("tanh_shrink", "normal_tail", "erf")  # polynomials that are led by a constant in two parts
+SLOW = "FASTACT_TEST_SLOW" in os.environ  # the derivation of the last two takes two minutes
 
 exact = mpmath.MPContext()
 exact.dps = 50
@@ -78,6 +83,49 @@ def coefficients(name: str, dtype: str) -> list[float]:
     return chains["chain"][::-1] or [number for pair in pairs for number in pair if number is not None]
 
 
+def led_coefficients(name: str, dtype: str) -> list[float]:
+    """From the constant, both parts of it, to the highest power."""
+    text = branch(f"{name}_polynomial", dtype)
+    constant = find(r"constant\[0\], constant_low\[0\] = (?:<floating> )?(\S+), (?:<floating> )?(\S+)", text)
+    first = find(r"total = fma\[floating\]\(\w, (\S+), (\S+)\)", text)
+    rest = re.findall(r"total = fma\[floating\]\(total, \w, (\S+)\)", text)
+    return [*map(float, constant.groups()), *map(float, [*reversed(rest), first[2], first[1]])]
+
+
+def normal_limit(dtype: str) -> float:
+    return float(find(r"return ([\d.]+)", branch("normal_limit", dtype))[1])
+
+
+def led_domain(name: str, dtype: str) -> tuple[mpmath.mpf, mpmath.mpf]:
+    if name == "normal_tail":
+        limit = exact.mpf(normal_limit(dtype))
+        return exact.mpf(-1), (limit - 4) / (limit + 4)
+    return exact.mpf("1e-20"), exact.mpf({"tanh_shrink": 1, "erf": {"float": 4, "double": 6}[dtype]}[name])
+
+
+def led_error(name: str, x: mpmath.mpf, polynomial: mpmath.mpf) -> mpmath.mpf:
+    """Relative to the function; that of erf as it comes out in erf itself."""
+    if name == "tanh_shrink":
+        a = exact.sqrt(x)
+        with exact.workdps(90):
+            return polynomial * a**3 / (a - exact.tanh(a)) - 1
+    if name == "normal_tail":
+        a = 4 * (1 + x) / (1 - x)
+        return polynomial / (exact.exp(a * a / 2) * exact.ncdf(-a) * (a + 4)) - 1
+    return x * exact.erfc(x) / exact.erf(x) * (polynomial + exact.log(exact.erfc(x)) / x)
+
+
+@cache
+def led_bits(name: str, dtype: str) -> float:
+    constant, constant_low, *powers = led_coefficients(name, dtype)
+    polynomial = [exact.mpf(constant) + constant_low, *powers]
+
+    def error(x: mpmath.mpf) -> mpmath.mpf:
+        return abs(led_error(name, x, reduce(lambda value, number: value * x + number, reversed(polynomial))))
+
+    return float(-exact.log(supremum(error, *led_domain(name, dtype), 100, 1), 2))
+
+
 def constants(dtype: str) -> dict[str, float]:
     numbers = re.findall(r"(log2_e|ln2_high|ln2_low) = (?:<floating> )?(\S+)", branch("exp_reduce", dtype))
     return {name: float(number) for name, number in numbers}
@@ -88,6 +136,16 @@ def constants_1702(dtype: str) -> dict[str, float]:
         r"(factor|factor_log2_e|step_high|step_low) = (?:<floating> )?(\S+)", branch("exp_reduce_1702", dtype)
     )
     return {name: float(number) for name, number in numbers}
+
+
+def constants_gelu_tanh(dtype: str) -> dict[str, float]:
+    found = {}
+    for line in branch("exp_reduce_gelu_tanh", dtype).partition("\n    total")[0].splitlines():
+        if " = " in line:
+            names, values = line.partition("#")[0].replace("<floating> ", "").split(" = ")
+            found |= dict(zip(names.strip().split(", "), map(float, values.split(", ")), strict=True))
+    del found["shift"]
+    return found
 
 
 def claimed_bits(name: str, dtype: str) -> float:
@@ -144,9 +202,26 @@ def test_error_of_polynomial_is_the_one_claimed(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", PRECISION)
+@pytest.mark.parametrize("name", LED)
+def test_error_of_led_polynomial_is_the_one_claimed(name, dtype):
+    figures = r"2\^-(?P<float>[\d.]+) \(float\), 2\^-(?P<double>[\d.]+) \(double\)"
+    claimed = float(find(rf"{figures}.*\n(?:#.*\n)*cdef inline floating {name}_polynomial\(", PAGE)[dtype])
+    assert claimed <= led_bits(name, dtype) < claimed + 0.1
+
+
+@pytest.mark.parametrize("dtype", PRECISION)
+def test_nothing_is_left_beyond_the_limit_of_the_normal_distribution(dtype):
+    """Not of x times the distribution, nor of x times the density, the last of them."""
+    limit = exact.mpf(normal_limit(dtype))
+    assert limit * exact.npdf(limit) < exact.ldexp(1, {"float": -150, "double": -1075}[dtype])
+
+
+@pytest.mark.parametrize("dtype", PRECISION)
 def test_constants_are_numbers_of_their_type(dtype):
     """The compiler reads a float constant as a double first; being exact, it is rounded by neither step."""
-    for number in [*(c for name in DOMAINS for c in coefficients(name, dtype)), *constants(dtype).values()]:
+    for number in [*(c for name in DOMAINS for c in coefficients(name, dtype)), *constants(dtype).values(),
+                   *(number for name in LED for number in led_coefficients(name, dtype)),
+                   *constants_1702(dtype).values(), *constants_gelu_tanh(dtype).values()]:
         assert significant_bits(number) <= PRECISION[dtype], number
 
 
@@ -205,7 +280,44 @@ def test_reduction_of_gelu_quick(dtype):
         assert abs(constants_1702(dtype)[name] - true) <= exact.ldexp(true, -PRECISION[dtype])
 
 
+@pytest.mark.parametrize("dtype", PRECISION)
+def test_reduction_of_gelu_tanh(dtype):
+    """The square is exact less its first constant, multiples of the step are; the rest are the nearest numbers."""
+    c = {name: exact.mpf(number) for name, number in constants_gelu_tanh(dtype).items()}
+    slope = 2 * exact.sqrt(2 / exact.pi) * exact.mpf("0.044715")
+    truths = {"square": 1 / exact.mpf("0.044715"), "slope": slope, "step_high": LN2 / slope}
+    for name, rest in (("square", "square_low"), ("slope", "slope_low"), ("step_high", "step_low")):
+        _, exponent = exact.frexp(c[rest])
+        assert abs(truths[name] - c[name] - c[rest]) <= exact.ldexp(1, exponent - PRECISION[dtype] - 1)
+    assert abs(c["slope_log2_e"] - slope / LN2) <= exact.ldexp(slope / LN2, -PRECISION[dtype])
+    limits = re.findall(r"limit = (?:<floating> )?([\d.]+)", find(
+        r"cdef inline floating gelu_tanh_derivative\((?:.*\n)+?\n", FORMULAS)[0])
+    limit = exact.mpf(limits[list(PRECISION).index(dtype)])
+    largest_square = limit**2 + c["square"]
+    ulp_of_largest = exact.ldexp(1, exact.mag(largest_square) - PRECISION[dtype])
+    assert c["square"] % ulp_of_largest == 0
+    assert limit**2 < exact.ldexp(ulp_of_largest, PRECISION[dtype])
+    multiples = int(limit * largest_square / c["step_high"]) + 1
+    assert significant_bits(float(c["step_high"])) + multiples.bit_length() <= PRECISION[dtype]
+
+
+@pytest.mark.parametrize("dtype", PRECISION)
+def test_ln2_is_the_same_wherever_it_stands(dtype):
+    numbers = [float(number) for number in re.findall(r"n \* <floating> (\S+)", branch("times_ln2", dtype))]
+    assert numbers == [constants(dtype)["ln2_low"], constants(dtype)["ln2_high"]]
+
+
 # the derivation
+
+
+@pytest.mark.parametrize("dtype", PRECISION)
+@pytest.mark.parametrize("name", LED)
+def test_led_polynomial_is_the_one_derived(name, dtype, derived):
+    if f"{name} {dtype}" not in derived and not SLOW:
+        pytest.skip("takes minutes: FASTACT_TEST_SLOW=1")
+    constant, constant_low, *powers = led_coefficients(name, dtype)
+    found = {"power 0": constant, "power 0 low": constant_low, **{f"power {i}": c for i, c in enumerate(powers, 1)}}
+    assert numbers(derived[f"{name} {dtype}"]) == found
 
 
 @pytest.fixture(scope="module")
@@ -215,9 +327,10 @@ def derived() -> dict[str, str]:
         pytest.skip("no tools/ beside tests/")
     if shutil.which("sollya") is None:
         pytest.skip("sollya is not installed")
-    output = subprocess.run(
-        ["sollya", str(TOOL)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=120
-    ).stdout
+    text = TOOL.read_text()
+    if not SLOW:
+        text = text.partition("/* What follows takes two minutes. */")[0] + "quit;\n"
+    output = subprocess.run(["sollya"], input=text, capture_output=True, text=True, check=True, timeout=900).stdout
     return dict(re.findall(r"^(\S.*)\n((?: .*\n)+)", output, re.MULTILINE))
 
 
@@ -240,3 +353,4 @@ def test_polynomial_is_the_one_derived(name, dtype, derived):
 def test_constants_of_the_reduction_are_those_derived(dtype, derived):
     assert numbers(derived[f"reduction {dtype}"]) == constants(dtype)
     assert numbers(derived[f"reduction_1702 {dtype}"]) == constants_1702(dtype)
+    assert numbers(derived[f"reduction_gelu_tanh {dtype}"]) == constants_gelu_tanh(dtype)

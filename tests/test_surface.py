@@ -39,8 +39,8 @@ def test_formulas_and_registry_agree():
         from_output = f"{name}_derivative_from_output"
         assert (from_output in written) == ("backward_from_output" in f.ufuncs)
         assert written.get(from_output, ["y", *f.parameters]) == ["y", *f.parameters]
-    assert set(written) - near <= {
-        name + mode for name in values for mode in ("", "_derivative", "_derivative_from_output")}
+    modes = "", "_derivative", "_derivative_from_output", "_derivative_in_parameter"
+    assert set(written) - near <= {name + mode for name in values for mode in modes}
 
 
 def test_kernels_and_registry_agree():

@@ -260,7 +260,11 @@ def _judge(function: str, mode: str, x: Array) -> Figures:
     with fastact.threads(1):
         computed = (activation if mode == "value" else getattr(activation, mode))(x)
     m = reference.mpmath_namespace() if x.dtype == np.float64 else np
-    errors = reference.ulp_error(computed, reference.evaluate(function, mode, x, m=m), _absolute(function, mode, x))
+    # The parameters have their defaults, as numbers of the dtype; of 16-bit arrays, in float32.
+    number = x.dtype.type if x.dtype.itemsize > 2 else np.float32
+    parameters = [number(default) for default in activation.parameters.values()]
+    exact = reference.evaluate(function, mode, x, *parameters, m=m)
+    errors = reference.ulp_error(computed, exact, _absolute(function, mode, x))
     worst = np.unravel_index(errors.argmax(), errors.shape)
     return Figures(
         function,
@@ -276,9 +280,14 @@ def _judge(function: str, mode: str, x: Array) -> Figures:
 
 
 def _absolute(function: str, mode: str, x: Array) -> Any:
-    """Where the promise is an absolute one: beside a zero of the derivative."""
-    interval = ELEMENTWISE[function].derivative_zero if function in ELEMENTWISE else None
-    return mode == "derivative" and interval is not None and (x > interval[0]) & (x < interval[1])
+    """Where the promise is an absolute one: beside a zero."""
+    interval = _zero(function, mode) if function in ELEMENTWISE else None
+    return interval is not None and (x > interval[0]) & (x < interval[1])
+
+
+def _zero(function: str, mode: str) -> tuple[float, float] | None:
+    f = ELEMENTWISE[function]
+    return f.value_zero if mode == "value" else f.derivative_zero
 
 
 def _random_rows(logits: str, entries: int, dtype: str) -> Iterator[Array]:
@@ -302,11 +311,10 @@ def _print_elementwise(console: Any, dtype: str, figures: list[Figures]) -> None
         promised = f"{ELEMENTWISE[f.function].ulp[f.mode]:g}"
         table.add_row(name, _ulp(f.max_ulp), promised, *worst, _ulp(f.mean_ulp), f.share)
     console.print(table)
-    zeros = {f.function: ELEMENTWISE[f.function].derivative_zero for f in figures if f.mode == "derivative"}
-    for name, interval in zeros.items():
-        if interval:
+    for f in figures:
+        if interval := _zero(f.function, f.mode):
             low, high = interval
-            words = f"{name}.derivative crosses zero: between {low:g} and {high:g} in ulp of 1/4."
+            words = f"{f.function}, {f.mode}, crosses zero: between {low:g} and {high:g} in ulp of 1/4."
             console.print(words, highlight=False)
 
 
