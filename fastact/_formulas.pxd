@@ -567,7 +567,7 @@ cdef inline floating gelu_tanh(floating x) noexcept nogil:
 
 
 cdef inline floating gelu_tanh_derivative(floating x) noexcept nogil:
-    cdef floating r, limit, first, first_low, third, slope, slope_low, less, less_low, falling, rising
+    cdef floating r, limit, first, first_low, third, cubes, cubes_low, slope, slope_low, less, less_low, falling, rising
     if floating is float:
         limit = <floating> 11.1
         first, first_low = <floating> 1.5957691669464111328125, <floating> -4.5340686e-08
@@ -578,7 +578,9 @@ cdef inline floating gelu_tanh_derivative(floating x) noexcept nogil:
         third = 0.21406444881780073
     cdef floating a = at_most(absolute(x), limit)
     cdef floating shifted = exp_reduce_gelu_tanh(a, &r)
-    slope = line_in_two(third * a, a, first, first_low, &slope_low)
+    cubes = product_in_two(third, a, &cubes_low)
+    slope = line_in_two(cubes, a, first, first_low, &slope_low)
+    slope_low = fma(cubes_low, a, slope_low)
     less = fma[floating](-a, slope, 1)
     less_low = fma(-a, slope_low, fma(-a, slope, <floating> 1 - less))
     falling = logistic_product_derivative(less, less_low, shifted, r)
@@ -645,7 +647,7 @@ cdef inline floating mish_derivative(floating x) noexcept nogil:
     inverse = one / square
     ratio = top * inverse
     ratio_low = fma(-ratio, square_low, remainder(ratio, square, top) + top_low) * inverse
-    falling = (ratio + fma(ratio, q, ratio_low)) * scale * double_guard_scale(x)
+    falling = (ratio + fma(ratio, q, fma(ratio_low, q, ratio_low))) * scale * double_guard_scale(x)
     return falling if x < 0 else one + ratio
 
 

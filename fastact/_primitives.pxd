@@ -533,7 +533,7 @@ cdef inline floating logistic_product_derivative(floating less, floating less_lo
     cdef floating inverse = <floating> 1 / square
     cdef floating ratio = top * inverse
     cdef floating ratio_low = fma(-ratio, square_low, remainder(ratio, square, top) + top_low) * inverse
-    return (ratio + fma(ratio, q, ratio_low)) * scale * double_guard_scale(r)
+    return (ratio + fma(ratio, q, fma(ratio_low, q, ratio_low))) * scale * double_guard_scale(r)
 
 
 # x / (1 + e^-z), with |z| less by z_low, for x and z that have nothing to do with each other: where |x| is large,

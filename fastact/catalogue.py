@@ -194,7 +194,7 @@ silu = Elementwise(
     parameters={"beta": 1.0},
     source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
     cost=0.3,
-    ulp={"value": 2.0, "derivative": 3.0},
+    ulp={"value": 2.0, "derivative": 2.0},
     derivative_zero=(-2.0, -0.75),
 )
 gelu_quick = Elementwise(
@@ -204,7 +204,7 @@ gelu_quick = Elementwise(
     derivative_formula=r"y' = s (1 + 1.702 x (1 - s)), \; s = 1 / (1 + e^{-1.702 x})",
     source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
     cost=0.3,
-    ulp={"value": 2.0, "derivative": 3.0},
+    ulp={"value": 2.0, "derivative": 2.5},
     derivative_zero=(-1.25, -0.45),
 )
 gelu = Elementwise(
@@ -224,7 +224,7 @@ gelu_tanh = Elementwise(
     derivative_formula=r"y' = s (1 + 2 x u' (1 - s)), \; s = 1 / (1 + e^{-2u})",
     source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
     cost=0.35,
-    ulp={"value": 2.5, "derivative": 3.0},
+    ulp={"value": 2.5, "derivative": 2.5},
     derivative_zero=(-1.5, -0.25),
 )
 mish = Elementwise(
