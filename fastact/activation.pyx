@@ -470,12 +470,13 @@ Source: {self.source}.
         return mode.ufunc(*values, **keywords)
 
 
-# What `Elementwise.__call__` does, without making a tuple and a dict for the plainest call
+# What `Elementwise.__call__` does, without making a tuple and a dict for the plainest calls: f(x) and f(x, out=y)
 cdef object call_value(object activation, PyObject* const* arguments, size_t count, PyObject* names):
     cdef Elementwise self = <Elementwise> activation
     cdef Py_ssize_t positional = PyVectorcall_NARGS(count), k
-    if positional == 1 and names == NULL:
-        result = self.value_mode.call_plain(<object> arguments[0], None, None, &self.defaults)
+    if positional == 1 and (names == NULL or (<tuple> <object> names) == ("out",)):
+        result = self.value_mode.call_plain(<object> arguments[0], None,
+                                            None if names == NULL else <object> arguments[1], &self.defaults)
         if result is not None:
             return result
     keywords = {} if names == NULL else {
