@@ -18,12 +18,13 @@ from libc.math cimport INFINITY, NAN
 
 from fastact._primitives cimport (
     absolute, at_least, at_most, atanh_polynomial, double_guard_scale, erf_polynomial, exp_anywhere, exp_limit,
-    exp_negative, exp_polynomial, exp_reduce, exp_reduce_1702, exp_reduce_gelu_tanh, exp_reduce_product,
-    expm1_bounded, exponent_beside, floating, fma, guard_bits, guard_scale, inverse_power_of_two, largest,
-    line_in_two, log1p_exp_negative, logistic, logistic_product, logistic_product_derivative, logistic_tail,
-    magnitude_at_most, normal_limit, normal_tail, power_of_two, product_in_two, product_limit, product_low,
-    ratio_to_two_more, rectified, remainder, root_of_square_and, sech_squared, sixth, square_root, sum_in_two,
-    tanh_positive, tanh_shrink_polynomial, times_ln2, times_sigmoid, with_sign_of)
+    exp_near_by, exp_negative, exp_polynomial, exp_reduce, exp_reduce_1702, exp_reduce_gelu_tanh,
+    exp_reduce_product, expm1_bounded, exponent_beside, floating, fma, guard_bits, guard_scale,
+    inverse_power_of_two, largest, line_in_two, log1p_exp_negative, logistic, logistic_product,
+    logistic_product_derivative, logistic_tail, magnitude_at_most, normal_limit, normal_tail, power_of_two,
+    product_in_two, product_limit, product_low, ratio_to_two_more, rectified, remainder, root_of_square_and,
+    sech_squared, sixth, square_root, sum_in_two, tanh_positive, tanh_shrink_polynomial, times_ln2, times_sigmoid,
+    with_sign_of)
 
 
 # identity
@@ -443,8 +444,16 @@ cdef inline floating exp(floating x) noexcept nogil:
     return exp_anywhere(x)
 
 
+cdef inline floating exp_near(floating x) noexcept nogil:
+    return exp_near_by(x)
+
+
 cdef inline floating exp_derivative(floating x) noexcept nogil:
     return exp_anywhere(x)
+
+
+cdef inline floating exp_derivative_near(floating x) noexcept nogil:
+    return exp_near_by(x)
 
 
 cdef inline floating exp_derivative_from_output(floating y) noexcept nogil:

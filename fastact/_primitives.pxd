@@ -390,6 +390,15 @@ cdef inline floating exp_anywhere(floating x) noexcept nogil:
     return fma(scale, q, scale) * rest
 
 
+# The same bits for near numbers: neither end of the range is within reach.
+cdef inline floating exp_near_by(floating x) noexcept nogil:
+    cdef floating r, q, r2
+    cdef floating scale = exp_split[floating](x, 0, 0, &r)
+    r2 = r * r
+    q = fma(r2, exp_polynomial(r, r2), r)
+    return fma(scale, q, scale)
+
+
 # e^(x - x_low) - 1 for |x| <= 40 as high + low
 cdef inline floating expm1_bounded(floating x, floating x_low, floating* low) noexcept nogil:
     cdef floating r, r2, polynomial, q, q_low, less_one, high

@@ -42,6 +42,8 @@ _engine.set_packing(_kernels.PACKING)
 
 # NumPy 1 promoted float32 scalars to float64 beside any Python number.
 LOOKS_AT_VALUES = np.__version__.startswith("1.")
+cdef enum:
+    FEW = 32                            # numbers that are rounded one by one, which is sooner than to tell NumPy
 UFUNC_KEYWORDS = frozenset(("out", "where", "casting", "order", "dtype", "subok", "signature"))
 ACCEPTED = "float16, bfloat16, float32 and float64 (bool and integers are computed in float64)"
 
@@ -618,6 +620,29 @@ cdef object run_plain(RowOperation operation, object x, object y, object out, ob
     return target
 
 
+# The same for one number of each row
+cdef object reduce_plain(RowOperation operation, object x, object axis):
+    cdef cnp.ndarray array, results
+    cdef Py_ssize_t n, count, k
+    cdef float* numbers
+    if not is_plain(x) or not isinstance(axis, int) or axis != -1 or cnp.PyArray_SIZE(<cnp.ndarray> x) == 0:
+        return None
+    array = x
+    n = cnp.PyArray_DIM(array, cnp.PyArray_NDIM(array) - 1)
+    count = cnp.PyArray_SIZE(array) // n
+    results = cnp.PyArray_EMPTY(cnp.PyArray_NDIM(array) - 1, cnp.PyArray_DIMS(array), cnp.NPY_DOUBLE, 0)
+    operation.run(array, None, None, results, None, 1, None, count, n, 1)
+    if cnp.PyArray_TYPE(array) == cnp.NPY_DOUBLE:
+        return results[()]
+    if count > FEW or cnp.PyArray_TYPE(array) != cnp.NPY_FLOAT:
+        return rounded(results, array.dtype)
+    rows = cnp.PyArray_EMPTY(cnp.PyArray_NDIM(results), cnp.PyArray_DIMS(results), cnp.NPY_FLOAT, 0)
+    numbers = <float*> cnp.PyArray_DATA(<cnp.ndarray> rows)
+    for k in range(count):
+        numbers[k] = nearest_float((<double*> cnp.PyArray_DATA(results))[k])
+    return rows[()]
+
+
 # Results of rows, which are double, in the dtype of the rows; overflow and underflow are no news.
 cdef object rounded(object numbers, object dtype):
     with np.errstate(all="ignore"):
@@ -879,9 +904,15 @@ Source: {self.source}.
 """
 
     def __call__(self, x, axis=-1, *, keepdims=False, where=None, out=None):
-        cdef cnp.ndarray array = as_numbers(self.name, "x", x)
-        cdef tuple axes = row_axes(self.name, axis, array.ndim)
+        cdef cnp.ndarray array
+        cdef tuple axes
         cdef Layout layout
+        if where is None and out is None and not keepdims:
+            result = reduce_plain(self.value_operation, x, axis)
+            if result is not None:
+                return result
+        array = as_numbers(self.name, "x", x)
+        axes = row_axes(self.name, axis, array.ndim)
         if where is not None:
             array, _ = masked(self.name, array, where)
         shape = tuple([1 if k in axes else length for k, length in enumerate(np.shape(array))])
