@@ -19,7 +19,7 @@ from libc.math cimport INFINITY, NAN
 from fastact._primitives cimport (
     absolute, at_least, at_most, atanh_polynomial, double_guard_scale, erf_polynomial, exp_anywhere, exp_limit,
     exp_near_by, exp_negative, exp_polynomial, exp_reduce, exp_reduce_1702, exp_reduce_gelu_tanh,
-    exp_reduce_product, expm1_bounded, exponent_beside, floating, fma, guard_bits, guard_scale,
+    exp_reduce_product, exp_split, expm1_bounded, exponent_beside, floating, fma, guard_bits, guard_scale,
     inverse_power_of_two, largest, line_in_two, log1p_exp_negative, logistic, logistic_product,
     logistic_product_derivative, logistic_tail, magnitude_at_most, normal_limit, normal_tail, power_of_two,
     product_in_two, product_limit, product_low, ratio_to_two_more, rectified, remainder, root_of_square_and,
@@ -608,10 +608,9 @@ cdef inline floating mish(floating x) noexcept nogil:
     else:
         limit = <floating> 19.1
     cdef floating inner = at_least(at_most(x, limit), -product_limit(x))
-    cdef floating shifted = exp_reduce[floating](inner, 0, &r)
+    scale = exp_split[floating](inner, 0, 2 * guard_bits(x), &r)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
-    scale = power_of_two(shifted, 2 * guard_bits(x))
     w = scale * double_guard_scale(x)
     e = fma(w, q, w)
     half = e * <floating> 0.5
@@ -634,10 +633,9 @@ cdef inline floating mish_derivative(floating x) noexcept nogil:
     else:
         limit = <floating> 24
     cdef floating inner = at_least(at_most(x, limit), -product_limit(x))
-    cdef floating shifted = exp_reduce[floating](inner, 0, &r)
+    scale = exp_split[floating](inner, 0, 2 * guard_bits(x), &r)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
-    scale = power_of_two(shifted, 2 * guard_bits(x))
     w = scale * double_guard_scale(x)
     e = fma(w, q, w)
     one_more = one + e

@@ -179,18 +179,17 @@ cdef inline floating exp_limit(floating unused) noexcept nogil:
         return 748
 
 
-# The constant that rounds to an integer n when it is added, and leaves n + offset and the bias of the exponent in the
-# lowest bits: a shift takes them to the exponent field, and 2^(n + offset) is there.
-cdef inline floating exp_shift(int offset, floating unused) noexcept nogil:
+# Added to a number, it rounds to an integer n and leaves that in the lowest bits.
+cdef inline floating integer_shift(floating unused) noexcept nogil:
     if floating is float:
-        return <floating> 12582912.0 + <floating> (127 + offset)            # 1.5 x 2^23
+        return <floating> 12582912.0                       # 1.5 x 2^23
     else:
-        return <floating> 6755399441055744.0 + <floating> (1023 + offset)   # 1.5 x 2^52
+        return <floating> 6755399441055744.0               # 1.5 x 2^52
 
 
-# e^(x - x_low) = 2^n e^r: returns 2^(n + offset) for what exp_shift(offset) gave, stores r.  That power must be in the
-# normal range.  ln 2 is in two parts, the first short enough for n times it to be exact; r is rounded once.
-cdef inline floating exp_split_by(floating x, floating x_low, floating shift, floating* r) noexcept nogil:
+# e^(x - x_low) = 2^n e^r: returns `shifted`, that is n + shift, for an integer_shift or more; stores r.  ln 2 is in two
+# parts, the first short enough for n times it to be exact; r is rounded once.
+cdef inline floating exp_reduce_by(floating x, floating x_low, floating shift, floating* r) noexcept nogil:
     cdef floating log2_e, ln2_high, ln2_low, shifted, n
     if floating is float:
         log2_e = <floating> 1.44269502162933349609375
@@ -203,20 +202,19 @@ cdef inline floating exp_split_by(floating x, floating x_low, floating shift, fl
     shifted = fma(x, log2_e, shift)
     n = shifted - shift
     r[0] = fma(n, -ln2_low, fma(n, -ln2_high, x)) - x_low
-    return shifted_to_exponent(shifted)
+    return shifted
 
 
-cdef inline floating exp_split(floating x, floating x_low, int offset, floating* r) noexcept nogil:
-    return exp_split_by(x, x_low, exp_shift(offset, x), r)
+cdef inline floating exp_reduce(floating x, floating x_low, floating* r) noexcept nogil:
+    return exp_reduce_by(x, x_low, integer_shift(x), r)
 
 
-# The integer n of that split by itself
-cdef inline floating exp_integer(floating x) noexcept nogil:
-    cdef floating shift = exp_shift(0, x)
+# The shift that leaves n + offset and the bias of the exponent: moved up to the exponent field it is 2^(n + offset).
+cdef inline floating exp_shift(int offset, floating unused) noexcept nogil:
     if floating is float:
-        return fma[floating](x, 1.44269502162933349609375, shift) - shift
+        return integer_shift(unused) + <floating> (127 + offset)
     else:
-        return fma[floating](x, 1.4426950408889634, shift) - shift
+        return integer_shift(unused) + <floating> (1023 + offset)
 
 
 cdef inline floating shifted_to_exponent(floating shifted) noexcept nogil:
@@ -226,38 +224,32 @@ cdef inline floating shifted_to_exponent(floating shifted) noexcept nogil:
         return fastact_double_of_bits(fastact_bits_of_double(shifted) << 52)
 
 
-# e^(x - x_low) = 2^n e^r: returns `shifted`, stores r.  ln 2 in two parts, the first short enough for n times it to be
-# exact; r is rounded once.
-cdef inline floating exp_reduce(floating x, floating x_low, floating* r) noexcept nogil:
-    cdef floating shift, log2_e, ln2_high, ln2_low, shifted, n
-    if floating is float:
-        shift = <floating> 12582912.0                  # 1.5 x 2^23
-        log2_e = <floating> 1.44269502162933349609375
-        ln2_high = <floating> 0.693145751953125        # 15 bits
-        ln2_low = <floating> 1.42860676533018704503775e-6
-    else:
-        shift = 6755399441055744.0                     # 1.5 x 2^52
-        log2_e = 1.4426950408889634
-        ln2_high = 0.69314718036912382                 # 32 bits
-        ln2_low = 1.9082149292705877e-10
-    shifted = fma(x, log2_e, shift)
-    n = shifted - shift
-    r[0] = fma(n, -ln2_low, fma(n, -ln2_high, x)) - x_low
-    return shifted
+# e^(x - x_low) = 2^n e^r: returns 2^(n + offset), which must be in the normal range, for what exp_shift(offset) gave;
+# stores r.
+cdef inline floating exp_split_by(floating x, floating x_low, floating shift, floating* r) noexcept nogil:
+    return shifted_to_exponent(exp_reduce_by(x, x_low, shift, r))
+
+
+cdef inline floating exp_split(floating x, floating x_low, int offset, floating* r) noexcept nogil:
+    return exp_split_by(x, x_low, exp_shift(offset, x), r)
+
+
+# The integer n of that split
+cdef inline floating exp_integer(floating x) noexcept nogil:
+    cdef floating r
+    return exp_reduce(x, <floating> 0, &r) - integer_shift(x)
 
 
 # e^(1.702 x) = 2^n e^r, for gelu_quick: x itself is reduced, by multiples of ln(2) / 1.702, so that nothing is lost of
 # the product.
 cdef inline floating exp_reduce_1702(floating x, floating* r) noexcept nogil:
-    cdef floating shift, factor, factor_log2_e, step_high, step_low, shifted, n
+    cdef floating factor, factor_log2_e, step_high, step_low, shifted, n, shift = integer_shift(x)
     if floating is float:
-        shift = <floating> 12582912.0                  # 1.5 x 2^23
         factor = <floating> 1.70200002193450927734375
         factor_log2_e = <floating> 2.4554669857025146484375
         step_high = <floating> 0.4072418212890625      # 15 bits
         step_low = <floating> 1.2691378287854604423046112060546875e-5
     else:
-        shift = 6755399441055744.0                     # 1.5 x 2^52
         factor = 1.702
         factor_log2_e = 2.4554669595930156
         step_high = 0.40725451265461743                # 32 bits
@@ -271,17 +263,15 @@ cdef inline floating exp_reduce_1702(floating x, floating* r) noexcept nogil:
 # e^z = 2^n e^r for z = slope x (x^2 + square), the argument of gelu_tanh, x >= 0: x (x^2 + square) is reduced, by
 # multiples of ln(2) / slope.  Both factors are carried in two parts.
 cdef inline floating exp_reduce_gelu_tanh(floating x, floating* r) noexcept nogil:
-    cdef floating shift, square, square_low, slope, slope_low, slope_log2_e, step_high, step_low
-    cdef floating total, total_low, shifted, n, part
+    cdef floating square, square_low, slope, slope_low, slope_log2_e, step_high, step_low
+    cdef floating total, total_low, shifted, n, part, shift = integer_shift(x)
     if floating is float:
-        shift = <floating> 12582912.0                  # 1.5 x 2^23
         square, square_low = <floating> 22.363845825195312, <floating> 1.417704152117949e-05
         slope, slope_low = <floating> 0.07135481387376785, <floating> 2.3988324659995897e-09
         slope_log2_e = <floating> 0.10294324159622192
         step_high = <floating> 9.7138671875             # 15 bits
         step_low = <floating> 0.0002238405286334455
     else:
-        shift = 6755399441055744.0                     # 1.5 x 2^52
         square, square_low = 22.36386000223638, 7.068084733670861e-15
         slope, slope_low = 0.07135481627260025, -6.175149918155315e-19
         slope_log2_e = 0.1029432395800235
