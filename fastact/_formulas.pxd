@@ -88,12 +88,12 @@ cdef inline floating sigmoid_derivative_from_output(floating y) noexcept nogil:
 #   y  = (e^x - e^-x) / (e^x + e^-x) = 2 sigmoid(2x) - 1
 #   y' = 1 - y^2 = 4 t (1 - t) with t = 1 / (1 + e^(2|x|))
 cdef inline floating tanh(floating x) noexcept nogil:
-    cdef floating limit
+    cdef floating limit, a = absolute(x), y = tanh_positive(a)
     if floating is float:
-        limit = <floating> 9.1              # tanh rounds to 1
+        limit = <floating> 9.1              # y rounds to 1
     else:
         limit = <floating> 19.1
-    return with_sign_of(tanh_positive(at_most(absolute(x), limit)), x)
+    return with_sign_of(<floating> 1 if a > limit else y, x)    # a choice at the end keeps nobody waiting
 
 
 cdef inline floating tanh_derivative(floating x) noexcept nogil:

@@ -453,11 +453,10 @@ cdef inline floating sech_squared(floating a, bint near) noexcept nogil:
 # With a = n ln(2) / 2 + r, w = 2^-n and t = tanh(r) it is N / D, N = (1 - w) + (1 + w) t and D = (1 + w) + (1 - w) t.
 # Instead of dividing N, which is rounded, y = (1 - w)^2, which is near, is corrected by (N - y D) / D: what is added to
 # y has few digits to lose, N - y D is computed from exact parts, and only one operation waits for the division.  For
-# n = 0 all of it is exact but t = r + t_low.  The reduction needs no second part of ln 2: its error grows as n, but
-# counts as 2^-n.
+# n = 0 all of it is exact but t.  The reduction needs no second part of ln 2: its error grows as n, but counts as 2^-n.
 cdef inline floating tanh_positive(floating a) noexcept nogil:
     cdef floating shift = exp_shift(0, a)
-    cdef floating two_log2_e, half_ln2, shifted, r, s, t_low, w, more, less, inverse, y, slope, rest, one = 1
+    cdef floating two_log2_e, half_ln2, shifted, r, s, cube, polynomial, w, more, less, inverse, y, slope, rest, one = 1
     if floating is float:
         two_log2_e, half_ln2 = <floating> 2.8853900432586669921875, <floating> 0.3465735912322998046875
     else:
@@ -465,14 +464,15 @@ cdef inline floating tanh_positive(floating a) noexcept nogil:
     shifted = fma(a, -two_log2_e, shift)
     r = fma(shifted - shift, half_ln2, a)
     s = r * r
-    t_low = r * s * tanh_polynomial(s)          # tanh(r) - r: the two are not added where t's rounding would show
+    cube = r * s
+    polynomial = tanh_polynomial(s)
     w = shifted_to_exponent(shifted)
     more = one + w
     less = fma[floating](-2, w, more)           # 1 - w, or what keeps `more` from having lost w
-    inverse = one / fma(less, r + t_low, more)
+    inverse = one / fma(less, fma(cube, polynomial, r), more)
     y = less * less
     slope = fma(-y, less, more)
-    rest = fma(r, slope, fma(t_low, slope, fma(-y, more, less)))
+    rest = fma(r, slope, fma(cube * polynomial, slope, fma(-y, more, less)))    # not t: its rounding would show
     return fma(rest, inverse, y)
 
 
