@@ -519,11 +519,11 @@ ROW_OPERATIONS = {
     "softmax": (
         "maximum x", "prepare_exponentials", "accumulate_exponentials.store x", "finish_softmax", "emit_scaled out"),
     "log_softmax": (
-        "maximum x", "prepare_exponentials", "accumulate_exponentials x", "judge_confidence", "?accumulate_others x",
-        "finish_log", "emit_log_softmax x"),
+        "maximum x", "prepare_exponentials", "prepare_peak", "accumulate_exponentials x", "judge_confidence",
+        "?accumulate_others x", "finish_log", "emit_log_softmax x"),
     "logsumexp": (
-        "maximum x", "prepare_exponentials", "accumulate_exponentials x", "judge_confidence", "?accumulate_others x",
-        "finish_log"),
+        "maximum x", "prepare_exponentials", "prepare_peak", "accumulate_exponentials x", "judge_confidence",
+        "?accumulate_others x", "finish_log"),
     "softmax_backward": (
         "accumulate_product x y", "finish_sum", "emit_softmax_backward x y"),
     "log_softmax_backward": (
@@ -532,12 +532,12 @@ ROW_OPERATIONS = {
         "maximum x", "prepare_exponentials", "accumulate_exponentials.store x", "finish_probabilities",
         "accumulate_squared_error.store out y", "finish_squared_error", "emit_squared_error out y"),
     "softmax_cross_entropy": (
-        "maximum x", "prepare_exponentials", "accumulate_exponentials.store x", "judge_confidence",
-        "?accumulate_others x", "finish_log", "accumulate_cross_entropy x y", "finish_weighted",
+        "maximum x", "prepare_exponentials", "prepare_peak", "accumulate_exponentials.store x",
+        "judge_confidence", "?accumulate_others x", "finish_log", "accumulate_cross_entropy x y", "finish_weighted",
         "emit_cross_entropy out y"),
     "softmax_cross_entropy_labels": (
-        "maximum x", "prepare_exponentials", "accumulate_exponentials.store x", "judge_confidence",
-        "?accumulate_others x", "finish_label", "settle_label x", "emit_scaled out"),
+        "maximum x", "prepare_exponentials", "prepare_peak", "accumulate_exponentials.store x",
+        "judge_confidence", "?accumulate_others x", "finish_label", "settle_label x", "emit_scaled out"),
 }
 
 cdef enum:

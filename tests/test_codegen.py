@@ -110,7 +110,7 @@ def test_no_kernel_calls_python(isa):
     for kernel in kernels:
         for name, operands in functions(isa)[kernel]:
             if name.startswith(("call", "jmp")) and "@plt" in operands:
-                assert re.search(r"<(log1pf?|memcpy|memset)@plt>", operands), (kernel, operands)
+                assert re.search(r"<(log|log1p|memcpy|memset)@plt>", operands), (kernel, operands)
 
 
 @pytest.mark.parametrize("isa", [isa for isa in _isa.BUILT if isa in ("v3", "v4")])
