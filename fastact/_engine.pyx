@@ -7,8 +7,8 @@ few elements, which are padded to a whole vector; anything else is gathered into
 numbers become floats.  So element i is always computed by the same instructions, whatever the layout, the length and
 the number of threads, and there is no temporary array.
 
-A row operation is a list of steps (_rows.pxd), taken by one row at a time, by a strip of columns at a time, or, where
-there are fewer rows than threads, by one row in parallel segments.
+A row operation is a list of steps (_rows.pxd), taken by a strip of rows or columns at a time, which for long rows is
+one row, or, where strips are too few for the threads, by one strip in parallel segments.
 
 Every pass is serial, or parallel with the one number of threads that `team` gives: GNU OpenMP rebuilds its team when
 the number changes, which costs more than most calls.
@@ -21,8 +21,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from fastact._loops cimport ARRAYS, FETCHING, LANES, NUMBERS, ONES, block_kernel, convert_block
-from fastact._primitives cimport fastact_fetch
+from fastact._loops cimport ARRAYS, CACHE_LINE, FETCHING, LANES, NUMBERS, ONES, block_kernel, convert_block, fetch
 from fastact._rows cimport (
     PIECE, SEGMENT, STRIP, Row, row_settle, strip_accumulate, strip_constants, strip_emit, strip_maximum)
 
@@ -106,7 +105,6 @@ def set_packing(dict packing):
 cdef enum:
     BLOCK = 1024                    # elements gathered on the stack at a time
     CHUNK = 64                      # the elements of a thread are a multiple of it: a whole cache line of any dtype
-    CACHE_LINE = 64                 # bytes
     HELD = 8192                     # elements up to which giving up the interpreter lock costs more than it frees
     BEYOND_CACHE = 1 << 20          # bytes of all operands from which fetching them ahead pays
 
@@ -228,13 +226,6 @@ cdef inline bint is_packed(const Pass* call, int k) noexcept nogil:
 
 cdef inline Py_ssize_t itemsize_of(const Pass* call, int k) noexcept nogil:
     return call.loop.format.number_size if is_parameter(call, k) else call.loop.format.itemsize
-
-
-# Asks for memory that will be needed soon; asking beyond the end of an array does no harm.
-cdef inline void fetch(const char* address, Py_ssize_t size) noexcept nogil:
-    cdef Py_ssize_t line
-    for line in range(size // CACHE_LINE):
-        fastact_fetch(address + line * CACHE_LINE)
 
 
 # Where `padded` numbers of input k lie as the kernel needs them, from `start` on: in the array itself, or in `block`

@@ -22,7 +22,7 @@ from fastact._primitives cimport fastact_bits_of_double, fastact_bits_of_float, 
 cdef enum:
     LANES = 16              # elements per vector of the widest instruction set: float, AVX-512
     STRETCH = 256
-    LINE = 64               # bytes of a cache line
+    CACHE_LINE = 64         # bytes
 
 # how the parameters come
 cdef enum:
@@ -106,10 +106,15 @@ cdef inline bint all_near(const floating* x, Py_ssize_t n) noexcept nogil:
         return widest <= fastact_bits_of_double(near_limit(x[0]))
 
 
-cdef inline void fetch_stretch(const floating* address) noexcept nogil:
+# Asks for memory that will be needed soon; asking beyond the end of an array does no harm.
+cdef inline void fetch(const void* address, Py_ssize_t size) noexcept nogil:
     cdef Py_ssize_t line
-    for line in range(STRETCH * sizeof(floating) // LINE):
-        fastact_fetch(<const char*> address + line * LINE)
+    for line in range(size // CACHE_LINE):
+        fastact_fetch(<const char*> address + line * CACHE_LINE)
+
+
+cdef inline void fetch_stretch(const floating* address) noexcept nogil:
+    fetch(address, STRETCH * sizeof(floating))
 
 
 # How many elements from x on are computed in one go, of n that are left, and whether all of them are near

@@ -42,10 +42,11 @@ _engine.set_packing(_kernels.PACKING)
 
 # NumPy 1 promoted float32 scalars to float64 beside any Python number.
 LOOKS_AT_VALUES = np.__version__.startswith("1.")
-cdef enum:
-    FEW = 32                            # numbers that are rounded one by one, which is sooner than to tell NumPy
 UFUNC_KEYWORDS = frozenset(("out", "where", "casting", "order", "dtype", "subok", "signature"))
 ACCEPTED = "float16, bfloat16, float32 and float64 (bool and integers are computed in float64)"
+
+cdef enum:
+    FEW = 32                            # numbers that are rounded one by one, which is sooner than to tell NumPy
 
 
 # The dtype of the result for values of `dtype`
