@@ -67,6 +67,7 @@ cdef class RowOperation:
 
 
 cdef float nearest_float(double number) noexcept
+cdef void nearest_floats(const double* numbers, float* floats, Py_ssize_t count) noexcept
 cdef bint is_bfloat16(object dtype) except -1
 cdef bint is_plain(object array) noexcept
 cdef bint is_plain_pair(object array, object other) noexcept

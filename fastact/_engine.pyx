@@ -349,6 +349,12 @@ cdef float nearest_float(double number) noexcept:
     return fastact_nearest_float(number)
 
 
+cdef void nearest_floats(const double* numbers, float* floats, Py_ssize_t count) noexcept:
+    cdef Py_ssize_t k
+    for k in range(count):
+        floats[k] = fastact_nearest_float(numbers[k])
+
+
 # Which of the formats an array has; -1: none
 cdef int format_of(cnp.ndarray array) noexcept:
     cdef int type_number = cnp.PyArray_TYPE(array), k

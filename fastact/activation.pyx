@@ -14,7 +14,8 @@ from types import MappingProxyType
 import numpy as np
 
 from fastact._engine cimport (
-    Mode, Numbers, RowOperation, empty_like_plain, is_bfloat16, is_plain, is_plain_out, is_plain_pair, nearest_float)
+    Mode, Numbers, RowOperation, empty_like_plain, is_bfloat16, is_plain, is_plain_out, is_plain_pair, nearest_float,
+    nearest_floats)
 
 from fastact import _engine, _isa
 
@@ -623,9 +624,8 @@ cdef object run_plain(RowOperation operation, object x, object y, object out, ob
 
 # The same for one number of each row
 cdef object reduce_plain(RowOperation operation, object x, object axis):
-    cdef cnp.ndarray array, results
-    cdef Py_ssize_t n, count, k
-    cdef float* numbers
+    cdef cnp.ndarray array, results, rows
+    cdef Py_ssize_t n, count
     if not is_plain(x) or not isinstance(axis, int) or axis != -1 or cnp.PyArray_SIZE(<cnp.ndarray> x) == 0:
         return None
     array = x
@@ -638,9 +638,7 @@ cdef object reduce_plain(RowOperation operation, object x, object axis):
     if count > FEW or cnp.PyArray_TYPE(array) != cnp.NPY_FLOAT:
         return rounded(results, array.dtype)
     rows = cnp.PyArray_EMPTY(cnp.PyArray_NDIM(results), cnp.PyArray_DIMS(results), cnp.NPY_FLOAT, 0)
-    numbers = <float*> cnp.PyArray_DATA(<cnp.ndarray> rows)
-    for k in range(count):
-        numbers[k] = nearest_float((<double*> cnp.PyArray_DATA(results))[k])
+    nearest_floats(<double*> cnp.PyArray_DATA(results), <float*> cnp.PyArray_DATA(rows), count)
     return rows[()]
 
 
