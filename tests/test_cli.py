@@ -58,6 +58,40 @@ def test_accuracy(tmp_path, capsys):
     assert f"{figures['sigmoid', 'value']['max_ulp']:.3f}" in text
 
 
+def test_accuracy_keeps_figures_of_the_same_results(tmp_path, capsys):
+    """Whatever the kept figures say: only results that are others are judged."""
+    file, page = tmp_path / "figures.json", tmp_path / "accuracy.md"
+    words = ["accuracy", "--function", "gelu", "softmax", "--dtype", "float32", "--mode", "value", "--stride", "65537",
+             "--json", str(file), "--markdown", str(page)]
+    fastact_command(capsys, *words)
+    kept = json.loads(file.read_text())
+    measured = [one["max_ulp"] for one in kept["figures"]]
+    for one in kept["figures"]:
+        one["max_ulp"] = 123.0
+    kept["figures"][0]["digest"] = "0" * 16
+    file.write_text(json.dumps(kept))
+    text = fastact_command(capsys, *words)
+    found = [one["max_ulp"] for one in json.loads(file.read_text())["figures"]]
+    assert sorted(found) == sorted([measured[0], 123.0, 123.0, 123.0])
+    assert text.count("123.000") == 3
+    written = page.read_text()
+    assert f"| gelu | {_isa.CHOSEN} | {measured[0]:.3f} | 3 |" in written
+    assert f"| softmax, normal | {_isa.CHOSEN} | 123.000 | 4 |" in written
+    assert "--stride 65537 --function gelu softmax --mode value" in written
+
+
+@pytest.mark.skipif("v4" not in _isa.SUPPORTED, reason="this processor has not both sets with multiply-add")
+def test_accuracy_of_sets_with_the_same_bits(tmp_path, capfd):
+    file, page = tmp_path / "figures.json", tmp_path / "accuracy.md"
+    assert cli.main(["accuracy", "--function", "sigmoid", "--mode", "value", "--dtype", "float32", "--stride", "65537",
+                     "--isa", "v4", "v3", "--json", str(file), "--markdown", str(page)]) == 0
+    v4, v3 = json.loads(file.read_text())["figures"]
+    assert (v4.pop("isa"), v3.pop("isa")) == ("v4", "v3")
+    assert v4 == v3
+    assert "| sigmoid | v4 v3 |" in page.read_text()
+    assert re.search(r"sigmoid\s+v3", capfd.readouterr().out)
+
+
 def test_accuracy_of_16_bits(tmp_path, capsys):
     file = tmp_path / "figures.json"
     fastact_command(capsys, "accuracy", "--function", "sigmoid", "softmax", "--dtype", "float16", "bfloat16",

@@ -3,11 +3,17 @@
 float32 is judged by the float64 reference, on every one of the 2^32 inputs or every N-th of them, float16 and bfloat16
 on all inputs there are; float64 by mpmath, on structured points. The softmax family is judged entry by entry, on random
 rows.
+
+To judge a result takes many times as long as to compute it, and most are old acquaintances: instruction sets with fused
+multiply-add give the same bits, and so does the next version of the library. With --json the figures are kept, each
+with a digest of all results that it is about; results that have the digest of figures in that file are not judged
+again, they take those figures over.
 """
 
 import argparse
 import contextlib
 import dataclasses
+import hashlib
 import itertools
 import json
 import math
@@ -18,9 +24,11 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from itertools import repeat
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -33,7 +41,8 @@ from fastact.commands import named_dtype
 
 Array = npt.NDArray[Any]
 
-ROWWISE = ("softmax", "log_softmax")  # not logsumexp, which may cancel to 0: the ulp says nothing of it there
+# Not logsumexp, which may cancel to 0: the ulp says nothing of it there.
+ROWWISE = ("softmax", "log_softmax")
 ELEMENTWISE = {name: f for name, f in fastact.activations.items() if isinstance(f, Elementwise)}
 FUNCTIONS = (*reference.ELEMENTWISE, *ROWWISE)
 MODES = ("value", "derivative")
@@ -66,14 +75,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mode", nargs="+", choices=MODES, default=MODES, help="default: both")
     parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=DTYPES[:2],
                         help="default: float32 float64; those of 16 bits are judged on every input")  # fmt: skip
-    parser.add_argument("--isa", choices=_isa.BUILT, default=_isa.CHOSEN,
-                        help="instruction set to measure (default: the one in use, %(default)s)")  # fmt: skip
+    parser.add_argument("--isa", nargs="+", choices=_isa.BUILT, default=[_isa.CHOSEN],
+                        help=f"instruction sets to measure (default: the one in use, {_isa.CHOSEN})")  # fmt: skip
     density = parser.add_mutually_exclusive_group()
     density.add_argument("--stride", type=_positive, default=257, metavar="N",
                          help="judge every N-th float32 (default: %(default)s, some seconds)")  # fmt: skip
     density.add_argument("--exhaustive", action="store_true",
                          help="judge every float32, some minutes each, and a million float64")  # fmt: skip
-    parser.add_argument("--json", metavar="FILE", help="also write the figures to FILE")
+    parser.add_argument("--json", metavar="FILE", type=Path,
+                        help="keep the figures in FILE; those that are there already are not measured again where the"
+                        " results are the same")  # fmt: skip
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="write all figures, those kept too, as a page")
 
 
 def _positive(text: str) -> int:
@@ -85,9 +97,32 @@ def _positive(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print the tables, and return the exit status."""
-    if arguments.isa != _isa.CHOSEN:
-        return _run_in_another_process(arguments)
+    for isa in arguments.isa:
+        if isa not in _isa.SUPPORTED:
+            able = ", ".join(_isa.SUPPORTED)
+            print(f"fastact accuracy: this CPU cannot run {isa}, only {able}", file=sys.stderr)
+            return 2
+    with tempfile.TemporaryDirectory() as folder:
+        path = arguments.json or Path(folder, "figures.json")
+        for isa in arguments.isa:
+            status = _measure(arguments, path) if isa == _isa.CHOSEN else _measure_elsewhere(arguments, isa, path)
+            if status:
+                return status
+        if arguments.markdown:
+            arguments.markdown.write_text(_page(arguments, _load(path)), encoding="utf-8")
+    return 0
 
+
+def _measure_elsewhere(arguments: argparse.Namespace, isa: str, path: Path) -> int:
+    """Measure an instruction set other than the one that this process chose at import."""
+    words = [sys.executable, "-m", "fastact", "accuracy", "--isa", isa, "--json", str(path)]
+    for name in ("function", "mode", "dtype"):
+        words += [f"--{name}", *getattr(arguments, name)]
+    words += ["--exhaustive"] if arguments.exhaustive else ["--stride", str(arguments.stride)]
+    return subprocess.run(words, env={**os.environ, "FASTACT_ISA": isa}, check=False).returncode
+
+
+def _measure(arguments: argparse.Namespace, path: Path) -> int:
     from rich.console import Console
 
     for dtype in arguments.dtype:
@@ -96,48 +131,30 @@ def run(arguments: argparse.Namespace) -> int:
         reference.mpmath_namespace()  # if mpmath is missing, say so before the float32 are measured
     console = Console()
     if not console.is_terminal:
-        console.width = 120
-    about = {
-        "fastact": fastact.__version__,
-        "instruction set": _isa.CHOSEN,
-        "CPU": _cpu(),
-        "NumPy": np.__version__,
-    }
-    console.print(", ".join(f"{what} {which}" for what, which in about.items()), highlight=False)
+        console.width = 140
+    console.print(", ".join(f"{what} {which}" for what, which in _about().items()), highlight=False)
 
+    kept = _load(path)
     finished: list[Figures] = []
     interrupted = False
     try:
-        finished.extend(_measure(arguments))
+        for figures in _figures(arguments, kept):
+            finished.append(figures)
+            kept = [f for f in kept if (f.task, f.isa) != (figures.task, figures.isa)] + [figures]
+            _save(path, kept)
     except KeyboardInterrupt:
         interrupted = True
 
-    for dtype in arguments.dtype:
-        _print_elementwise(console, dtype, [f for f in finished if f.dtype == dtype and not f.logits])
-        _print_rowwise(console, dtype, [f for f in finished if f.dtype == dtype and f.logits])
-    if arguments.json:
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump({**about, "figures": [f.as_json() for f in finished]}, file, indent=1)
-            file.write("\n")
+    for table in _tables(finished):
+        _print(console, table)
     if interrupted:
         console.print("Interrupted: what was finished stands above.")
         return 130
     return 0
 
 
-def _run_in_another_process(arguments: argparse.Namespace) -> int:
-    """Measure an instruction set other than the one that this process chose at import."""
-    if arguments.isa not in _isa.SUPPORTED:
-        able = ", ".join(_isa.SUPPORTED)
-        print(f"fastact accuracy: this CPU cannot run {arguments.isa}, only {able}", file=sys.stderr)
-        return 2
-    words = ["accuracy", "--isa", arguments.isa]
-    for name in ("function", "mode", "dtype"):
-        words += [f"--{name}", *getattr(arguments, name)]
-    words += ["--exhaustive"] if arguments.exhaustive else ["--stride", str(arguments.stride)]
-    words += ["--json", arguments.json] if arguments.json else []
-    environment = {**os.environ, "FASTACT_ISA": arguments.isa}
-    return subprocess.run([sys.executable, "-m", "fastact", *words], env=environment, check=False).returncode
+def _about() -> dict[str, str]:
+    return {"fastact": fastact.__version__, "instruction set": _isa.CHOSEN, "CPU": _cpu(), "NumPy": np.__version__}
 
 
 def _cpu() -> str:
@@ -157,7 +174,9 @@ class Figures:
     mode: str
     dtype: str
     logits: str = ""
+    isa: str = _isa.CHOSEN
     results: int = 0
+    digest: str = ""  # of the bits of all of them
     correctly_rounded: int = 0
     sum_ulp: float = 0.0
     max_ulp: float = -1.0
@@ -166,11 +185,16 @@ class Figures:
 
     def __iadd__(self, other: "Figures") -> Self:
         self.results += other.results
+        self.digest = _digest(bytes.fromhex(self.digest + other.digest))
         self.correctly_rounded += other.correctly_rounded
         self.sum_ulp += other.sum_ulp
         if other.max_ulp > self.max_ulp:
             self.max_ulp, self.worst, self.worst_length = other.max_ulp, other.worst, other.worst_length
         return self
+
+    @property
+    def task(self) -> tuple[str, str, str, str]:
+        return self.function, self.mode, self.dtype, self.logits
 
     @property
     def mean_ulp(self) -> float:
@@ -186,8 +210,38 @@ class Figures:
         record = {**dataclasses.asdict(self), "mean_ulp": self.mean_ulp, "worst_hex": self.worst.hex()}
         return {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
 
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> "Figures":
+        fields = {field.name: record[field.name] for field in dataclasses.fields(cls)}
+        return cls(**fields | {"max_ulp": float(record["max_ulp"]), "worst": float(record["worst"])})
 
-def _measure(arguments: argparse.Namespace) -> Iterator[Figures]:
+
+def _digest(data: bytes | memoryview) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _load(path: Path) -> list[Figures]:
+    if not path.exists():
+        return []
+    return [Figures.from_json(record) for record in json.loads(path.read_text(encoding="utf-8"))["figures"]]
+
+
+def _save(path: Path, figures: list[Figures]) -> None:
+    text = json.dumps({**_about(), "figures": [f.as_json() for f in figures]}, indent=1)
+    unfinished = path.with_name(f"{path.name}.tmp")  # so that an interruption leaves the file as it was
+    unfinished.write_text(f"{text}\n", encoding="utf-8")
+    unfinished.replace(path)
+
+
+class Task(NamedTuple):
+    """Figures to be found, the number of results that they are about, and how to begin the work on its parts."""
+
+    figures: Figures
+    total: int
+    begin: Callable[[bool], Iterable[Figures]]  # with False, results are computed but not judged
+
+
+def _figures(arguments: argparse.Namespace, kept: list[Figures]) -> Iterator[Figures]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -197,43 +251,50 @@ def _measure(arguments: argparse.Namespace) -> Iterator[Figures]:
     processes = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), signal.signal,
                                     (signal.SIGINT, signal.SIG_IGN))  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+
+        def total(task: Task, judging: bool) -> Figures:
+            figures = dataclasses.replace(task.figures)
+            words = filter(None, (*figures.task, "" if judging else "(known?)"))
+            bar = progress.add_task(" ".join(words), total=task.total)
+            for part in task.begin(judging):
+                figures += part
+                progress.advance(bar, part.results)
+            progress.remove_task(bar)
+            return figures
+
         try:
-            for figures, total, parts in _tasks(arguments, processes):
-                words = (figures.function, figures.mode, figures.dtype, figures.logits)
-                bar = progress.add_task(" ".join(filter(None, words)), total=total)
-                for part in parts:
-                    figures += part
-                    progress.advance(bar, part.results)
-                progress.remove_task(bar)
-                yield figures
+            for task in _tasks(arguments, processes):
+                known = {f.digest: f for f in kept if f.task == task.figures.task and f.results == task.total}
+                same = known.get(total(task, judging=False).digest) if known else None
+                yield dataclasses.replace(same, isa=_isa.CHOSEN) if same else total(task, judging=True)
         finally:
             processes.shutdown(cancel_futures=True)
 
 
-def _tasks(
-    arguments: argparse.Namespace, processes: ProcessPoolExecutor
-) -> Iterator[tuple[Figures, int, Iterable[Figures]]]:
-    """The figures to be found, the number of results that they are about, and the work, begun, as parts to be added."""
+def _tasks(arguments: argparse.Namespace, processes: ProcessPoolExecutor) -> Iterator[Task]:
     stride = 1 if arguments.exhaustive else arguments.stride
     effort = EXHAUSTIVE if arguments.exhaustive else DEFAULT
+
+    def task(figures: Figures, total: int, judge: Callable[..., Figures], parts: Iterable[Any]) -> Task:
+        def begin(judging: bool) -> Iterable[Figures]:
+            return processes.map(partial(judge, figures.function, figures.mode, judging), parts)
+
+        return Task(figures, total, begin)
+
     for dtype, function in itertools.product(arguments.dtype, arguments.function):
         if function in ROWWISE:
             for logits in LOGITS if "value" in arguments.mode else ():
                 rows = list(_random_rows(logits, effort.entries[dtype], dtype))
-                work = processes.map(_judge, repeat(function), repeat("value"), rows)
-                yield Figures(function, "value", dtype, logits), sum(z.size for z in rows), work
+                yield task(Figures(function, "value", dtype, logits), sum(z.size for z in rows), _judge, rows)
             continue
         for mode in arguments.mode:
-            if dtype != "float64":
-                total = len(_patterns(dtype, stride))
-                units = range(0, total, UNIT)
-                work = processes.map(_judge_patterns, repeat(function), repeat(mode), repeat(dtype), repeat(stride),
-                                     units)  # fmt: skip
+            figures = Figures(function, mode, dtype)
+            if dtype == "float64":
+                points = reference.structured_points(effort.points)
+                yield task(figures, points.size, _judge, np.array_split(points, -(-points.size // MPMATH_UNIT)))
             else:
-                total = effort.points
-                points = np.array_split(reference.structured_points(total), -(-total // MPMATH_UNIT))
-                work = processes.map(_judge, repeat(function), repeat(mode), points)
-            yield Figures(function, mode, dtype), total, work
+                total = len(_patterns(dtype, stride))
+                yield task(figures, total, partial(_judge_patterns, dtype, stride), range(0, total, UNIT))
 
 
 def _patterns(dtype: str, stride: int) -> range:
@@ -242,7 +303,7 @@ def _patterns(dtype: str, stride: int) -> range:
     return range(0, 2**bits, stride if bits == 32 else 1)
 
 
-def _judge_patterns(function: str, mode: str, dtype: str, stride: int, first: int) -> Figures:
+def _judge_patterns(dtype: str, stride: int, function: str, mode: str, judging: bool, first: int) -> Figures:
     """Judge one unit of the inputs of a dtype, by their bit patterns."""
     figures = Figures(function, mode, dtype)
     patterns = _patterns(dtype, stride)[first : first + UNIT]
@@ -250,15 +311,18 @@ def _judge_patterns(function: str, mode: str, dtype: str, stride: int, first: in
     for start in range(0, len(patterns), BLOCK):
         block = patterns[start : start + BLOCK]
         bits = np.arange(block.start, block.stop, block.step).astype(unsigned)
-        figures += _judge(function, mode, bits.view(named_dtype(dtype)))
+        figures += _judge(function, mode, judging, bits.view(named_dtype(dtype)))
     return figures
 
 
-def _judge(function: str, mode: str, x: Array) -> Figures:
+def _judge(function: str, mode: str, judging: bool, x: Array) -> Figures:
     """Compare the library with the reference, on inputs or on rows of logits."""
     activation = fastact.get(function)
     with fastact.threads(1):
         computed = (activation if mode == "value" else getattr(activation, mode))(x)
+    figures = Figures(function, mode, x.dtype.name, results=x.size, digest=_digest(computed.view(np.uint8).data))
+    if not judging:
+        return figures
     m = reference.mpmath_namespace() if x.dtype == np.float64 else np
     # The parameters have their defaults, as numbers of the dtype; of 16-bit arrays, in float32.
     number = x.dtype.type if x.dtype.itemsize > 2 else np.float32
@@ -266,11 +330,8 @@ def _judge(function: str, mode: str, x: Array) -> Figures:
     exact = reference.evaluate(function, mode, x, *parameters, m=m)
     errors = reference.ulp_error(computed, exact, _absolute(function, mode, x))
     worst = np.unravel_index(errors.argmax(), errors.shape)
-    return Figures(
-        function,
-        mode,
-        x.dtype.name,
-        results=errors.size,
+    return dataclasses.replace(
+        figures,
         correctly_rounded=int(np.count_nonzero(errors <= 0.5)),  # 0.5: a tie, which 16 bits meet often
         sum_ulp=float(errors.sum()),
         max_ulp=float(errors[worst]),
@@ -301,42 +362,110 @@ def _random_rows(logits: str, entries: int, dtype: str) -> Iterator[Array]:
         yield from np.array_split(z.astype(named_dtype(dtype)), min(len(z), -(-z.size // ROWS_UNIT[dtype])))
 
 
-def _print_elementwise(console: Any, dtype: str, figures: list[Figures]) -> None:
-    if not figures:
-        return
-    table = _table(f"{dtype}, {figures[0].results:,} inputs", "promised", "worst input", "")
-    for f in figures:
-        name = f.function if f.mode == "value" else f"{f.function}.{f.mode}"
+class Table(NamedTuple):
+    """What a console or a page shows of the figures of one dtype."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    notes: Sequence[str] = ()
+
+
+def _tables(figures: Sequence[Figures]) -> Iterator[Table]:
+    """Figures of instruction sets that have the same share a line."""
+    for dtype in DTYPES:
+        for rowwise in False, True:
+            chosen = [f for f in figures if f.dtype == dtype and bool(f.logits) == rowwise]
+            sets: dict[str, list[str]] = {}  # figures without their set -> the sets
+            lines: dict[str, Figures] = {}
+            for f in sorted(chosen, key=lambda f: _order(f.task)):
+                key = repr(dataclasses.replace(f, isa=""))
+                sets.setdefault(key, []).append(f.isa)
+                lines[key] = f
+            if lines:
+                yield (_rowwise if rowwise else _elementwise)(dtype, [(f, sets[key]) for key, f in lines.items()])
+
+
+def _order(task: tuple[str, str, str, str]) -> tuple[int, int]:
+    function, mode, _, logits = task
+    return FUNCTIONS.index(function), LOGITS.index(logits) if logits else MODES.index(mode)
+
+
+def _elementwise(dtype: str, lines: list[tuple[Figures, list[str]]]) -> Table:
+    rows, notes = [], []
+    for f, sets in lines:
         worst = (_decimal(f), re.sub(r"\.?0+p", "p", f.worst.hex())) if f.max_ulp else ("", "")
-        promised = f"{ELEMENTWISE[f.function].ulp[f.mode]:g}"
-        table.add_row(name, _ulp(f.max_ulp), promised, *worst, _ulp(f.mean_ulp), f.share)
-    console.print(table)
-    for f in figures:
+        name = f.function if f.mode == "value" else f"{f.function}.{f.mode}"
+        rows.append((name, " ".join(sets), _ulp(f.max_ulp), _promised(f), *worst, _ulp(f.mean_ulp), f.share))
         if interval := _zero(f.function, f.mode):
             low, high = interval
-            words = f"{f.function}, {f.mode}, crosses zero: between {low:g} and {high:g} in ulp of 1/4."
-            console.print(words, highlight=False)
+            notes.append(f"{f.function}, {f.mode}, crosses zero: between {low:g} and {high:g} in ulp of 1/4.")
+    headings = ("function", "set", "max ulp", "promised", "worst input", "as bits", "mean ulp", "correctly rounded")
+    return Table(f"{dtype}, {lines[0][0].results:,} inputs", headings, rows, list(dict.fromkeys(notes)))
 
 
-def _print_rowwise(console: Any, dtype: str, figures: list[Figures]) -> None:
-    if not figures:
-        return
-    table = _table(f"{dtype}, random rows, {figures[0].results:,} entries of each kind", "worst entry", "in a row of")
-    for f in figures:
+def _rowwise(dtype: str, lines: list[tuple[Figures, list[str]]]) -> Table:
+    rows = []
+    for f, sets in lines:
         worst = (_decimal(f), f"{f.worst_length:,}") if f.max_ulp else ("", "")
-        table.add_row(f"{f.function}, {f.logits}", _ulp(f.max_ulp), *worst, _ulp(f.mean_ulp), f.share)
-    console.print(table)
+        name = f"{f.function}, {f.logits}"
+        rows.append((name, " ".join(sets), _ulp(f.max_ulp), _promised(f), *worst, _ulp(f.mean_ulp), f.share))
+    headings = ("function", "set", "max ulp", "promised", "worst entry", "in a row of", "mean ulp", "correctly rounded")
+    return Table(f"{dtype}, random rows, {lines[0][0].results:,} entries of each kind", headings, rows)
 
 
-def _table(title: str, *worst: str) -> Any:
+def _promised(f: Figures) -> str:
+    if f.dtype in ("float16", "bfloat16"):
+        return "0.501"  # computed in float32, and rounded once
+    return f"{ELEMENTWISE[f.function].ulp[f.mode]:g}" if f.function in ELEMENTWISE else "4"
+
+
+def _print(console: Any, table: Table) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from rich.table import Table as RichTable
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-    table.add_column("function", no_wrap=True)
-    for heading in ("max ulp", *worst, "mean ulp", "correctly rounded"):
-        table.add_column(heading, justify="right")
-    return table
+    shown = RichTable(title=table.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    for k, heading in enumerate(table.headings):
+        shown.add_column(heading, justify="right" if k else "left", no_wrap=not k)
+    for row in table.rows:
+        shown.add_row(*row)
+    console.print(shown)
+    for note in table.notes:
+        console.print(note, highlight=False)
+
+
+PAGE = """# Accuracy
+
+Written with fastact {version}, NumPy {numpy}, on {cpu}, by
+
+    {command}
+
+Errors in units in the last place (ulp) of the exact result, of which correct rounding has 0.5; subnormal results count
+in units of the smallest one. float16 and bfloat16 are judged on every input there is, float32 on every {one}, in
+float64; float64 by mpmath with 50 digits, on structured points: every binade, the boundaries of the reductions and of
+the formulas, and random numbers. The reference shares no code with the kernels. Instruction sets that stand in one line
+gave the same bits for all inputs.
+"""
+
+
+def _page(arguments: argparse.Namespace, figures: Sequence[Figures]) -> str:
+    command = ["fastact accuracy", "--exhaustive" if arguments.exhaustive else f"--stride {arguments.stride}"]
+    for name, default in (("function", FUNCTIONS), ("mode", MODES), ("dtype", DTYPES[:2]), ("isa", ())):
+        if tuple(getattr(arguments, name)) != tuple(default):
+            command.append(f"--{name} {' '.join(getattr(arguments, name))}")
+    page = PAGE.format(
+        version=fastact.__version__,
+        numpy=np.__version__,
+        cpu=_cpu(),
+        command=" ".join([*command, f"--markdown {arguments.markdown}"]),
+        one="one of the 2^32" if arguments.exhaustive else f"{arguments.stride}th",
+    )
+    for table in _tables(figures):
+        rules = ["---", "---", *["---:" for _ in table.headings[2:]]]
+        lines = [f"| {' | '.join(row)} |" for row in (table.headings, rules, *table.rows)]
+        page += "\n".join(["", f"## {table.title}", "", *lines, ""])
+        page += "\n".join(["", *(f"* {note}" for note in table.notes), ""]) if table.notes else ""
+    return page
 
 
 def _decimal(figures: Figures) -> str:
