@@ -106,6 +106,7 @@ def kernel_table():
     steps = re.findall(r"^cdef inline floating (accumulate|emit)_(\w+)\(floating x, floating y(.*?)\)", text,
                        re.MULTILINE | re.DOTALL)
     constants = re.findall(r"^cdef inline void (\w+)\(Row\* row, floating unused\)", text, re.MULTILINE)
+    settling = re.findall(r"^cdef inline void (settle_\w+)\(", text, re.MULTILINE)
     pointers = "const void* x, const void* y, void* out, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width"
     strip = "n, stride, width, rows"
     for dtype in DTYPES:
@@ -126,12 +127,15 @@ def kernel_table():
         for name in constants:
             kernel(f"rows.{name}", dtype, "void {name}(Row* rows, Py_ssize_t width)",
                    f"cdef Py_ssize_t j\n    for j in range(width):\n        {name}[{dtype}](rows + j, 0)")
-        kernel("rows.settle_label", dtype, "void {name}(const void* x, void* entry, Row* row)",
-               f"settle_label[{dtype}](<const {dtype}*> x, <{dtype}*> entry, row)")
+        for name in settling:
+            kernel(f"rows.{name}", dtype,
+                   "void {name}(const void* x, void* entry, Py_ssize_t n, Py_ssize_t distance, Row* row)",
+                   f"{name}[{dtype}](<const {dtype}*> x, <{dtype}*> entry, n, distance, row)")
         for layout in "rows", "columns":
-            kernel(f"{layout}.maximum", dtype,
-                   "void {name}(const void* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, Row* rows)",
-                   f"maximum_of_{layout}[{dtype}](<const {dtype}*> x, {strip})")
+            for name, negated in ("maximum", False), ("minimum", True):
+                kernel(f"{layout}.{name}", dtype,
+                       "void {name}(const void* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, Row* rows)",
+                       f"extreme_of_{layout}[{dtype}]({negated}, <const {dtype}*> x, {strip})")
     imports = [f"from fastact._formulas cimport {', '.join(formulas)}", "from fastact._rows cimport *"]
     return "\n".join(["# Written by setup.py.", *imports, "", *functions, *rows, ""])
 

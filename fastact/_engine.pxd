@@ -63,7 +63,8 @@ cdef class RowOperation:
     cdef double cost
     cdef bint in_place              # whether no step reads x after results were stored
     cdef object run(self, cnp.ndarray x, cnp.ndarray y, cnp.ndarray out, cnp.ndarray results, cnp.ndarray scales,
-                    double scale, cnp.ndarray labels, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner)
+                    double scale, cnp.ndarray labels, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner,
+                    double factor=?, double factor_low=?)
 
 
 cdef float nearest_float(double number) noexcept

@@ -526,6 +526,17 @@ ROW_OPERATIONS = {
     "logsumexp": (
         "maximum x", "prepare_exponentials", "prepare_peak", "accumulate_exponentials x", "judge_confidence",
         "?accumulate_others x", "finish_log"),
+    "softmax_scaled": (
+        "maximum x", "prepare_scaled", "accumulate_scaled_exponentials.store x", "finish_softmax", "emit_scaled out"),
+    "softmin": (
+        "minimum x", "prepare_scaled", "accumulate_scaled_exponentials.store x", "finish_softmax", "emit_scaled out"),
+    "log_softmax_scaled": (
+        "maximum x", "prepare_scaled", "accumulate_scaled_exponentials x", "judge_confidence",
+        "?accumulate_scaled_others x", "finish_scaled_log", "emit_scaled_log_softmax x"),
+    "hardmax": (
+        "maximum x", "prepare_maximum", "accumulate_equal.store x", "settle_first out"),
+    "hardmax_backward": (
+        "emit_zero x",),
     "softmax_backward": (
         "accumulate_product x y", "finish_sum", "emit_softmax_backward x y"),
     "log_softmax_backward": (
@@ -549,8 +560,8 @@ cdef enum:
     SETTLE
     EMIT
 
-cdef dict STEP_KINDS = {"maximum": MAXIMUM, "prepare": CONSTANTS, "accumulate": ACCUMULATE, "judge": CONSTANTS,
-                        "finish": CONSTANTS, "settle": SETTLE, "emit": EMIT}
+cdef dict STEP_KINDS = {"maximum": MAXIMUM, "minimum": MAXIMUM, "prepare": CONSTANTS, "accumulate": ACCUMULATE,
+                        "judge": CONSTANTS, "finish": CONSTANTS, "settle": SETTLE, "emit": EMIT}
 
 cdef struct RowPass:
     const Step* steps
@@ -566,6 +577,8 @@ cdef struct RowPass:
     double* results                 # one number a row, or NULL
     double* scales                  # the same, or NULL for `scale` everywhere
     double scale
+    double factor                   # of x, and what it lacks
+    double factor_low
     cnp.npy_intp* labels            # the same, or NULL
 
 
@@ -591,6 +604,7 @@ cdef inline void open_strip(const RowPass* call, Py_ssize_t index, Strip* strip)
     strip.width = rest if rest < call.width else call.width
     for j in range(strip.width):
         strip.rows[j].scale = call.scales[strip.first + j] if call.scales != NULL else call.scale
+        strip.rows[j].constants[3], strip.rows[j].constants[4] = call.factor, call.factor_low
         strip.rows[j].fetching = call.fetching
 
 
@@ -641,16 +655,17 @@ cdef inline void emit(const RowPass* call, const Step* step, const Strip* strip,
         n, stride(call), strip.width, rows)
 
 
-# Steps that look at no more than one entry of each row
+# Steps that look at no entry, or at few of each row: where there are labels, at that of the label
 cdef inline void take_small_step(const RowPass* call, const Step* step, Strip* strip) noexcept nogil:
-    cdef Py_ssize_t j, place, distance = call.n if call.inner == 1 else 1
+    cdef Py_ssize_t j, label, place, distance = call.n if call.inner == 1 else 1
     if step.kind == CONSTANTS:
         (<strip_constants> step.rows)(strip.rows, strip.width)
         return
     for j in range(strip.width):
-        place = (call.labels[strip.first + j] * call.inner + j * distance) * call.itemsize
+        label = call.labels[strip.first + j] if call.labels != NULL else 0
+        place = (label * call.inner + j * distance) * call.itemsize
         (<row_settle> step.rows)(call.arrays[step.x] + strip.offset + place, call.arrays[2] + strip.offset + place,
-                                 &strip.rows[j])
+                                 call.n, call.inner, &strip.rows[j])
 
 
 # Sums of whole rows, segment by segment
@@ -1027,7 +1042,8 @@ cdef class RowOperation:
     # All arrays are plain, of one shape [outer, n, inner] and dtype; results, scales (float64) and labels (intp) have
     # the shape [outer, inner].  y, out, results, scales and labels may be None.
     cdef object run(self, cnp.ndarray x, cnp.ndarray y, cnp.ndarray out, cnp.ndarray results, cnp.ndarray scales,
-                    double scale, cnp.ndarray labels, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner):
+                    double scale, cnp.ndarray labels, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner,
+                    double factor=1, double factor_low=0):
         cdef RowPass call
         cdef PackedPass packed
         cdef const Format* format = &formats[format_of(x)]
@@ -1049,6 +1065,7 @@ cdef class RowOperation:
         call.results = NULL if results is None else <double*> cnp.PyArray_DATA(results)
         call.scales = NULL if scales is None else <double*> cnp.PyArray_DATA(scales)
         call.scale = scale
+        call.factor, call.factor_low = factor, factor_low
         call.labels = NULL if labels is None else <cnp.npy_intp*> cnp.PyArray_DATA(labels)
         strips = outer * call.strips if inner != 1 else (outer + call.width - 1) // call.width
         nanoseconds = size * self.cost * format.number_size / 4

@@ -2,11 +2,11 @@
 #
 # A row is worked in steps; the table ROW_OPERATIONS in _engine.pyx says which operation takes which.
 #
-#   maximum       m = max x
+#   maximum       m = max x; minimum: of -x
 #   prepare_*     constants of the row from m
 #   accumulate_*  one sum over the row or two, and perhaps a number stored for each entry
 #   judge_*, finish_*   constants of the row from the sums
-#   settle_*      one entry of its own
+#   settle_*      entries of their own
 #   emit_*        the entries of the result
 #
 # `accumulate_*` and `emit_*` are formulas of one entry (x, y) and five constants of its row; the loops at the end of
@@ -22,6 +22,9 @@
 # digits where there is no fused multiply-add; there the row is moved: m is subtracted first, which is exact for every
 # entry that does not vanish.  `accumulate_x_moved` is what `accumulate_x` becomes then.
 #
+# With a factor (scale, temperature, or the -1 of softmin) x - m is in two parts, and so is the factor: their product
+# keeps its digits, and is reduced as above with N = 0.  Where m is so large that x - m could overflow, both are halved.
+#
 # Exponentials are kept times 2^guard, until they are emitted: a sum or a multiple of subnormal numbers would have the
 # error of each of them.
 
@@ -31,7 +34,8 @@ from libc.stdint cimport INT32_MIN, INT64_MIN, int32_t, int64_t, uint32_t, uint6
 from fastact._loops cimport LANES, STRETCH, fetch_stretch
 from fastact._primitives cimport (
     at_least, exp_integer, exp_limit, exp_negative, exp_polynomial, exp_shift, exp_split_by, fastact_bits_of_double,
-    fastact_bits_of_float, fastact_double_of_bits, fastact_float_of_bits, fastact_total_of_lanes, floating, fma)
+    fastact_bits_of_float, fastact_double_of_bits, fastact_float_of_bits, fastact_total_of_lanes, floating, fma,
+    largest, remainder, sum_in_two)
 
 cdef enum:
     LINES = 8               # entries of a lane that are added in floating
@@ -40,7 +44,7 @@ cdef enum:
     SEGMENT = 4096          # entries of a long row that one thread takes at a time
     STRIP = 32              # rows or columns worked together: one waits while another computes
 
-cdef struct Row:
+cdef struct Row:            # two cache lines; with 16 bytes more, softmax from memory takes a tenth longer
     double maximum
     double scale            # of the result: the gradient of a mean, the upstream gradient of a sum
     double peak             # the exponential of the maximum, times 2^guard
@@ -52,7 +56,7 @@ cdef struct Row:
     double rest             # 1 - p for the maximum's p
     double result           # of operations that give one number a row
     bint fetching           # memory is fetched ahead
-    double constants[5]
+    double constants[5]     # in the beginning the last two are the factor of x, and what it lacks
 
 # The kernels take `width` <= STRIP rows of `n` entries.  Either the rows are contiguous, `stride` entries apart, or
 # they are columns side by side, and `stride` is the distance of two entries of a column.
@@ -65,7 +69,8 @@ ctypedef void (*strip_emit)(
     const void* x, const void* y, void* out, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, const Row* rows
     ) noexcept nogil
 ctypedef void (*strip_constants)(Row* rows, Py_ssize_t width) noexcept nogil
-ctypedef void (*row_settle)(const void* x, void* entry, Row* row) noexcept nogil
+ctypedef void (*row_settle)(
+    const void* x, void* entry, Py_ssize_t n, Py_ssize_t distance, Row* row) noexcept nogil
 
 
 # ------------------------------------------------------------------------------------------------- constants of the row
@@ -93,11 +98,11 @@ cdef inline floating row_limit(floating unused) noexcept nogil:
         return 777
 
 
-# e^x / 2^N times 2^guard, with the row's constants: floor (the maximum less the limit), shift (exp_shift(guard) - N).
-# 0.9 ulp.
-cdef inline floating exp_guarded(floating x, floating floor, floating shift) noexcept nogil:
+# e^(x - x_low) / 2^N times 2^guard, with the row's constants: floor (the maximum less the limit), shift
+# (exp_shift(guard) - N).  0.9 ulp.
+cdef inline floating exp_guarded(floating x, floating x_low, floating floor, floating shift) noexcept nogil:
     cdef floating r, r2, q
-    cdef floating scale = exp_split_by[floating](at_least(x, floor), 0, shift, &r)
+    cdef floating scale = exp_split_by[floating](at_least(x, floor), x_low, shift, &r)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
     return fma(scale, q, scale)
@@ -117,8 +122,22 @@ cdef inline void prepare_exponentials(Row* row, floating unused) noexcept nogil:
 # The entry of the maximum, before the others, which do not wait for it
 cdef inline void prepare_peak(Row* row, floating unused) noexcept nogil:
     cdef floating maximum = <floating> row.maximum - <floating> row.constants[0]
-    row.peak = exp_guarded(maximum, <floating> row.constants[1], <floating> row.constants[2])
+    row.peak = exp_guarded(maximum, <floating> 0, <floating> row.constants[1], <floating> row.constants[2])
     row.constants[3] = row.peak
+
+
+# The same for logits with a factor of ordinary size, in two parts
+cdef inline void prepare_scaled(Row* row, floating unused) noexcept nogil:
+    cdef double maximum = row.maximum if row.constants[3] > 0 else -row.maximum
+    cdef double half = 0.5 if fabs(maximum) > <double> largest(unused) * 8.7e-19 else 1         # 2^-60
+    cdef double factor_high = row.constants[3] / half
+    cdef floating factor = <floating> factor_high
+    row.constants[0] = NAN if isinf(maximum) else maximum * half
+    row.constants[1] = (factor_high - factor) + row.constants[4] / half
+    row.constants[2] = half
+    row.peak = 1 / <double> row_guard_scale(unused)
+    row.constants[3] = row.peak
+    row.constants[4] = factor
 
 
 # After accumulate_exponentials: a row is confident where its maximum outweighs all others.  There the sum does not tell
@@ -150,6 +169,13 @@ cdef inline void finish_probabilities(Row* row, floating unused) noexcept nogil:
     row.constants[0] = row.inverse * guard
 
 
+# After judge_confidence, with a factor: constants for emit_scaled_log_softmax
+cdef inline void finish_scaled_log(Row* row, floating unused) noexcept nogil:
+    cdef double offset = row.constants[0]
+    finish_log[floating](row, unused)
+    row.constants[0] = offset
+
+
 # With the sum of what is below the maximum, and the number of the others: log(sum e^(x - m)) = log1p(all that is not
 # the one maximum).
 cdef inline void finish_log(Row* row, floating unused) noexcept nogil:
@@ -170,11 +196,33 @@ cdef inline void finish_label(Row* row, floating unused) noexcept nogil:
 
 # Before the entries are scaled: that of the label becomes minus the sum of the others, since p - 1 would round to 0
 # where the network is sure and right.  The loss is -log p.
-cdef inline void settle_label(const floating* x, floating* entry, Row* row) noexcept nogil:
+cdef inline void settle_label(const floating* x, floating* entry, Py_ssize_t n, Py_ssize_t distance,
+                              Row* row) noexcept nogil:
     cdef double e = entry[0]
     cdef double above = row.second * row.peak
     entry[0] = <floating> -(row.first + (above - row.peak) if e >= row.peak else (row.first - e) + above)
     row.result = (row.maximum - x[0]) + row.log_rest
+
+
+# hardmax: entries that equal the maximum
+cdef inline void prepare_maximum(Row* row, floating unused) noexcept nogil:
+    row.constants[0] = NAN if isinf(row.maximum) else row.maximum
+
+
+# After accumulate_equal, whose sum is the number of those: 1 stays at the first one alone.  Without any, or with a NaN
+# among the entries, all are NaN.
+cdef inline void settle_first(const floating* x, floating* entry, Py_ssize_t n, Py_ssize_t distance,
+                              Row* row) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef bint found = False
+    if row.first == 1:
+        return
+    for i in range(n):
+        if not row.first > 1:
+            entry[i * distance] = <floating> NAN
+        elif found:
+            entry[i * distance] = 0
+        found = found or entry[i * distance] == 1
 
 
 cdef inline void finish_weighted(Row* row, floating unused) noexcept nogil:
@@ -191,6 +239,7 @@ cdef inline void finish_sum(Row* row, floating unused) noexcept nogil:
     cdef floating high = <floating> row.first
     row.constants[0] = high
     row.constants[1] = row.first - high
+    row.constants[2] = row.constants[3]
 
 
 cdef inline void finish_squared_error(Row* row, floating unused) noexcept nogil:
@@ -206,7 +255,7 @@ cdef inline void finish_squared_error(Row* row, floating unused) noexcept nogil:
 # stored: e^x / 2^N times 2^guard                       sum: of what is stored
 cdef inline floating accumulate_exponentials(floating x, floating y, floating offset, floating floor, floating shift,
                                              floating peak, floating unused) noexcept nogil:
-    return exp_guarded(x, floor, shift)
+    return exp_guarded(x, <floating> 0, floor, shift)
 
 
 cdef inline floating accumulate_exponentials_moved(floating x, floating y, floating offset, floating floor,
@@ -218,7 +267,7 @@ cdef inline floating accumulate_exponentials_moved(floating x, floating y, float
 cdef inline floating accumulate_others(floating x, floating y, floating offset, floating floor, floating shift,
                                        floating peak, floating unused,
                                        floating* first, floating* second) noexcept nogil:
-    cdef floating e = exp_guarded(x, floor, shift)
+    cdef floating e = exp_guarded(x, <floating> 0, floor, shift)
     first[0] = <floating> 0 if e >= peak else e
     second[0] = <floating> 1 if e >= peak else <floating> 0
     return e
@@ -228,6 +277,33 @@ cdef inline floating accumulate_others_moved(floating x, floating y, floating of
                                              floating peak, floating unused,
                                              floating* first, floating* second) noexcept nogil:
     return accumulate_others(x - offset, y, offset, floor, shift, peak, unused, first, second)
+
+
+# The same of logits with a factor: e^((x - m) factor)
+cdef inline floating accumulate_scaled_exponentials(floating x, floating y, floating offset, floating factor_low,
+                                                    floating half, floating peak, floating factor) noexcept nogil:
+    cdef floating difference_low
+    cdef floating floor = -row_limit(x)
+    cdef floating difference = sum_in_two(x * half, -offset, &difference_low)
+    cdef floating product = difference * factor
+    cdef floating low = remainder(difference, factor, product) - fma(difference, factor_low, difference_low * factor)
+    return exp_guarded(product, low if product > floor else <floating> 0, floor, exp_shift(row_guard_bits(x), x))
+
+
+cdef inline floating accumulate_scaled_others(floating x, floating y, floating offset, floating factor_low,
+                                              floating half, floating peak, floating factor,
+                                              floating* first, floating* second) noexcept nogil:
+    cdef floating e = accumulate_scaled_exponentials(x, y, offset, factor_low, half, peak, factor)
+    first[0] = <floating> 0 if e >= peak else e
+    second[0] = <floating> 1 if e >= peak else <floating> 0
+    return e
+
+
+# stored, and its sum: 1 where x is the maximum, else 0; a NaN stays
+cdef inline floating accumulate_equal(floating x, floating y, floating maximum, floating b, floating c, floating d,
+                                      floating e) noexcept nogil:
+    cdef floating other = <floating> 0 if x == x else x
+    return <floating> 1 if x == maximum else other
 
 
 # sum: x y
@@ -277,17 +353,29 @@ cdef inline floating emit_log_softmax(floating x, floating y, floating maximum, 
     return (x - maximum) - log_rest
 
 
+# The same with a factor
+cdef inline floating emit_scaled_log_softmax(floating x, floating y, floating offset, floating log_rest, floating half,
+                                             floating d, floating factor) noexcept nogil:
+    return fma(x, half, -offset) * factor - log_rest
+
+
 # softmax_backward, x = dp and y = p: p (dp - sum dp p)
-cdef inline floating emit_softmax_backward(floating x, floating y, floating dot, floating dot_low, floating c,
+cdef inline floating emit_softmax_backward(floating x, floating y, floating dot, floating dot_low, floating scale,
                                            floating d, floating e) noexcept nogil:
-    return y * ((x - dot) - dot_low)
+    return y * ((x - dot) - dot_low) * scale
 
 
 # log_softmax_backward, x = dy and y = log p: dy - p sum dy
-cdef inline floating emit_log_softmax_backward(floating x, floating y, floating total, floating total_low, floating c,
-                                               floating d, floating e) noexcept nogil:
+cdef inline floating emit_log_softmax_backward(floating x, floating y, floating total, floating total_low,
+                                               floating scale, floating d, floating e) noexcept nogil:
     cdef floating p = exp_negative[floating](y, 0)
-    return fma(-p, total, x)
+    return fma(-p, total, x) * scale
+
+
+# hardmax_backward: it has no slope
+cdef inline floating emit_zero(floating x, floating y, floating a, floating b, floating c, floating d,
+                               floating e) noexcept nogil:
+    return 0
 
 
 # softmax_mse, x = p and y = target: p ((p - y) - sum (p - y) p)
@@ -301,9 +389,9 @@ cdef inline floating emit_squared_error(floating x, floating y, floating dot, fl
 cdef inline floating emit_cross_entropy(floating x, floating y, floating factor, floating total, floating rest,
                                         floating peak, floating scale) noexcept nogil:
     cdef floating p = x * factor
-    cdef floating remainder = scale - p
-    remainder = rest if x >= peak else remainder
-    return fma(-y, remainder, p * (total - y))
+    cdef floating of_others = scale - p
+    of_others = rest if x >= peak else of_others
+    return fma(-y, of_others, p * (total - y))
 
 
 # ---------------------------------------------------------------------------------------------------------------- loops
@@ -411,34 +499,37 @@ cdef inline bint holds_nan(const floating* x, Py_ssize_t n, Py_ssize_t stride) n
     return False
 
 
-# The largest entry; NaN is passed over (the sums will find it) unless the maximum is infinite, or is the result.
+# The largest entry, or what is largest of the negated ones; NaN is passed over (the sums will find it) unless that is
+# infinite, or is the result.
 #
 # As signed integers the bits of numbers with a positive sign are in the order of the numbers and above all others;
 # those with a negative sign are in the opposite order.  A maximum of integers may be taken in any order, which lets the
 # compiler make one instruction a vector of it.
-cdef inline double maximum_of_row(const floating* x, Py_ssize_t n) noexcept nogil:
-    cdef int32_t bits, largest = INT32_MIN
+cdef inline double extreme_of_row(bint negated, const floating* x, Py_ssize_t n) noexcept nogil:
+    cdef uint32_t sign = <uint32_t> 0x80000000 if negated else 0
+    cdef uint64_t wide_sign = <uint64_t> 0x8000000000000000 if negated else 0
+    cdef int32_t bits, highest = INT32_MIN
     cdef int64_t wide, widest = INT64_MIN
     cdef floating found
     cdef Py_ssize_t i
     if floating is float:
         for i in range(n):
-            bits = <int32_t> fastact_bits_of_float(x[i])
-            largest = bits if bits > largest else largest
-        if largest < 0:
-            largest = -1
+            bits = <int32_t> (fastact_bits_of_float(x[i]) ^ sign)
+            highest = bits if bits > highest else highest
+        if highest < 0:
+            highest = -1
             for i in range(n):
-                bits = <int32_t> fastact_bits_of_float(x[i])
-                largest = bits if bits < largest else largest
-        found = fastact_float_of_bits(<uint32_t> largest)
+                bits = <int32_t> (fastact_bits_of_float(x[i]) ^ sign)
+                highest = bits if bits < highest else highest
+        found = fastact_float_of_bits(<uint32_t> highest)
     else:
         for i in range(n):
-            wide = <int64_t> fastact_bits_of_double(x[i])
+            wide = <int64_t> (fastact_bits_of_double(x[i]) ^ wide_sign)
             widest = wide if wide > widest else widest
         if widest < 0:
             widest = -1
             for i in range(n):
-                wide = <int64_t> fastact_bits_of_double(x[i])
+                wide = <int64_t> (fastact_bits_of_double(x[i]) ^ wide_sign)
                 widest = wide if wide < widest else widest
         found = fastact_double_of_bits(<uint64_t> widest)
     return NAN if isinf(found) and holds_nan(x, n, 1) else found
@@ -628,11 +719,11 @@ cdef inline void emit_row(void* f, const floating* x, const floating* y, floatin
             out[whole + j] = x_end[j]
 
 
-cdef inline void maximum_of_rows(const floating* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
+cdef inline void extreme_of_rows(bint negated, const floating* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
                                  Row* rows) noexcept nogil:
     cdef Py_ssize_t j
     for j in range(width):
-        rows[j].maximum = maximum_of_row(x + j * stride, n)
+        rows[j].maximum = extreme_of_row(negated, x + j * stride, n)
 
 
 cdef inline void accumulate_rows(void* f, void* moved, int sums, const floating* x, const floating* y, floating* out,
@@ -652,19 +743,21 @@ cdef inline void emit_rows(void* f, const floating* x, const floating* y, floati
 
 # ------------------------------------------------------------------------------------------------ the same down columns
 
-cdef inline void maximum_of_columns(const floating* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
+cdef inline void extreme_of_columns(bint negated, const floating* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
                                     Row* rows) noexcept nogil:
-    cdef floating largest[STRIP]
+    cdef floating found[STRIP]
+    cdef floating entry
     cdef const floating* line
     cdef Py_ssize_t i, j
     for j in range(STRIP):
-        largest[j] = <floating> -INFINITY
+        found[j] = <floating> -INFINITY
     for i in range(n):
         line = x + i * stride
         for j in range(width):
-            largest[j] = line[j] if line[j] > largest[j] else largest[j]
+            entry = -line[j] if negated else line[j]
+            found[j] = entry if entry > found[j] else found[j]
     for j in range(width):
-        rows[j].maximum = NAN if isinf(largest[j]) and holds_nan(x + j, n, stride) else largest[j]
+        rows[j].maximum = NAN if isinf(found[j]) and holds_nan(x + j, n, stride) else found[j]
 
 
 cdef inline void constants_of_columns(const Row* rows, Py_ssize_t width, floating* a, floating* b, floating* c,

@@ -81,6 +81,7 @@ class Rowwise(Activation):
         *,
         cost: float,
         masked_row: float,
+        negates: str | None = None,
         summary: str,
         formula: str,
         derivative_formula: str,
@@ -88,7 +89,14 @@ class Rowwise(Activation):
         parameters: Mapping[str, float] = ...,
     ) -> None: ...
     def __call__(
-        self, x: npt.ArrayLike, axis: Axis = -1, *, where: npt.ArrayLike | None = None, out: Array | None = None
+        self,
+        x: npt.ArrayLike,
+        axis: Axis = -1,
+        *,
+        scale: float = 1.0,
+        temperature: float = 1.0,
+        where: npt.ArrayLike | None = None,
+        out: Array | None = None,
     ) -> Any: ...
     def backward(
         self,
@@ -97,9 +105,11 @@ class Rowwise(Activation):
         axis: Axis = -1,
         *,
         output: npt.ArrayLike | None = None,
+        scale: float = 1.0,
+        temperature: float = 1.0,
         out: Array | None = None,
     ) -> Any: ...
-    def jacobian(self, x: npt.ArrayLike) -> Array: ...
+    def jacobian(self, x: npt.ArrayLike, *, scale: float = 1.0, temperature: float = 1.0) -> Array: ...
 
 class RowReduction(Activation):
     def __init__(

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from fastact._primitives cimport remainder
 from fastact._engine cimport (
     Mode, Numbers, RowOperation, empty_like_plain, is_bfloat16, is_plain, is_plain_out, is_plain_pair, nearest_float,
     nearest_floats)
@@ -521,6 +522,16 @@ cdef tuple row_axes(str call, object axis, int ndim):
     return tuple(sorted(axes))
 
 
+# What logits are multiplied by, in two parts
+cdef struct Factor:
+    double high
+    double low
+
+
+cdef Factor UNIT = Factor(1, 0)
+cdef object ONE = 1.0               # the default of scale and temperature
+
+
 cdef class Layout:
     """How the rows of an array lie best: its axes in the order `order`, as a matrix [outer, n, inner]."""
 
@@ -583,7 +594,7 @@ cdef check_out(str call, object out, tuple shape, object dtype):
 
 # Runs an operation whose result has the shape of its inputs.
 cdef object run_entries(str call, RowOperation operation, cnp.ndarray x, cnp.ndarray y, tuple axes, object out,
-                        cnp.ndarray scales=None):
+                        cnp.ndarray scales=None, Factor factor=UNIT):
     cdef Layout layout = Layout(x, axes)
     cdef cnp.ndarray first = layout.matrix(x), target
     cdef cnp.ndarray second = None if y is None else layout.matrix(y)
@@ -596,7 +607,8 @@ cdef object run_entries(str call, RowOperation operation, cnp.ndarray x, cnp.nda
     else:
         direct = False
         target = np.empty(layout.shape, x.dtype)
-    operation.run(first, second, target, None, scales, 1, None, layout.outer, layout.n, layout.inner)
+    operation.run(first, second, target, None, scales, 1, None, layout.outer, layout.n, layout.inner,
+                  factor.high, factor.low)
     if out is None:
         return layout.restore(target, x.ndim)
     if not direct:
@@ -605,7 +617,7 @@ cdef object run_entries(str call, RowOperation operation, cnp.ndarray x, cnp.nda
 
 
 # The fast door: rows along the last axis of plain arrays.  Returns the result, or None if the arrays are none of that.
-cdef object run_plain(RowOperation operation, object x, object y, object out, object axis):
+cdef object run_plain(RowOperation operation, object x, object y, object out, object axis, Factor factor):
     cdef cnp.ndarray first, target
     cdef Py_ssize_t n
     if not (is_plain(x) if y is None else is_plain_pair(x, y)) or not isinstance(axis, int) or axis != -1:
@@ -618,7 +630,8 @@ cdef object run_plain(RowOperation operation, object x, object y, object out, ob
     else:
         return None
     n = cnp.PyArray_DIM(first, cnp.PyArray_NDIM(first) - 1)
-    operation.run(first, y, target, None, None, 1, None, cnp.PyArray_SIZE(first) // n if n else 0, n, 1)
+    operation.run(first, y, target, None, None, 1, None, cnp.PyArray_SIZE(first) // n if n else 0, n, 1,
+                  factor.high, factor.low)
     return target
 
 
@@ -653,8 +666,9 @@ cdef bint overlaps(cnp.ndarray out, cnp.ndarray array):
     return cnp.PyArray_DATA(out) != cnp.PyArray_DATA(array) and np.may_share_memory(out, array)
 
 
-# x with -inf, which takes no part in a row, wherever `where` is false; and `where` as an array of the same shape
-cdef tuple masked(str call, cnp.ndarray x, object where):
+# x with `absent`, an infinity that takes no part in a row, wherever `where` is false; and `where` as an array of the
+# same shape
+cdef tuple masked(str call, cnp.ndarray x, object where, double absent):
     mask = np.asarray(where)
     if mask.dtype != bool:
         raise TypeError(f"fastact.{call}: where has the dtype {mask.dtype}; accepted is bool")
@@ -663,7 +677,14 @@ cdef tuple masked(str call, cnp.ndarray x, object where):
     except ValueError:
         raise ValueError(f"fastact.{call}: where has the shape {mask.shape}; accepted is what broadcasts to "
                          f"{np.shape(x)}") from None
-    return np.where(mask, x, x.dtype.type(-np.inf)), mask
+    return np.where(mask, x, x.dtype.type(absent)), mask
+
+
+FACTORS = """scale : float, optional
+    The logits are multiplied by it, without losing a digit. Default: 1.
+temperature : float, optional
+    The logits are divided by it; scale / temperature is from 1e-30 to 1e30. Default: 1.
+"""
 
 
 cdef class Rowwise(Activation):
@@ -672,18 +693,45 @@ cdef class Rowwise(Activation):
     The rows lie along ``axis``: an integer, a tuple of integers, or None for all axes together.
     """
 
-    cdef RowOperation value_operation, backward_operation
+    cdef RowOperation value_operation, scaled_operation, backward_operation
     cdef double masked_row          # the entries of a row of which `where` leaves nothing
+    cdef double sign                # of the logits: -1 for softmin
 
-    def __init__(self, str name, *, double cost, double masked_row, **description):
+    def __init__(self, str name, *, double cost, double masked_row, str negates=None, **description):
         super().__init__(name, **description)
         self.value_operation = RowOperation(name, _kernels.KERNELS, cost)
-        self.backward_operation = RowOperation(f"{name}_backward", _kernels.KERNELS, cost)
+        self.backward_operation = RowOperation(f"{negates or name}_backward", _kernels.KERNELS, cost)
+        self.scaled_operation = self.value_operation
+        if self.parameters and not negates:
+            self.scaled_operation = RowOperation(f"{name}_scaled", _kernels.KERNELS, cost)
         self.masked_row = masked_row
+        self.sign = -1 if negates else 1
+
+    # sign scale / temperature
+    cdef Factor _factor(self, str call, object scale, object temperature) except *:
+        cdef double numerator, denominator
+        cdef Factor factor
+        numerator = self.sign * self._positive(call, "scale", scale)
+        denominator = self._positive(call, "temperature", temperature)
+        factor.high = numerator / denominator
+        if not 1e-30 <= abs(factor.high) <= 1e30:
+            raise ValueError(f"fastact.{call}: scale / temperature is {abs(factor.high):g}; accepted is 1e-30 to 1e30")
+        factor.low = remainder[double](factor.high, denominator, numerator) / denominator
+        return factor
+
+    cdef double _positive(self, str call, str name, object number) except -1:
+        if name not in self.parameters and number is not ONE:
+            raise TypeError(f"fastact.{call}: unknown parameter {name}; there is none")
+        if not isinstance(number, (Real, np.bool_)):
+            raise TypeError(f"fastact.{call}: {name} must be a number, got {type(number).__name__}")
+        if not 0 < number < np.inf:
+            raise ValueError(f"fastact.{call}: {name} is {number}; accepted is a positive number")
+        return number
 
     @property
     def __doc__(self):
-        return f"""{self.name}(x, axis=-1, *, where=None, out=None)
+        scaled = "scale=1, temperature=1, " if self.parameters else ""
+        return f"""{self.name}(x, axis=-1, *, {scaled}where=None, out=None)
 
 {self.summary}
 
@@ -697,7 +745,7 @@ x : array_like
     Logits of any shape: {ACCEPTED}.
 axis : int, tuple of int or None, optional
     Along which the rows lie; None: all entries are one row. Default: the last.
-where : array_like of bool, optional
+{FACTORS if self.parameters else ""}where : array_like of bool, optional
     The entries that take part. The others are {self.masked_row:g}, and so is a whole row without any.
 out : ndarray, optional
     Where to write the result; `x` itself is allowed.
@@ -714,7 +762,8 @@ TypeError
 AxisError
     If `axis` is out of bounds.
 ValueError
-    If `where` or `out` has another shape, or `out` is read-only.
+    If `where` or `out` has another shape, or `out` is read-only{"" if not self.parameters else
+    ", or `scale` / `temperature` is out of range"}.
 
 See Also
 --------
@@ -726,26 +775,31 @@ Notes
 Source: {self.source}.
 """
 
-    def __call__(self, x, axis=-1, *, where=None, out=None):
+    def __call__(self, x, axis=-1, *, scale=ONE, temperature=ONE, where=None, out=None):
+        cdef Factor factor = Factor(self.sign, 0)
+        cdef RowOperation operation
+        if not (scale is ONE and temperature is ONE):
+            factor = self._factor(self.name, scale, temperature)
+        operation = self.value_operation if factor.high == 1 else self.scaled_operation
         if where is None:
-            result = run_plain(self.value_operation, x, None, out, axis)
+            result = run_plain(operation, x, None, out, axis, factor)
             if result is not None:
                 return result
         array = as_numbers(self.name, "x", x)
         axes = row_axes(self.name, axis, array.ndim)
         if where is None:
-            return run_entries(self.name, self.value_operation, array, None, axes, out)
-        array, mask = masked(self.name, array, where)
+            return run_entries(self.name, operation, array, None, axes, out, None, factor)
+        array, mask = masked(self.name, array, where, self.sign * -np.inf)
         if out is not None:
             check_out(self.name, out, np.shape(array), array.dtype)
-        computed = run_entries(self.name, self.value_operation, array, None, axes, None)
+        computed = run_entries(self.name, operation, array, None, axes, None, None, factor)
         computed = np.where(mask, computed, computed.dtype.type(self.masked_row))[()]
         if out is None:
             return computed
         np.copyto(out, computed, casting="same_kind")
         return out
 
-    def backward(self, dy, x=None, axis=-1, *, output=None, out=None):
+    def backward(self, dy, x=None, axis=-1, *, output=None, scale=ONE, temperature=ONE, out=None):
         """The gradient with respect to the logits: the vector-Jacobian product, without the Jacobian.
 
         Parameters
@@ -758,6 +812,8 @@ Source: {self.source}.
             As for the value.
         output : array_like, optional
             The value, in place of `x`: what there is to keep from the forward pass.
+        scale, temperature : float, optional
+            As for the value.
         out : ndarray, optional
             Where to write the result; `dy` and `output` are allowed.
 
@@ -773,19 +829,22 @@ Source: {self.source}.
         AxisError
             If `axis` is out of bounds.
         ValueError
-            If the shapes differ, or `out` is read-only.
+            If the shapes differ, `out` is read-only, or `scale` / `temperature` is out of range.
         """
         cdef str call = f"{self.name}.backward"
+        cdef Factor factor = Factor(self.sign, 0)
         cdef cnp.ndarray upstream, y
+        if not (scale is ONE and temperature is ONE):
+            factor = self._factor(call, scale, temperature)
         if (output is None) == (x is None):
             raise TypeError(f"fastact.{call}: accepted is either x or output; got "
                             f"{'both' if x is not None else 'neither'}")
         if x is not None:
             if has_16_bits(np.asarray(x).dtype):        # the value between is not rounded to them
                 return self._backward_through_float32(call, as_numbers(call, "dy", dy), as_numbers(call, "x", x), axis,
-                                                      out)
-            output = self(x, axis)
-        result = run_plain(self.backward_operation, dy, output, out, axis)
+                                                      {"scale": scale, "temperature": temperature}, out)
+            output = self(x, axis, scale=scale, temperature=temperature)
+        result = run_plain(self.backward_operation, dy, output, out, axis, factor)
         if result is not None:
             return result
         upstream, y = as_numbers(call, "dy", dy), as_numbers(call, "output", output)
@@ -794,26 +853,29 @@ Source: {self.source}.
             raise ValueError(f"fastact.{call}: dy has the shape {np.shape(upstream)}; accepted is that of the value, "
                              f"{np.shape(y)}")
         return run_entries(call, self.backward_operation, upstream.astype(dtype, copy=False),
-                           y.astype(dtype, copy=False), row_axes(call, axis, y.ndim), out)
+                           y.astype(dtype, copy=False), row_axes(call, axis, y.ndim), out, None, factor)
 
-    def _backward_through_float32(self, call, dy, x, axis, out):
+    def _backward_through_float32(self, call, dy, x, axis, parameters, out):
         dtype = common_dtype(dy.dtype, x.dtype)
         if out is not None:
             check_out(call, out, np.shape(x), dtype)
         wide = dy.astype(common_dtype(dy.dtype, np.dtype(np.float32)), copy=False)
-        gradient = rounded(self.backward(wide, output=self(x.astype(np.float32), axis), axis=axis), dtype)
+        output = self(x.astype(np.float32), axis, **parameters)
+        gradient = rounded(self.backward(wide, output=output, axis=axis, **parameters), dtype)
         if out is None:
             return gradient[()]
         np.copyto(out, gradient, casting="same_kind")
         return out
 
-    def jacobian(self, x):
+    def jacobian(self, x, *, scale=ONE, temperature=ONE):
         """All derivatives of each row along the last axis.
 
         Parameters
         ----------
         x : array_like
             Logits of the shape (..., n).
+        scale, temperature : float, optional
+            As for the value.
 
         Returns
         -------
@@ -826,15 +888,18 @@ Source: {self.source}.
             If the dtype is not supported.
         AxisError
             If `x` is a scalar.
+        ValueError
+            If `scale` / `temperature` is out of range.
         """
         logits = as_numbers(f"{self.name}.jacobian", "x", x)
+        parameters = {"scale": scale, "temperature": temperature}
         if logits.ndim == 0:
             raise np.exceptions.AxisError(f"fastact.{self.name}.jacobian: x has no dimension; accepted are (..., n)")
         if has_16_bits(logits.dtype):
-            return rounded(self.jacobian(logits.astype(np.float32)), logits.dtype)
+            return rounded(self.jacobian(logits.astype(np.float32), **parameters), logits.dtype)
         n = logits.shape[logits.ndim - 1]
-        y = np.broadcast_to(self(logits)[..., np.newaxis, :], (*np.shape(logits), n))
-        jacobian = self.backward(np.broadcast_to(np.eye(n, dtype=logits.dtype), y.shape), output=y)
+        y = np.broadcast_to(self(logits, **parameters)[..., np.newaxis, :], (*np.shape(logits), n))
+        jacobian = self.backward(np.broadcast_to(np.eye(n, dtype=logits.dtype), y.shape), output=y, **parameters)
         # A constant added to all logits changes nothing, so each line of the matrix adds up to 0.  On the diagonal
         # that is better than p (1 - p), which loses all digits where p is nearly 1.
         diagonal = np.einsum("...ii->...i", jacobian)
@@ -913,7 +978,7 @@ Source: {self.source}.
         array = as_numbers(self.name, "x", x)
         axes = row_axes(self.name, axis, array.ndim)
         if where is not None:
-            array, _ = masked(self.name, array, where)
+            array, _ = masked(self.name, array, where, -np.inf)
         shape = tuple([1 if k in axes else length for k, length in enumerate(np.shape(array))])
         if not keepdims:
             shape = tuple([length for k, length in enumerate(np.shape(array)) if k not in axes])

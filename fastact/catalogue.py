@@ -316,17 +316,39 @@ xielu = Elementwise(
 softmax = Rowwise(
     "softmax",
     summary="Probabilities from logits: all positive, their sum 1, the larger ones stand out.",
-    formula=r"y_i = e^{x_i} / \sum_j e^{x_j}",
-    derivative_formula=r"\partial y_i / \partial x_j = y_i (\delta_{ij} - y_j)",
+    formula=r"y_i = e^{s x_i} / \sum_j e^{s x_j}, \; s = \mathrm{scale} / \mathrm{temperature}",
+    derivative_formula=r"\partial y_i / \partial x_j = s y_i (\delta_{ij} - y_j)",
+    parameters={"scale": 1.0, "temperature": 1.0},
     source="J. S. Bridle, Probabilistic interpretation of feedforward classification network outputs (1990)",
     cost=0.9,
+    masked_row=0.0,
+)
+softmin = Rowwise(
+    "softmin",
+    summary="The softmax of the negated logits: the smaller ones stand out.",
+    formula=r"y_i = e^{-s x_i} / \sum_j e^{-s x_j}, \; s = \mathrm{scale} / \mathrm{temperature}",
+    derivative_formula=r"\partial y_i / \partial x_j = -s y_i (\delta_{ij} - y_j)",
+    parameters={"scale": 1.0, "temperature": 1.0},
+    source="J. S. Bridle, Probabilistic interpretation of feedforward classification network outputs (1990)",
+    cost=1.0,
+    masked_row=0.0,
+    negates="softmax",
+)
+hardmax = Rowwise(
+    "hardmax",
+    summary="1 for the largest logit, of equal ones the first, 0 for all others: softmax of vanishing temperature.",
+    formula=r"y_i = 1 \;\mathrm{for}\; i = \mathrm{argmax}_j \, x_j, \;\mathrm{else}\; 0",
+    derivative_formula=r"\partial y_i / \partial x_j = 0",
+    source="ONNX, Operator schemas: Hardmax (2017)",
+    cost=0.3,
     masked_row=0.0,
 )
 log_softmax = Rowwise(
     "log_softmax",
     summary="The logarithm of softmax, right where softmax rounds to 0 or to 1.",
-    formula=r"y_i = x_i - \log \sum_j e^{x_j}",
-    derivative_formula=r"\partial y_i / \partial x_j = \delta_{ij} - e^{y_j}",
+    formula=r"y_i = s x_i - \log \sum_j e^{s x_j}, \; s = \mathrm{scale} / \mathrm{temperature}",
+    derivative_formula=r"\partial y_i / \partial x_j = s (\delta_{ij} - e^{y_j})",
+    parameters={"scale": 1.0, "temperature": 1.0},
     source="J. S. Bridle, Probabilistic interpretation of feedforward classification network outputs (1990)",
     cost=0.9,
     masked_row=float("-inf"),

@@ -98,6 +98,8 @@ SPELLINGS = {
     },
     "tanh": {"torch": "tanh Tanh", "jax": "tanh", "keras": "tanh", "onnx": "Tanh", "transformers": "tanh"},
     "softmax": {"torch": "softmax Softmax", "jax": "softmax", "keras": "softmax Softmax", "onnx": "Softmax"},
+    "softmin": {"torch": "softmin Softmin"},
+    "hardmax": {"onnx": "Hardmax"},
     "log_softmax": {
         "torch": "log_softmax LogSoftmax",
         "jax": "log_softmax",

@@ -367,9 +367,19 @@ def _row_maximum(m: Any, logits: Any) -> Any:
     return m.maximum.reduce(logits, axis=-1, keepdims=True)
 
 
-def _softmax(m: Any, logits: Any) -> Any:
-    e = m.exp(logits - _row_maximum(m, logits))
+def _shifted(m: Any, logits: Any, scale: Any, temperature: Any) -> Any:
+    return (logits - _row_maximum(m, logits)) * (scale / temperature)
+
+
+def _softmax(m: Any, logits: Any, scale: Any = 1.0, temperature: Any = 1.0) -> Any:
+    e = m.exp(_shifted(m, logits, scale, temperature))
     return e / e.sum(axis=-1, keepdims=True)
+
+
+def _hardmax(m: Any, logits: Any) -> Any:
+    largest = _row_maximum(m, logits)
+    first = np.arange(logits.shape[-1]) == (logits == largest).argmax(axis=-1)[..., None]
+    return first + (largest - largest)  # NaN where it is NaN or infinite
 
 
 def _log_of_sum(m: Any, shifted: Any) -> Any:
@@ -380,8 +390,8 @@ def _log_of_sum(m: Any, shifted: Any) -> Any:
     return m.log1p(rest.sum(axis=-1, keepdims=True))
 
 
-def _log_softmax(m: Any, logits: Any) -> Any:
-    shifted = logits - _row_maximum(m, logits)
+def _log_softmax(m: Any, logits: Any, scale: Any = 1.0, temperature: Any = 1.0) -> Any:
+    shifted = _shifted(m, logits, scale, temperature)
     return shifted - _log_of_sum(m, shifted)
 
 
@@ -391,15 +401,22 @@ def _logsumexp(m: Any, logits: Any) -> Any:
     return m.where(abs(largest) == np.inf, largest, finite)[..., 0]
 
 
+def _softmax_backward(m: Any, dy: Any, output: Any, scale: Any = 1.0, temperature: Any = 1.0) -> Any:
+    return output * (dy - (dy * output).sum(axis=-1, keepdims=True)) * (scale / temperature)
+
+
+def _log_softmax_backward(m: Any, dy: Any, output: Any, scale: Any = 1.0, temperature: Any = 1.0) -> Any:
+    return (dy - m.exp(output) * dy.sum(axis=-1, keepdims=True)) * (scale / temperature)
+
+
 ROWWISE = {
-    "softmax": Rowwise(
-        value=_softmax,
-        backward=lambda m, dy, output: output * (dy - (dy * output).sum(axis=-1, keepdims=True)),
+    "softmax": Rowwise(value=_softmax, backward=_softmax_backward),
+    "softmin": Rowwise(
+        value=lambda m, logits, *factors: _softmax(m, -logits, *factors),
+        backward=lambda m, *arrays: -_softmax_backward(m, *arrays),
     ),
-    "log_softmax": Rowwise(
-        value=_log_softmax,
-        backward=lambda m, dy, output: dy - m.exp(output) * dy.sum(axis=-1, keepdims=True),
-    ),
+    "hardmax": Rowwise(value=_hardmax, backward=lambda m, dy, output: 0 * output),
+    "log_softmax": Rowwise(value=_log_softmax, backward=_log_softmax_backward),
     "logsumexp": Rowwise(
         value=_logsumexp,
         backward=lambda m, dy, logits: dy[..., None] * _softmax(m, logits),

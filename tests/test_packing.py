@@ -12,9 +12,10 @@ import pytest
 
 import fastact
 from fastact import reference
-from fastact.activation import Elementwise
+from fastact.activation import Elementwise, Rowwise
 
 FUNCTIONS = [f for f in fastact.activations.values() if isinstance(f, Elementwise)]
+ROWWISE = [f for f in fastact.activations.values() if isinstance(f, Rowwise)]
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 DTYPES = (np.dtype(np.float16), BFLOAT16)
 EVERY = np.arange(2**16, dtype=np.uint16)
@@ -187,12 +188,15 @@ def test_rows_are_those_of_float32_rounded_once(shape, dtype):
     x, dy = logits(shape, dtype), logits(shape, dtype, seed=1)
     wide, wide_dy = x.astype(np.float32), dy.astype(np.float32)
     for axis in range(len(shape)):
-        for f in (fastact.softmax, fastact.log_softmax):
+        for f in ROWWISE:
             y = f(x, axis)
             same(y, f(wide, axis).astype(dtype))
             same(f.backward(dy, output=y, axis=axis),
                  f.backward(wide_dy, output=y.astype(np.float32), axis=axis).astype(dtype))
             same(f.backward(dy, x, axis), f.backward(wide_dy, wide, axis).astype(dtype))
+            for factors in ({"temperature": 0.7}, {"scale": 3}) if f.parameters else ():
+                same(f(x, axis, **factors), f(wide, axis, **factors).astype(dtype))
+                same(f.backward(dy, x, axis, **factors), f.backward(wide_dy, wide, axis, **factors).astype(dtype))
             for array, out in ((x, x.copy()), (x[..., ::-1][..., ::-1], np.empty_like(x))):
                 assert f(array if out is not x else out, axis, out=out) is out
                 same(out, y)
@@ -210,13 +214,13 @@ def test_rows_are_those_of_float32_rounded_once(shape, dtype):
 def test_rows_with_a_mask_and_strange_layouts(dtype):
     x = logits((6, 50, 20), dtype)
     wide, mask = x.astype(np.float32), np.random.default_rng(2).random((6, 50, 20)) < 0.7
-    for f in (fastact.softmax, fastact.log_softmax):
+    for f in ROWWISE:
         same(f(x, where=mask), f(wide, where=mask).astype(dtype))
         for view in (x[::2, ::-1, ::3], x.transpose(2, 0, 1), x[1:, 3:, 5:], np.asfortranarray(x)):
             for axis in (0, 1, 2, (0, 2), None):
                 same(f(view, axis), f(view.astype(np.float32), axis).astype(dtype))
     nearly(fastact.logsumexp(x, (0, 2), where=mask), fastact.logsumexp(wide, (0, 2), where=mask))
-    for f in (fastact.softmax, fastact.log_softmax):
+    for f in ROWWISE:
         assert f(x[:0]).shape == (0, 50, 20) and f(x[..., :0]).dtype == dtype
         assert type(f(dtype.type(3))) is dtype.type
 
@@ -250,7 +254,7 @@ def test_rows_do_not_depend_on_threads(shape, dtype):
 @every_dtype
 def test_rows_of_special_numbers(dtype):
     rows = np.array([[1, np.nan, 2], [np.inf, 0, 1], [-np.inf] * 3, [-np.inf, 0, 0], [3e4, 3e4, -3e4]]).astype(dtype)
-    for f in (fastact.softmax, fastact.log_softmax, fastact.logsumexp):
+    for f in (*ROWWISE, fastact.logsumexp):
         with np.errstate(all="raise"):
             same(f(rows), f(rows.astype(np.float32)).astype(dtype))
 
@@ -258,7 +262,7 @@ def test_rows_of_special_numbers(dtype):
 @every_dtype
 def test_jacobian(dtype):
     x = logits((3, 6), dtype)
-    for f in (fastact.softmax, fastact.log_softmax):
+    for f in ROWWISE:
         same(f.jacobian(x), f.jacobian(x.astype(np.float32)).astype(dtype))
 
 
@@ -286,7 +290,7 @@ def test_losses(dtype, reduction, axis):
 def test_mixed_dtypes_in_rows():
     half, brain, single = (logits((4, 9), dtype) for dtype in (*DTYPES, np.float32))
     for dy, y in ((half, single), (single, brain), (half, brain), (brain, half)):
-        for f in (fastact.softmax, fastact.log_softmax):
+        for f in ROWWISE:
             wide = f.backward(dy.astype(np.float32), output=y.astype(np.float32))
             same(f.backward(dy, output=y), wide)
             same(f.backward(dy, y), f.backward(dy.astype(np.float32), y.astype(np.float32)))

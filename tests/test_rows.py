@@ -21,7 +21,13 @@ from fastact.activation import RowReduction, Rowwise
 ROWWISE = [f for f in fastact.activations.values() if isinstance(f, Rowwise)]
 REDUCTIONS = [f for f in fastact.activations.values() if isinstance(f, RowReduction)]
 FUNCTIONS = ROWWISE + REDUCTIONS
-MASKED = {"softmax": 0.0, "log_softmax": -math.inf}  # what an entry is that takes no part
+SCALED = [f for f in ROWWISE if f.parameters]
+# What an entry is that takes no part, and what the only entry of a row is
+MASKED = {"softmax": 0.0, "softmin": 0.0, "hardmax": 0.0, "log_softmax": -math.inf}
+ALONE = {"softmax": 1.0, "softmin": 1.0, "hardmax": 1.0, "log_softmax": 0.0}
+SIGN = {"softmin": -1.0}  # of the logits, where it is not 1
+FACTORS = [(3.0, 1.0), (0.125, 0.7), (1.0, 3.0), (40.0, 1.0), (1.0, 1e-5), (1.0, 1e4), (1e300, 1e295), (1e-30, 1.0),
+           (1e30, 1.0)]  # scale, temperature
 
 DTYPES = (np.float32, np.float64)
 SHORT = [*range(1, 41), 255, 256, 257, 1000]
@@ -40,6 +46,7 @@ def each(argument, values):
 
 every_function = each("f", FUNCTIONS)
 every_rowwise = each("f", ROWWISE)
+every_scaled = each("f", SCALED)
 every_dtype = each("dtype", DTYPES)
 
 
@@ -128,7 +135,7 @@ def logsumexp_unit(result, logits):
 
 def test_every_function_has_a_reference():
     assert {f.name for f in FUNCTIONS} == reference.ROWWISE.keys()
-    assert {f.name for f in ROWWISE} == MASKED.keys()
+    assert {f.name for f in ROWWISE} == MASKED.keys() == ALONE.keys()
 
 
 @every_dtype
@@ -195,7 +202,7 @@ def test_log_softmax_of_a_confident_row_keeps_the_rest(length, dtype):
 @every_function
 def test_values_of_a_single_entry(f, dtype):
     x = np.array([[0.0], [-5.5], [1e30], [-1e30]], dtype)
-    expected = {"softmax": np.ones_like(x), "log_softmax": np.zeros_like(x), "logsumexp": x[:, 0]}[f.name]
+    expected = x[:, 0] if f in REDUCTIONS else np.full_like(x, ALONE[f.name])
     np.testing.assert_allclose(f(x), expected, rtol=float(np.finfo(dtype).eps), atol=0)
 
 
@@ -215,8 +222,11 @@ SPECIAL_ROWS = [  # row, softmax, log_softmax, logsumexp
 @pytest.mark.parametrize("row, softmax, log_softmax, logsumexp", SPECIAL_ROWS)
 def test_special_rows(row, softmax, log_softmax, logsumexp, dtype):
     for x in (row, row[::-1]):
-        for f, right in ((fastact.softmax, softmax), (fastact.log_softmax, log_softmax)):
-            np.testing.assert_array_equal(f(np.array(x, dtype)), right if x is row else right[::-1])
+        for f in ROWWISE:
+            right = log_softmax if f.name == "log_softmax" else softmax
+            logits = SIGN.get(f.name, 1) * np.array(x, dtype)
+            for parameters in ({}, {"temperature": 3}) if f in SCALED else ({},):
+                np.testing.assert_array_equal(f(logits, **parameters), right if x is row else right[::-1])
         np.testing.assert_array_equal(fastact.logsumexp(np.array(x, dtype)), logsumexp)
 
 
@@ -233,7 +243,7 @@ def test_special_entries_far_apart(f, length, threads, dtype):
               6: dict.fromkeys(range(length), -INF)}
     for row, entries in spoilt.items():
         for place, value in entries.items():
-            x[row, place] = value
+            x[row, place] = SIGN.get(f.name, 1) * value
     reduced = {0: NAN, 1: NAN, 3: INF, 4: NAN, 5: NAN, 6: -INF}
     with fastact.threads(threads):
         by_rows, by_columns = f(x), f(np.ascontiguousarray(x.T), axis=0)
@@ -263,6 +273,8 @@ def absolute_sum(x):
 # What the terms of the exact result add up to in absolute value: no rounding of them can be smaller than its eps.
 TERMS = {
     "softmax": lambda dy, p: p * (abs(dy) + absolute_sum(dy * p)),
+    "softmin": lambda dy, p: p * (abs(dy) + absolute_sum(dy * p)),
+    "hardmax": lambda dy, p: 0 * p,
     "log_softmax": lambda dy, y: abs(dy) + np.exp(y) * absolute_sum(dy),
 }
 
@@ -272,7 +284,7 @@ TERMS = {
 @every_rowwise
 def test_backward_from_the_output(f, kind, dtype):
     for length in SHORT + LONG:
-        output = f(logits_of(kind, dtype, length))
+        output = f(SIGN.get(f.name, 1) * logits_of(kind, dtype, length))
         dy = normal(output.shape, dtype, length)
         if f.name == "log_softmax":
             dy[np.isneginf(output)] = 0
@@ -402,27 +414,113 @@ def test_backward_of_types_that_differ(f):
         assert same_bits(f.backward(2.0, x, axis=None), f.backward(np.float32(2), x, axis=None))
 
 
+# ------------------------------------------------------------------------------------------------ scale and temperature
+
+
+@every_dtype
+@pytest.mark.parametrize("scale, temperature", FACTORS)
+@every_scaled
+def test_values_with_a_factor_within_4_ulp(f, scale, temperature, dtype):
+    """Also where a float32 logit times the factor is none any more."""
+    for kind, length in itertools.product(KINDS, (1, 2, 17, 40, 257)):
+        x = logits_of(kind, dtype, length, rows=2)
+        right = by_mpmath(f.name, "value", x, np.float64(scale), np.float64(temperature))
+        errors = reference.ulp_error(f(x, scale=scale, temperature=temperature), right)
+        assert errors.max() <= 4, (kind, length)
+
+
+@every_dtype
+@pytest.mark.parametrize("scale, temperature", [(3.0, 1.0), (0.125, 0.7), (1.0, 3.0), (40.0, 1.0)])
+@every_scaled
+def test_backward_with_a_factor_against_mpmath(f, scale, temperature, dtype):
+    factors = {"scale": scale, "temperature": temperature}
+    for kind, length in itertools.product(("uniform", "normal", "confident"), (1, 2, 3, 17, 40, 257)):
+        x = logits_of(kind, dtype, length, rows=2)
+        dy = normal(x.shape, dtype, length)
+        exact_factors = [np.float64(scale), np.float64(temperature)]
+        output = by_mpmath(f.name, "value", x, *exact_factors)
+        right = by_mpmath(f.name, "backward", dy, output, *exact_factors)
+        allowed = 10 * float(np.finfo(dtype).eps) * TERMS[f.name](dy.astype(np.float64), output.astype(np.float64))
+        allowed += 2 * float(np.finfo(dtype).smallest_subnormal) * (1 + absolute_sum(dy))
+        assert (abs(f.backward(dy, x, **factors) - right) <= allowed * scale / temperature).all(), (kind, length)
+        y = f(x, **factors)
+        assert same_bits(f.backward(dy, x, **factors), f.backward(dy, output=y, **factors))
+
+
+@every_scaled
+def test_factors_are_what_they_say(f):
+    x = normal((5, 40))
+    assert same_bits(f(x, scale=5, temperature=5), f(x))
+    assert same_bits(f(x, scale=np.float32(2), temperature=True), f(x, scale=2))
+    assert same_bits(f(x, temperature=4), f(x, scale=0.25))
+    np.testing.assert_allclose(f(x, scale=2), f(2 * x), rtol=1e-14, atol=1e-14)
+    mask, out = normal((5, 40), seed=1) > 0, np.empty((5, 40))
+    np.testing.assert_allclose(f(x, scale=2, where=mask), f(2 * x, where=mask), rtol=1e-14, atol=1e-14)
+    assert f(x, 0, scale=2, out=out) is out
+    assert same_bits(out, f(x, 0, scale=2))
+    np.testing.assert_allclose(f.jacobian(x[0], scale=2), 2 * f.jacobian(2 * x[0]), rtol=1e-12, atol=1e-14)
+    cold = f(x, temperature=1e-9)
+    assert same_bits(np.exp(cold) if f.name == "log_softmax" else cold, fastact.hardmax(SIGN.get(f.name, 1) * x))
+
+
+@pytest.mark.parametrize("name", ["scale", "temperature"])
+@every_rowwise
+def test_bad_factors(f, name):
+    x, out = normal((3, 4)), np.full((3, 4), 7.0)
+    wrong = [(0, ValueError), (-1.0, ValueError), (NAN, ValueError), (INF, ValueError), ("1", TypeError),
+             (None, TypeError), (np.ones(2), TypeError), (1j, TypeError)]
+    for number, error in wrong:
+        text = f"{name} " if f in SCALED else f"unknown parameter {name}"
+        error = error if f in SCALED else TypeError
+        raises(error, f.name, text, lambda number=number: f(x, out=out, **{name: number}))
+        raises(error, f"{f.name}.backward", text, lambda number=number: f.backward(x, x, out=out, **{name: number}))
+        with pytest.raises(error, match=rf"fastact\.{f.name}: {text}"):
+            f.jacobian(x, **{name: number})
+    if f in SCALED:
+        for scale, temperature in ((1e20, 1e-20), (1, 1e31), (1e200, 1e-200)):
+            raises(ValueError, f.name, "scale / temperature is",
+                   lambda scale=scale, temperature=temperature: f(x, scale=scale, temperature=temperature, out=out))
+    assert (out == 7).all()
+
+
+# -------------------------------------------------------------------------------------------------------------- hardmax
+
+
+@every_dtype
+@pytest.mark.parametrize("length", [1, 5, 16, 37, 300, 4100, 20_001])
+def test_hardmax_takes_the_first_maximum(length, dtype):
+    """Compared with NumPy's argmax, in rows of few different numbers."""
+    x = np.random.default_rng(length).integers(-3, 3, (7, length)).astype(dtype)
+    right = np.zeros_like(x)
+    np.put_along_axis(right, x.argmax(axis=1)[:, np.newaxis], 1, axis=1)
+    for threads in (1, 2):
+        with fastact.threads(threads):
+            assert same_bits(fastact.hardmax(x), right)
+            assert same_bits(fastact.hardmax(np.ascontiguousarray(x.T), 0), right.T)
+
+
 # ----------------------------------------------------------------------------------------------------- layouts and axes
 
 
 class Calls:
     """Value and backward of a function along an axis, as functions of one array of rows."""
 
-    def __init__(self, f):
-        self.f = f
+    def __init__(self, f, **parameters):
+        self.f, self.parameters = f, parameters
+        self.names = [f"{f.name}-{'-'.join([*parameters, mode])}" for mode in ("value", "backward")]
 
     def __call__(self, x, axis=-1):
-        return self.f(x, axis)
+        return self.f(x, axis, **self.parameters)
 
     def backward(self, x, axis=-1):
         if self.f in REDUCTIONS:
             return self.f.backward(self.f(x, axis), x, axis)
-        return self.f.backward(x, x, axis)
+        return self.f.backward(x, x, axis, **self.parameters)
 
 
-MODES = [getattr(Calls(f), mode) for f in FUNCTIONS for mode in ("__call__", "backward")]
-every_mode = pytest.mark.parametrize(
-    "call", MODES, ids=[f"{f.name}-{mode}" for f in FUNCTIONS for mode in ("value", "backward")])
+CALLS = [*(Calls(f) for f in FUNCTIONS), *(Calls(f, temperature=0.7) for f in SCALED)]
+every_mode = pytest.mark.parametrize("call", [mode for calls in CALLS for mode in (calls.__call__, calls.backward)],
+                                     ids=[name for calls in CALLS for name in calls.names])
 
 
 def layouts(rows):
@@ -543,7 +641,7 @@ def test_every_axis_and_tuple_of_axes(f, order):
             np.testing.assert_allclose(f(x, axes[::-1]), expected, rtol=1e-14)
     assert same_bits(f(x, None), f(x, (0, 1, 2, 3)))
     assert same_bits(f(x, axis=None), f(x, None))
-    single = {"softmax": np.ones_like(x), "log_softmax": np.zeros_like(x), "logsumexp": x}[f.name]
+    single = x if f in REDUCTIONS else np.full_like(x, ALONE[f.name])
     np.testing.assert_allclose(f(x, ()), single, rtol=2.0**-52, atol=0)
 
 
@@ -553,9 +651,12 @@ def test_backward_along_every_tuple_of_axes(f, order):
     x, dy = np.asarray(normal(SHAPE), order=order), normal(SHAPE, seed=1)
     for axes in AXES:
         y = f(x, axes)
-        along = "softmax" if f.name == "softmax" else "log_softmax"
-        right = (y * (dy - (dy * y).sum(axes, keepdims=True)) if along == "softmax"
-                 else dy - np.exp(y) * dy.sum(axes, keepdims=True))
+        right = {
+            "softmax": y * (dy - (dy * y).sum(axes, keepdims=True)),
+            "softmin": -y * (dy - (dy * y).sum(axes, keepdims=True)),
+            "hardmax": np.zeros_like(y),
+            "log_softmax": dy - np.exp(y) * dy.sum(axes, keepdims=True),
+        }[f.name]
         np.testing.assert_allclose(f.backward(dy, output=y, axis=axes), right, rtol=0, atol=1e-14)
         assert same_bits(f.backward(dy, x, axis=axes), f.backward(dy, output=y, axis=axes))
     assert same_bits(f.backward(dy, x, None), f.backward(dy, x, (0, 1, 2, 3)))
@@ -579,7 +680,7 @@ def test_reductions_keep_dimensions(f, order):
 
 @every_function
 def test_scalars_lists_and_integers(f):
-    one = {"softmax": 1.0, "log_softmax": 0.0, "logsumexp": 3.0}[f.name]
+    one = ALONE.get(f.name, 3.0)
     single, byte = np.array(3, np.float32), np.array(3, np.int8)
     for x, dtype in ((3.0, float), (3, float), (single[()], np.float32), (single, np.float32), (byte, float)):
         for axis in (-1, 0, None, ()):
@@ -924,12 +1025,13 @@ def test_pickle_copy_and_hash(f):
 
 @every_function
 def test_repr_and_attributes(f):
-    assert repr(f) == f"<fastact.{f.name}(x): {f.summary}>"
+    parameters = {"scale": 1.0, "temperature": 1.0} if f in SCALED else {}
+    assert repr(f) == f"<fastact.{f.name}(x{', scale=1, temperature=1' if parameters else ''}): {f.summary}>"
     assert f.__name__ == f.__qualname__ == f.name
     assert f.__module__ == "fastact"
     assert f.formula in f._repr_latex_()
     assert f.derivative_formula in f._repr_latex_()
-    assert dict(f.parameters) == {}
+    assert dict(f.parameters) == parameters
     with pytest.raises(AttributeError):
         f.name = "another"
 

@@ -42,7 +42,7 @@ from fastact.commands import named_dtype
 Array = npt.NDArray[Any]
 
 # Not logsumexp, which may cancel to 0: the ulp says nothing of it there.
-ROWWISE = ("softmax", "log_softmax")
+ROWWISE = ("softmax", "softmin", "hardmax", "log_softmax")
 ELEMENTWISE = {name: f for name, f in fastact.activations.items() if isinstance(f, Elementwise)}
 FUNCTIONS = (*reference.ELEMENTWISE, *ROWWISE)
 MODES = ("value", "derivative")
