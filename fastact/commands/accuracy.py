@@ -11,7 +11,6 @@ again, they take those figures over.
 """
 
 import argparse
-import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -19,7 +18,6 @@ import json
 import math
 import multiprocessing
 import os
-import platform
 import re
 import signal
 import subprocess
@@ -37,7 +35,7 @@ import numpy.typing as npt
 import fastact
 from fastact import _isa, reference
 from fastact.activation import Elementwise
-from fastact.commands import named_dtype
+from fastact.commands import cpu, named_dtype
 
 Array = npt.NDArray[Any]
 
@@ -154,16 +152,7 @@ def _measure(arguments: argparse.Namespace, path: Path) -> int:
 
 
 def _about() -> dict[str, str]:
-    return {"fastact": fastact.__version__, "instruction set": _isa.CHOSEN, "CPU": _cpu(), "NumPy": np.__version__}
-
-
-def _cpu() -> str:
-    with contextlib.suppress(OSError):
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            name = re.search(r"^model name\s*:\s*(.+)$", file.read(), re.MULTILINE)
-        if name:
-            return name[1]
-    return platform.processor() or platform.machine()
+    return {"fastact": fastact.__version__, "instruction set": _isa.CHOSEN, "CPU": cpu(), "NumPy": np.__version__}
 
 
 @dataclasses.dataclass
@@ -456,7 +445,7 @@ def _page(arguments: argparse.Namespace, figures: Sequence[Figures]) -> str:
     page = PAGE.format(
         version=fastact.__version__,
         numpy=np.__version__,
-        cpu=_cpu(),
+        cpu=cpu(),
         command=" ".join([*command, f"--markdown {arguments.markdown}"]),
         one="one of the 2^32" if arguments.exhaustive else f"{arguments.stride}th",
     )

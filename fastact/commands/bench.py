@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import sys
 import time
 import timeit
 from collections.abc import Mapping, Sequence
@@ -59,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=("value", "derivative", "backward"),
         help="default: value derivative backward",
     )
-    parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=("float32",))
+    parser.add_argument("--dtype", nargs="+", choices=DTYPES, help="default: float32")
     parser.add_argument(
         "--size",
         nargs="+",
@@ -67,33 +68,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="elements (default: 16384, 1048576 and the shapes of softmax that are met in practice)",
     )
-    parser.add_argument("--threads", type=_positive, default=1, metavar="N", help="for every library (default: 1)")
+    parser.add_argument("--threads", type=_positive, metavar="N", help="for every library (default: 1)")
     parser.add_argument("--rounds", type=_positive, default=40, metavar="N", help="the best of so many (default: 40)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
+    grid = parser.add_argument_group("the whole grid", "All sizes, dtypes, threads and instruction sets: hours.")
+    grid.add_argument("--grid", action="store_true", help="measure what the file named by --json does not hold yet")
+    grid.add_argument("--isa", nargs="+", choices=_isa.SUPPORTED, help="instruction sets (default: v4 and v3)")
+    grid.add_argument("--minutes", type=float, metavar="M", help="leave the rest to the next run after so long")
+    grid.add_argument("--report", type=Path, metavar="FILE", help="write a page of what the file named by --json holds")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Measure, print the tables, and return the exit status."""
+    if arguments.grid or arguments.report:
+        from fastact.commands import grid
+
+        if not arguments.json:
+            print("fastact bench: --grid and --report need --json FILE, where the figures are kept", file=sys.stderr)
+            return 2
+        status = grid.run(arguments) if arguments.grid else 0
+        if arguments.report and not status:
+            grid.report(arguments.json, arguments.report)
+        return status
+    if arguments.isa or arguments.minutes:
+        print("fastact bench: --isa and --minutes are of --grid", file=sys.stderr)
+        return 2
+    return _run(arguments, arguments.dtype or ("float32",), arguments.threads or 1)
+
+
+def _run(arguments: argparse.Namespace, dtypes: Sequence[str], threads: int) -> int:
     from rich.console import Console
     from rich.progress import track
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)
-    for dtype in arguments.dtype:
+    for dtype in dtypes:
         named_dtype(dtype)
     works = peers.works(
         arguments.function,
         [mode for chosen in arguments.mode for mode in MODES[chosen]],
-        arguments.dtype,
+        dtypes,
         arguments.size or (16384, 1048576),
         row_shapes=arguments.size is None,
     )
     rows: list[Row] = []
     left_out: list[str] = []
     # In 16 bits the expressions of NumPy overflow on the way.
-    with peers.threads(arguments.threads), np.errstate(over="ignore"):
+    with peers.threads(threads), np.errstate(over="ignore"):
         for work in track(works, "measuring", console=console, transient=True):
-            measured, absent = measure(work, arguments.threads, arguments.rounds)
+            measured, absent = measure(work, threads, arguments.rounds)
             rows += measured
             left_out += absent
         calls = call_cost(arguments.function, arguments.rounds)
@@ -101,7 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
     versions = {name: library.version for name, library in peers.libraries().items()}
     console.print(
         f"{', '.join(f'{name} {version}' for name, version in versions.items())}; instruction set {_isa.CHOSEN}, "
-        f"threads: {arguments.threads}, best of {arguments.rounds} rounds"
+        f"threads: {threads}, best of {arguments.rounds} rounds"
     )
     console.print(_table(rows))
     if calls:
@@ -111,7 +135,8 @@ def run(arguments: argparse.Namespace) -> int:
     summary = summarise(rows)
     console.print(summary["text"])
     if arguments.json:
-        arguments.json.write_text(json.dumps(_document(arguments, versions, rows, calls, left_out, summary), indent=1))
+        document = _document(arguments.rounds, threads, versions, rows, calls, left_out, summary)
+        arguments.json.write_text(json.dumps(document, indent=1))
     return 0
 
 
@@ -140,16 +165,25 @@ def measure(work: peers.Work, threads: int, rounds: int) -> tuple[list[Row], lis
     return rows, left_out
 
 
-def race(timers: Mapping[tuple[str, str], timeit.Timer], rounds: int, pause: float = 0) -> dict[tuple[str, str], float]:
+def race(
+    timers: Mapping[tuple[str, str], timeit.Timer],
+    rounds: int,
+    pause: float = 0,
+    least: int = 0,
+    seconds: float = math.inf,
+) -> dict[tuple[str, str], float]:
     """The best time of each in seconds per call, measured in turns so that they share the machine's moods.
 
     The first part of a key is the class in which a contestant runs. ``pause`` seconds let the spinning threads of the
-    one before fall asleep.
+    one before fall asleep. After that many ``seconds`` the rounds end early, when there were ``least``.
     """
+    stop = time.perf_counter() + seconds
     repeats = {key: _repeats(timer) for key, timer in timers.items()}
     best = dict.fromkeys(timers, math.inf)
     keys = list(timers)
     for number in range(rounds):
+        if number >= least and time.perf_counter() > stop:
+            break
         first = {form: min(seconds for (other, _), seconds in best.items() if other == form) for form, _ in keys}
         keys = keys[1:] + keys[:1]
         for key in keys:
@@ -252,7 +286,8 @@ def _call_cost_table(calls: Mapping[str, float]) -> Any:
 
 
 def _document(
-    arguments: argparse.Namespace,
+    rounds: int,
+    threads: int,
     versions: Mapping[str, str],
     rows: Sequence[Row],
     calls: Mapping[str, float],
@@ -262,8 +297,8 @@ def _document(
     return {
         "versions": dict(versions),
         "instruction_set": _isa.CHOSEN,
-        "threads": arguments.threads,
-        "rounds": arguments.rounds,
+        "threads": threads,
+        "rounds": rounds,
         "rows": [
             {
                 **row.work._asdict(),

@@ -1,0 +1,416 @@
+"""``fastact bench --grid``: every function in every size, dtype, number of threads and instruction set, and the report.
+
+A *line* is one function and mode in one dtype: all sizes, or all shapes of rows. Lines are measured in an order that is
+random, but the same each time, so that what an interrupted run leaves is a fair sample; what stands in the file is not
+measured again. Each instruction set and number of threads has a process of its own, because the peers are told of both
+by the environment, once. Where a library took several times as long as another over two sizes, it is not asked for
+the larger ones.
+
+The report is made from the file alone.
+"""
+
+import argparse
+import itertools
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+import time
+import timeit
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastact import _isa
+from fastact.commands import bench, machine, named_dtype, peers
+
+MODES = ("value", "backward", "backward_from_output")
+SIZES = (16, 256, 4096, 16384, 262144, 1048576, 16777216)
+SHAPES = (
+    ((4096, 16), -1),
+    ((1024, 128), -1),
+    ((1024, 1024), -1),
+    ((128, 8192), -1),
+    ((32, 50257), -1),
+    ((1, 131072), -1),
+    ((1024, 1024), 0),
+    ((8, 64, 56, 56), 1),
+)
+DTYPES = ("float32", "float64", "bfloat16")
+THREADS = (1, 2)
+SETS = ("v4", "v3")
+
+SECONDS = 0.4  # of racing for one piece of work, if that is enough for ROUNDS
+ROUNDS = (3, 40)  # at least and at most
+HOPELESS = 3.0  # times as slow as the fastest, at two sizes one after the other
+SAVED_EVERY = 20.0  # seconds
+
+HELD_TO_AVX2 = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+    "NUMBA_CPU_NAME": "haswell",
+    "NUMBA_CPU_FEATURES": "+avx2,+fma",
+}
+"""What holds the peers to the instruction set v3; ONNX Runtime and SciPy have no such switch."""
+
+
+class Result(NamedTuple):
+    """The time of one form of one piece of work, in nanoseconds per element."""
+
+    isa: str
+    threads: int
+    work: peers.Work
+    form: str
+    nanoseconds: dict[str, float]
+
+    @property
+    def fastest_peer(self) -> str | None:
+        return bench.Row(self.work, self.form, self.nanoseconds).fastest_peer
+
+    @property
+    def ratio(self) -> float | None:
+        return bench.Row(self.work, self.form, self.nanoseconds).ratio
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: value for name, value in self._asdict().items() if name != "work"} | self.work._asdict()
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> "Result":
+        work = peers.Work(**{name: record[name] for name in peers.Work._fields} | {"shape": tuple(record["shape"])})
+        return cls(record["isa"], record["threads"], work, record["form"], record["nanoseconds"])
+
+
+class File:
+    """The results so far, on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.about: dict[str, Any] = {}
+        self.results: list[Result] = []
+        if path.exists():
+            content = json.loads(path.read_text(encoding="utf-8"))
+            self.about = content["about"]
+            self.results = [Result.from_json(record) for record in content["results"]]
+        self.saved = time.monotonic()
+
+    def measured(self, isa: str, threads: int) -> set[peers.Work]:
+        return {result.work for result in self.results if (result.isa, result.threads) == (isa, threads)}
+
+    def save(self, *, now: bool = False) -> None:
+        if not now and time.monotonic() - self.saved < SAVED_EVERY:
+            return
+        records = ",\n".join(json.dumps(result.as_json()) for result in self.results)
+        unfinished = self.path.with_name(f"{self.path.name}.tmp")
+        unfinished.write_text(f'{{"about": {json.dumps(self.about)},\n"results": [\n{records}\n]}}\n', encoding="utf-8")
+        unfinished.replace(self.path)
+        self.saved = time.monotonic()
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure what is missing, in as many processes as there are instruction sets and numbers of threads."""
+    isas = arguments.isa or [isa for isa in SETS if isa in _isa.SUPPORTED] or [_isa.CHOSEN]
+    threads = [arguments.threads] if arguments.threads else list(THREADS)
+    ways = list(itertools.product(isas, threads))
+    if len(ways) == 1 and all(os.environ.get(name) == value for name, value in _environment(*ways[0]).items()):
+        return _measure(arguments, *ways[0])
+    for isa, count in ways:
+        words = [sys.executable, "-m", "fastact", "bench", "--grid", "--isa", isa, "--threads", str(count)]
+        words += ["--json", str(arguments.json)]
+        for name in ("function", "dtype", "size"):
+            if chosen := getattr(arguments, name):
+                words += [f"--{name}", *map(str, chosen)]
+        if arguments.minutes:
+            words += ["--minutes", str(arguments.minutes / len(ways))]
+        status = subprocess.run(words, env=os.environ | _environment(isa, count), check=False).returncode
+        if status:
+            return status
+    return 0
+
+
+def _environment(isa: str, threads: int) -> dict[str, str]:
+    found = {"FASTACT_ISA": isa, "NPROC": str(threads)}
+    if isa == "v3":
+        found |= HELD_TO_AVX2
+        dispatched = getattr(np, "_core", np.core)._multiarray_umath.__cpu_dispatch__
+        found["NPY_DISABLE_CPU_FEATURES"] = " ".join(
+            feature for feature in dispatched if feature.startswith("AVX512") or feature == "X86_V4"
+        )
+    return found
+
+
+def _measure(arguments: argparse.Namespace, isa: str, threads: int) -> int:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    dtypes = arguments.dtype or DTYPES
+    for dtype in dtypes:
+        named_dtype(dtype)
+    file = File(arguments.json)
+    libraries = {name: library.version for name, library in peers.libraries().items()}
+    file.about |= {**machine(), "libraries": file.about.get("libraries", {}) | libraries}
+    missing = list(_lines(arguments.function, dtypes, arguments.size, file.measured(isa, threads)))
+    stop = time.monotonic() + 60 * arguments.minutes if arguments.minutes else math.inf
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with (
+        Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+        peers.threads(threads),
+        np.errstate(over="ignore"),
+    ):
+        bar = progress.add_task("", total=sum(map(len, missing)))
+        try:
+            for line in missing:
+                dropped: dict[str, int] = defaultdict(int)  # how often one after the other
+                for work in line:
+                    if time.monotonic() > stop:
+                        return 0
+                    progress.update(bar, description=f"{isa}, {threads}: {work.call}, {work.size:,} {work.dtype}")
+                    hopeless = {name for name, times in dropped.items() if times >= 2} if not work.is_rowwise else set()
+                    results = list(_measure_work(work, isa, threads, hopeless))
+                    _find_hopeless(results, dropped)
+                    file.results += results
+                    file.save()
+                    progress.advance(bar)
+        finally:
+            file.save(now=True)
+    return 0
+
+
+def _lines(
+    functions: Iterable[str], dtypes: Iterable[str], sizes: Iterable[int] | None, measured: set[peers.Work]
+) -> Iterator[list[peers.Work]]:
+    """What is still to be measured: elementwise works of growing size, and rows in every shape."""
+    lines: dict[tuple[str, ...], list[peers.Work]] = defaultdict(list)
+    elementwise = [name for name in functions if not peers.is_rowwise(name)]
+    rowwise = [name for name in functions if peers.is_rowwise(name) and name not in peers.LOSSES]
+    works = peers.works(elementwise, MODES, dtypes, sorted(sizes or SIZES), row_shapes=False)
+    for work in peers.works(rowwise, MODES, dtypes, (1024,), row_shapes=False):
+        works += [work._replace(shape=shape, axis=axis) for shape, axis in SHAPES]
+    for work in works:
+        if work not in measured:
+            lines[work.function, work.mode, work.dtype].append(work)
+    order = list(lines.values())
+    random.Random(0).shuffle(order)
+    yield from order
+
+
+def _measure_work(work: peers.Work, isa: str, threads: int, hopeless: set[str]) -> Iterator[Result]:
+    inputs = peers.Inputs(work, threads)
+    timers: dict[tuple[str, str], timeit.Timer] = {}
+    for library, form in peers.entrants(work):
+        if library in hopeless:
+            continue
+        try:
+            contestant = peers.contestant(library, form, inputs)
+            agrees = contestant.agrees()
+        except Exception:  # another release of a peer may lack the operator, or the dtype
+            agrees = False
+        if agrees:
+            timers[form, library] = timeit.Timer(contestant.call)
+        elif library == "fastact":
+            raise SystemExit(f"fastact bench: {work.call}, {work.shape} {work.dtype}, {form}: its result differs")
+    seconds = bench.race(timers, ROUNDS[1], pause=0.002 if threads > 1 else 0, least=ROUNDS[0], seconds=SECONDS)
+    for form in dict.fromkeys(form for form, _ in timers):
+        figures = {name: 1e9 * best / work.size for (other, name), best in seconds.items() if other == form}
+        yield Result(isa, threads, work, form, figures)
+
+
+def _find_hopeless(results: Iterable[Result], dropped: dict[str, int]) -> None:
+    best: dict[str, float] = {}  # how many times as slow as the fastest, in the form in which it is best
+    for result in results:
+        fastest = min(result.nanoseconds.values())
+        for name, nanoseconds in result.nanoseconds.items():
+            best[name] = min(best.get(name, math.inf), nanoseconds / fastest)
+    for name, times in best.items():
+        dropped[name] = dropped[name] + 1 if times > HOPELESS and name != "fastact" else 0
+
+
+# The report -----------------------------------------------------------------------------------------------------------
+
+
+def mean_ratio(results: Sequence[Result]) -> float:
+    """The geometric mean of fastact's time over that of the fastest peer."""
+    ratios = [result.ratio for result in results if result.ratio]
+    return math.exp(math.fsum(map(math.log, ratios)) / len(ratios)) if ratios else math.nan
+
+
+def report(path: Path, page: Path) -> None:
+    """Write the page, and the pictures into a folder of its name beside it."""
+    file = File(path)
+    compared = [result for result in file.results if result.ratio is not None]
+    if not compared:
+        raise SystemExit(f"fastact bench: {path} holds nothing to compare")
+    pictures = page.with_suffix("")
+    pictures.mkdir(parents=True, exist_ok=True)
+    text = [_introduction(file, compared)]
+    text += ["## By dtype, threads and instruction set", _summary(compared)]
+    maps = [_heat_map(pictures, *way) for way in _by(compared, lambda r: (r.isa, r.work.dtype, r.threads))]
+    text += ["\n".join(f"![{picture.stem}]({pictures.name}/{picture.name})" for picture in maps)]
+    text += ["## Where a peer leads", _behind(compared)]
+    text += ["## Rows", _rows([r for r in compared if r.work.is_rowwise])]
+    curves = [_curves(pictures, name, found) for name, found in _by(compared, lambda r: r.work.function)]
+    text += [
+        "## Time per element against size",
+        "\n".join(f"![{picture.stem}]({pictures.name}/{picture.name})" for picture in curves if picture),
+    ]
+    page.write_text("\n\n".join(text) + "\n", encoding="utf-8")
+
+
+def _by(results: Iterable[Result], key: Any) -> list[tuple[Any, list[Result]]]:
+    groups: dict[Any, list[Result]] = defaultdict(list)
+    for result in results:
+        groups[key(result)].append(result)
+    return list(groups.items())
+
+
+def _cell(result: Result) -> str:
+    shape = " × ".join(f"{n:,}" for n in result.work.shape)
+    return (
+        f"`{result.work.call}` of {shape} {result.work.dtype}, {result.form}, "
+        f"{result.threads} thread{'s' * (result.threads > 1)}, {result.isa}"
+    )
+
+
+def _introduction(file: File, compared: Sequence[Result]) -> str:
+    libraries = ", ".join(f"{name} {version}" for name, version in file.about["libraries"].items())
+    worst = max(compared, key=lambda r: r.ratio or 0)
+    ahead = sum((r.ratio or 0) <= 1 for r in compared)
+    return f"""# Performance
+
+Written by `fastact bench --grid --report docs/performance.md`: {libraries}; Python {file.about["Python"]}, on
+{file.about["processors"]} cores of {file.about["CPU"]}.
+
+Time of fastact over that of the fastest peer in the same cell: function, shape, dtype, threads, instruction set, and
+*fresh* (a new output at each call) or *out* (into a given array). All are measured in turns in one process, the best of
+{ROUNDS[0]} to {ROUNDS[1]} rounds. With v3 the peers are held to AVX2 too, but for ONNX Runtime and SciPy, which cannot
+be. {len(compared):,} cells: fastact is **{1 / mean_ratio(compared):.2f} times as fast as the fastest peer** of each
+(geometric mean), as fast or faster in {100 * ahead / len(compared):.1f} %, and slowest, {worst.ratio:.2f} times
+{worst.fastest_peer}, in {_cell(worst)}."""
+
+
+def _summary(compared: Sequence[Result]) -> str:
+    lines = [
+        "| set | threads | dtype | cells | as fast or faster | within 5 % | times as fast (mean) | worst |",
+        "|---|---|---|---:|---:|---:|---:|---|",
+    ]
+    for (isa, threads, dtype), found in sorted(_by(compared, lambda r: (r.isa, r.threads, r.work.dtype)), reverse=True):
+        ratios = sorted(r.ratio for r in found if r.ratio is not None)
+        worst = max(found, key=lambda r: r.ratio or 0)
+        shares = (f"{100 * sum(ratio <= limit for ratio in ratios) / len(ratios):.1f} %" for limit in (1, 1.05))
+        where = f"{worst.ratio:.2f} × {worst.fastest_peer}: `{worst.work.call}`, {worst.work.size:,}, {worst.form}"
+        lines.append(
+            f"| {isa} | {threads} | {dtype} | {len(found)} | {' | '.join(shares)} "
+            f"| {1 / mean_ratio(found):.2f} | {where} |"
+        )
+    return "\n".join(lines)
+
+
+def _behind(compared: Sequence[Result]) -> str:
+    """Functions, by how far a peer leads: each in the size and the way in which it is worst."""
+    lines = [
+        "Each function, dtype and instruction set of which a cell is more than 5 % behind, with its worst cell.",
+        "",
+        "| function | cells behind, of | worst | in | peer |",
+        "|---|---:|---:|---|---|",
+    ]
+    groups = _by(compared, lambda r: (r.work.function, r.work.mode, r.work.dtype, r.isa))
+    worst_first = sorted(groups, key=lambda group: -max(r.ratio or 0 for r in group[1]))
+    for _, found in worst_first:
+        behind = [r for r in found if (r.ratio or 0) > 1.05]
+        if behind:
+            worst = max(behind, key=lambda r: r.ratio or 0)
+            lines.append(
+                f"| `{worst.work.call}` | {len(behind)}, {len(found)} | {worst.ratio:.2f} | {_cell(worst)} "
+                f"| {worst.fastest_peer} |"
+            )
+    return "\n".join(lines)
+
+
+def _rows(compared: Sequence[Result]) -> str:
+    shapes = [
+        (shape, axis) for shape, axis in SHAPES if any((r.work.shape, r.work.axis) == (shape, axis) for r in compared)
+    ]
+    titles = [f"{' × '.join(map(str, shape))}{'' if axis == -1 else f', axis {axis}'}" for shape, axis in shapes]
+    lines = [
+        "ns per entry, and over the fastest peer; float32, into a given array where there is one.",
+        "",
+        f"| function | set | threads | {' | '.join(titles)} |",
+        f"|---|---|---|{'---:|' * len(titles)}",
+    ]
+    chosen = [r for r in compared if r.work.dtype == "float32"]
+    for (function, mode, isa, threads), found in sorted(
+        _by(chosen, lambda r: (r.work.function, r.work.mode, r.isa, r.threads)), reverse=True
+    ):
+        cells = []
+        for shape in shapes:
+            here = {r.form: r for r in found if (r.work.shape, r.work.axis) == shape}
+            result = here.get("out") or here.get("fresh")
+            cells.append(f"{result.nanoseconds['fastact']:.3f} ({result.ratio:.2f})" if result else "")
+        name = function if mode == "value" else f"{function}.backward"
+        lines.append(f"| {name} | {isa} | {threads} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _heat_map(folder: Path, way: tuple[str, str, int], results: Sequence[Result]) -> Path:
+    """The ratio to the fastest peer: a line for each function and mode, a column for each size."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    isa, dtype, threads = way
+    elementwise = [r for r in results if not r.work.is_rowwise]
+    names = sorted({(r.work.function, r.work.mode) for r in elementwise})
+    columns = [(size, form) for size in sorted({r.work.size for r in elementwise}) for form in ("fresh", "out")]
+    ratios = np.full((len(names), len(columns)), np.nan)
+    for r in elementwise:
+        ratios[names.index((r.work.function, r.work.mode)), columns.index((r.work.size, r.form))] = r.ratio
+    figure = Figure(figsize=(9, 1.2 + 0.19 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(np.log2(ratios), cmap=mpl.colormaps["RdBu_r"], vmin=-2, vmax=2, aspect="auto")
+    for (line, column), ratio in np.ndenumerate(ratios):
+        if not np.isnan(ratio):
+            axes.text(column, line, f"{ratio:.2f}", ha="center", va="center", fontsize=6)
+    suffix = {"value": "", "backward": ".backward(dy, x)", "backward_from_output": ".backward(dy, output)"}
+    axes.set_yticks(range(len(names)), [name + suffix[mode] for name, mode in names], fontsize=6)
+    axes.set_xticks(range(len(columns)), [f"{size:,}\n{form}" for size, form in columns], fontsize=6)
+    axes.set_title(f"time over the fastest peer's: {isa}, {dtype}, {threads} thread{'s' * (threads > 1)}", fontsize=9)
+    bar = figure.colorbar(image, ax=axes, shrink=0.3, ticks=range(-2, 3))
+    bar.ax.set_yticklabels(["¼", "½", "1", "2", "4"])
+    picture = folder / f"heat-{isa}-{dtype}-{threads}.png"
+    figure.savefig(picture, dpi=100)
+    return picture
+
+
+def _curves(folder: Path, name: str, results: Sequence[Result]) -> Path | None:
+    """Time per element against size, of fastact and its peers: float32, one thread, the best instruction set."""
+    from matplotlib.figure import Figure
+
+    chosen = [r for r in results if r.work.dtype == "float32" and r.threads == 1 and not r.work.is_rowwise]
+    isas = [isa for isa in SETS if any(r.isa == isa for r in chosen)]
+    chosen = [r for r in chosen if r.isa == isas[0] and r.form == "fresh"] if isas else []
+    modes = [mode for mode in MODES if any(r.work.mode == mode for r in chosen)]
+    if not modes:
+        return None
+    figure = Figure(figsize=(3.6 * len(modes), 3.2), layout="constrained")
+    for axes, mode in zip(figure.subplots(1, len(modes), squeeze=False)[0], modes, strict=True):
+        libraries = dict.fromkeys(library for r in chosen if r.work.mode == mode for library in r.nanoseconds)
+        for k, library in enumerate(libraries):
+            points = sorted(
+                (r.work.size, r.nanoseconds[library])
+                for r in chosen
+                if r.work.mode == mode and library in r.nanoseconds
+            )
+            ours = {"color": "black", "linewidth": 2, "zorder": 3} if library == "fastact" else {"color": f"C{k}"}
+            axes.loglog(*zip(*points, strict=True), marker=".", label=library, **ours)
+        axes.set_title(f"{name}, {mode.replace('_', ' ')}", fontsize=9)
+        axes.set_xlabel("elements", fontsize=8)
+        axes.set_ylabel("ns per element", fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=6)
+    picture = folder / f"{name}.png"
+    figure.savefig(picture, dpi=80)
+    return picture
