@@ -105,7 +105,7 @@ def kernel_table():
     text = (PACKAGE / "_rows.pxd").read_text()
     steps = re.findall(r"^cdef inline floating (accumulate|emit)_(\w+)\(floating x, floating y(.*?)\)", text,
                        re.MULTILINE | re.DOTALL)
-    constants = re.findall(r"^cdef inline void (\w+)\(Row\* row, floating unused\)", text, re.MULTILINE)
+    constants = re.findall(r"^cdef inline void (\w+)\(Rows\* rows, Py_ssize_t i, floating unused\)", text, re.MULTILINE)
     settling = re.findall(r"^cdef inline void (settle_\w+)\(", text, re.MULTILINE)
     pointers = "const void* x, const void* y, void* out, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width"
     strip = "n, stride, width, rows"
@@ -122,19 +122,20 @@ def kernel_table():
             formula = f"<void*> &{kind}_{name}[{dtype}], {sums}{arrays}"
             for suffix, store in forms.items():
                 for layout in "rows", "columns":
-                    kernel(f"{layout}.{kind}_{name}{suffix}", dtype, f"void {{name}}({pointers}, {const}Row* rows)",
+                    kernel(f"{layout}.{kind}_{name}{suffix}", dtype, f"void {{name}}({pointers}, {const}Rows* rows)",
                            f"{kind}_{layout}[{dtype}]({formula}, {store}{strip})")
         for name in constants:
-            kernel(f"rows.{name}", dtype, "void {name}(Row* rows, Py_ssize_t width)",
-                   f"cdef Py_ssize_t j\n    for j in range(width):\n        {name}[{dtype}](rows + j, 0)")
+            kernel(f"rows.{name}", dtype, "void {name}(Rows* rows, Py_ssize_t width)",
+                   f"cdef Py_ssize_t i\n    for i in range(width):\n        {name}[{dtype}](rows, i, 0)")
         for name in settling:
             kernel(f"rows.{name}", dtype,
-                   "void {name}(const void* x, void* entry, Py_ssize_t n, Py_ssize_t distance, Row* row)",
-                   f"{name}[{dtype}](<const {dtype}*> x, <{dtype}*> entry, n, distance, row)")
+                   "void {name}(const void* x, void* entry, Py_ssize_t n, Py_ssize_t distance, Rows* rows, "
+                   "Py_ssize_t i)",
+                   f"{name}[{dtype}](<const {dtype}*> x, <{dtype}*> entry, n, distance, rows, i)")
         for layout in "rows", "columns":
             for name, negated in ("maximum", False), ("minimum", True):
                 kernel(f"{layout}.{name}", dtype,
-                       "void {name}(const void* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, Row* rows)",
+                       "void {name}(const void* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, Rows* rows)",
                        f"extreme_of_{layout}[{dtype}]({negated}, <const {dtype}*> x, {strip})")
     imports = [f"from fastact._formulas cimport {', '.join(formulas)}", "from fastact._rows cimport *"]
     return "\n".join(["# Written by setup.py.", *imports, "", *functions, *rows, ""])

@@ -3,7 +3,6 @@
 cimport numpy as cnp
 
 from fastact._loops cimport block_kernel, convert_block
-from fastact._rows cimport Row
 
 cdef enum:
     OPERANDS = 8                    # inputs, parameters and outputs of one kernel at most
@@ -53,7 +52,8 @@ cdef struct Step:
     void* columns
     int x                           # which array its formula calls x, and which y
     int y
-    bint for_confident              # rows only, of these sums
+    bint for_long                   # rows only
+    bint for_confident              # or short rows only
 
 
 # One operation on rows, in every dtype

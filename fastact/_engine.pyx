@@ -23,7 +23,7 @@ from libc.string cimport memcpy
 
 from fastact._loops cimport ARRAYS, CACHE_LINE, FETCHING, LANES, NUMBERS, ONES, block_kernel, convert_block, fetch
 from fastact._rows cimport (
-    PIECE, SEGMENT, STRIP, Row, row_settle, strip_accumulate, strip_constants, strip_emit, strip_maximum)
+    PIECE, SEGMENT, SHORT, STRIP, Rows, row_settle, strip_accumulate, strip_constants, strip_emit, strip_maximum)
 
 import sys
 from threading import Lock
@@ -515,23 +515,24 @@ cdef class Mode:
 # ----------------------------------------------------------------------------------------------------------------- rows
 #
 # Each step: the function of _rows.pxd, then the arrays it reads.  x and y are the operation's inputs, out its output.
-# Sums marked with ? are taken of confident rows alone.
+# Steps marked with - are left out for short rows, those marked with ? for long ones that are not confident: where both
+# sums take little, it is not worth finding out which of them is needed.
 
 ROW_OPERATIONS = {
     "softmax": (
         "maximum x", "prepare_exponentials", "accumulate_exponentials.store x", "finish_softmax", "emit_scaled out"),
     "log_softmax": (
-        "maximum x", "prepare_exponentials", "prepare_peak", "accumulate_exponentials x", "judge_confidence",
+        "maximum x", "prepare_exponentials", "prepare_peak", "-accumulate_exponentials x", "-judge_confidence",
         "?accumulate_others x", "finish_log", "emit_log_softmax x"),
     "logsumexp": (
-        "maximum x", "prepare_exponentials", "prepare_peak", "accumulate_exponentials x", "judge_confidence",
+        "maximum x", "prepare_exponentials", "prepare_peak", "-accumulate_exponentials x", "-judge_confidence",
         "?accumulate_others x", "finish_log"),
     "softmax_scaled": (
         "maximum x", "prepare_scaled", "accumulate_scaled_exponentials.store x", "finish_softmax", "emit_scaled out"),
     "softmin": (
         "minimum x", "prepare_scaled", "accumulate_scaled_exponentials.store x", "finish_softmax", "emit_scaled out"),
     "log_softmax_scaled": (
-        "maximum x", "prepare_scaled", "accumulate_scaled_exponentials x", "judge_confidence",
+        "maximum x", "prepare_scaled", "-accumulate_scaled_exponentials x", "-judge_confidence",
         "?accumulate_scaled_others x", "finish_scaled_log", "emit_scaled_log_softmax x"),
     "hardmax": (
         "maximum x", "prepare_maximum", "accumulate_equal.store x", "settle_first out"),
@@ -545,12 +546,12 @@ ROW_OPERATIONS = {
         "maximum x", "prepare_exponentials", "accumulate_exponentials.store x", "finish_probabilities",
         "accumulate_squared_error.store out y", "finish_squared_error", "emit_squared_error out y"),
     "softmax_cross_entropy": (
-        "maximum x", "prepare_exponentials", "prepare_peak", "accumulate_exponentials.store x",
-        "judge_confidence", "?accumulate_others x", "finish_log", "accumulate_cross_entropy x y", "finish_weighted",
-        "emit_cross_entropy out y"),
+        "maximum x", "prepare_exponentials", "prepare_peak", "-accumulate_exponentials.store x",
+        "-judge_confidence", "?accumulate_others.store x", "finish_log", "accumulate_cross_entropy x y",
+        "finish_weighted", "emit_cross_entropy out y"),
     "softmax_cross_entropy_labels": (
-        "maximum x", "prepare_exponentials", "prepare_peak", "accumulate_exponentials.store x",
-        "judge_confidence", "?accumulate_others x", "finish_label", "settle_label x", "emit_scaled out"),
+        "maximum x", "prepare_exponentials", "prepare_peak", "-accumulate_exponentials.store x",
+        "-judge_confidence", "?accumulate_others.store x", "finish_label", "settle_label x", "emit_scaled out"),
 }
 
 cdef enum:
@@ -582,37 +583,54 @@ cdef struct RowPass:
     cnp.npy_intp* labels            # the same, or NULL
 
 
-# A strip: `width` rows that are worked together, of which `first` is the index of the first one; `offset` bytes into
-# the arrays.
+# Where `width` rows lie that are taken together: `first` is the index of the first one, `offset` its bytes into the
+# arrays.
+cdef struct Place:
+    Py_ssize_t first
+    Py_ssize_t width
+    Py_ssize_t offset
+
+
+# A strip: rows that are worked together.
 cdef struct Strip:
     Py_ssize_t first
     Py_ssize_t width
     Py_ssize_t offset
-    Row rows[STRIP]
+    Rows rows
+
+
+# Of `width` rows at a time, those with this index; of columns there are so many `strips` for each index of the outer
+# axes.
+cdef inline Place place_of(const RowPass* call, Py_ssize_t index, Py_ssize_t width, Py_ssize_t strips) noexcept nogil:
+    cdef Py_ssize_t outer = index // strips, column = index % strips * width, rest
+    cdef Place place
+    if call.inner == 1:
+        place.first = index * width
+        place.offset = place.first * call.n * call.itemsize
+        rest = call.count_of_rows - place.first
+    else:
+        place.first = outer * call.inner + column
+        place.offset = (outer * call.n * call.inner + column) * call.itemsize
+        rest = call.inner - column
+    place.width = rest if rest < width else width
+    return place
 
 
 cdef inline void open_strip(const RowPass* call, Py_ssize_t index, Strip* strip) noexcept nogil:
-    cdef Py_ssize_t outer = index // call.strips, column = index % call.strips * call.width, rest, j
-    if call.inner == 1:
-        strip.first = index * call.width
-        strip.offset = strip.first * call.n * call.itemsize
-        rest = call.count_of_rows - strip.first
-    else:
-        strip.first = outer * call.inner + column
-        strip.offset = (outer * call.n * call.inner + column) * call.itemsize
-        rest = call.inner - column
-    strip.width = rest if rest < call.width else call.width
+    cdef Place place = place_of(call, index, call.width, call.strips)
+    cdef Py_ssize_t j
+    strip.first, strip.width, strip.offset = place.first, place.width, place.offset
+    strip.rows.fetching = call.fetching
     for j in range(strip.width):
-        strip.rows[j].scale = call.scales[strip.first + j] if call.scales != NULL else call.scale
-        strip.rows[j].constants[3], strip.rows[j].constants[4] = call.factor, call.factor_low
-        strip.rows[j].fetching = call.fetching
+        strip.rows.scale[j] = call.scales[strip.first + j] if call.scales != NULL else call.scale
+        strip.rows.constants[3][j], strip.rows.constants[4][j] = call.factor, call.factor_low
 
 
 cdef inline void close_strip(const RowPass* call, const Strip* strip) noexcept nogil:
     cdef Py_ssize_t j
     if call.results != NULL:
         for j in range(strip.width):
-            call.results[strip.first + j] = strip.rows[j].result
+            call.results[strip.first + j] = strip.rows.result[j]
 
 
 cdef inline char* entries(const RowPass* call, int array, const Strip* strip, Py_ssize_t first) noexcept nogil:
@@ -628,7 +646,7 @@ cdef inline void* kernel(const RowPass* call, const Step* step) noexcept nogil:
 
 
 cdef inline void find_maximum(const RowPass* call, const Step* step, const Strip* strip, Py_ssize_t first,
-                              Py_ssize_t n, Row* rows) noexcept nogil:
+                              Py_ssize_t n, Rows* rows) noexcept nogil:
     (<strip_maximum> kernel(call, step))(entries(call, step.x, strip, first), n, stride(call), strip.width, rows)
 
 
@@ -642,14 +660,14 @@ cdef inline void add_segment(double* high, double* low, double part) noexcept no
 
 # The sums of one segment, into rows[].first and .second
 cdef inline void accumulate(const RowPass* call, const Step* step, const Strip* strip, Py_ssize_t first,
-                            Py_ssize_t n, Row* rows) noexcept nogil:
+                            Py_ssize_t n, Rows* rows) noexcept nogil:
     (<strip_accumulate> kernel(call, step))(
         entries(call, step.x, strip, first), entries(call, step.y, strip, first), entries(call, 2, strip, first),
         n, stride(call), strip.width, rows)
 
 
 cdef inline void emit(const RowPass* call, const Step* step, const Strip* strip, Py_ssize_t first, Py_ssize_t n,
-                      const Row* rows) noexcept nogil:
+                      const Rows* rows) noexcept nogil:
     (<strip_emit> kernel(call, step))(
         entries(call, step.x, strip, first), entries(call, step.y, strip, first), entries(call, 2, strip, first),
         n, stride(call), strip.width, rows)
@@ -659,13 +677,13 @@ cdef inline void emit(const RowPass* call, const Step* step, const Strip* strip,
 cdef inline void take_small_step(const RowPass* call, const Step* step, Strip* strip) noexcept nogil:
     cdef Py_ssize_t j, label, place, distance = call.n if call.inner == 1 else 1
     if step.kind == CONSTANTS:
-        (<strip_constants> step.rows)(strip.rows, strip.width)
+        (<strip_constants> step.rows)(&strip.rows, strip.width)
         return
     for j in range(strip.width):
         label = call.labels[strip.first + j] if call.labels != NULL else 0
         place = (label * call.inner + j * distance) * call.itemsize
         (<row_settle> step.rows)(call.arrays[step.x] + strip.offset + place, call.arrays[2] + strip.offset + place,
-                                 call.n, call.inner, &strip.rows[j])
+                                 call.n, call.inner, &strip.rows, j)
 
 
 # Sums of whole rows, segment by segment
@@ -674,26 +692,26 @@ cdef inline void run_sums(const RowPass* call, const Step* step, Strip* strip) n
     cdef double second[2][STRIP]
     cdef Py_ssize_t start = 0, rest, j
     if call.n <= SEGMENT:
-        accumulate(call, step, strip, 0, call.n, strip.rows)
+        accumulate(call, step, strip, 0, call.n, &strip.rows)
         return
     for j in range(strip.width):
         first[0][j] = first[1][j] = second[0][j] = second[1][j] = 0
     while start < call.n:
         rest = call.n - start
-        accumulate(call, step, strip, start, rest if rest < SEGMENT else SEGMENT, strip.rows)
+        accumulate(call, step, strip, start, rest if rest < SEGMENT else SEGMENT, &strip.rows)
         for j in range(strip.width):
-            add_segment(&first[0][j], &first[1][j], strip.rows[j].first)
-            add_segment(&second[0][j], &second[1][j], strip.rows[j].second)
+            add_segment(&first[0][j], &first[1][j], strip.rows.first[j])
+            add_segment(&second[0][j], &second[1][j], strip.rows.second[j])
         start += SEGMENT
     for j in range(strip.width):
-        strip.rows[j].first = first[0][j] + first[1][j]
-        strip.rows[j].second = second[0][j] + second[1][j]
+        strip.rows.first[j] = first[0][j] + first[1][j]
+        strip.rows.second[j] = second[0][j] + second[1][j]
 
 
 cdef inline bint any_confident(const Strip* strip) noexcept nogil:
     cdef Py_ssize_t j
     for j in range(strip.width):
-        if strip.rows[j].confident:
+        if strip.rows.confident[j]:
             return True
     return False
 
@@ -706,28 +724,28 @@ cdef void run_strip(const RowPass* call, Py_ssize_t index) noexcept nogil:
     open_strip(call, index, &strip)
     for k in range(call.count):
         step = &call.steps[k]
+        if step.for_long and call.n <= SHORT:
+            continue
         if step.kind == MAXIMUM:
-            find_maximum(call, step, &strip, 0, call.n, strip.rows)
+            find_maximum(call, step, &strip, 0, call.n, &strip.rows)
         elif step.kind == EMIT:
-            emit(call, step, &strip, 0, call.n, strip.rows)
+            emit(call, step, &strip, 0, call.n, &strip.rows)
         elif step.kind != ACCUMULATE:
             take_small_step(call, step, &strip)
-        elif step.for_confident and not any_confident(&strip):
-            continue
-        elif step.for_confident:
+        elif not step.for_confident or call.n <= SHORT:
+            run_sums(call, step, &strip)
+        elif any_confident(&strip):
             confident = strip
             run_sums(call, step, &confident)
             for j in range(strip.width):
-                if strip.rows[j].confident:
-                    strip.rows[j] = confident.rows[j]
-        else:
-            run_sums(call, step, &strip)
+                if strip.rows.confident[j]:
+                    strip.rows.first[j], strip.rows.second[j] = confident.rows.first[j], confident.rows.second[j]
     close_strip(call, &strip)
 
 
 # One segment of one step, with constants in `rows`, which also takes the maximum or the sums of the segment
 cdef inline void run_segment(const RowPass* call, const Step* step, const Strip* strip, Py_ssize_t start,
-                             Row* rows) noexcept nogil:
+                             Rows* rows) noexcept nogil:
     cdef fastact_environment callers = fastact_enter()
     cdef Py_ssize_t n = call.n - start if call.n - start < SEGMENT else SEGMENT
     if step.kind == MAXIMUM:
@@ -739,8 +757,8 @@ cdef inline void run_segment(const RowPass* call, const Step* step, const Strip*
     fastact_leave(callers)
 
 
-# The same result as run_strip, with all threads on one strip; `rows` has room for STRIP of every segment.
-cdef void run_strip_in_segments(const RowPass* call, Py_ssize_t index, int threads, Row* rows) noexcept nogil:
+# The same result as run_strip, with all threads on one strip; `rows` has room for those of every segment.
+cdef void run_strip_in_segments(const RowPass* call, Py_ssize_t index, int threads, Rows* rows) noexcept nogil:
     cdef Strip strip
     cdef double first[2]            # in two parts
     cdef double second[2]
@@ -757,31 +775,31 @@ cdef void run_strip_in_segments(const RowPass* call, Py_ssize_t index, int threa
         if step.for_confident and not any_confident(&strip):
             continue
         for segment in range(segments):
-            memcpy(rows + segment * STRIP, strip.rows, strip.width * sizeof(Row))
+            rows[segment] = strip.rows
         for segment in prange(segments, num_threads=threads, schedule="static"):
-            run_segment(call, step, &strip, segment * SEGMENT, rows + segment * STRIP)
+            run_segment(call, step, &strip, segment * SEGMENT, rows + segment)
         if step.kind == EMIT:
             continue
         for j in range(strip.width):
             if step.kind == MAXIMUM:
-                strip.rows[j].maximum = -INFINITY
+                strip.rows.maximum[j] = -INFINITY
                 for segment in range(segments):
-                    maximum = rows[segment * STRIP + j].maximum
-                    if maximum > strip.rows[j].maximum or maximum != maximum:   # NaN, once met, stays
-                        strip.rows[j].maximum = maximum
+                    maximum = rows[segment].maximum[j]
+                    if maximum > strip.rows.maximum[j] or maximum != maximum:   # NaN, once met, stays
+                        strip.rows.maximum[j] = maximum
                 continue
-            if step.for_confident and not strip.rows[j].confident:
+            if step.for_confident and not strip.rows.confident[j]:
                 continue
             first[0] = first[1] = second[0] = second[1] = 0
             for segment in range(segments):
-                add_segment(&first[0], &first[1], rows[segment * STRIP + j].first)
-                add_segment(&second[0], &second[1], rows[segment * STRIP + j].second)
-            strip.rows[j].first = first[0] + first[1]
-            strip.rows[j].second = second[0] + second[1]
+                add_segment(&first[0], &first[1], rows[segment].first[j])
+                add_segment(&second[0], &second[1], rows[segment].second[j])
+            strip.rows.first[j] = first[0] + first[1]
+            strip.rows.second[j] = second[0] + second[1]
         if step.kind == MAXIMUM:
             for j in range(strip.width):
-                if isinf(strip.rows[j].maximum):    # and a NaN may stand in another segment: look at the whole row
-                    find_maximum(call, step, &strip, 0, call.n, strip.rows)
+                if isinf(strip.rows.maximum[j]):    # and a NaN may stand in another segment: look at the whole row
+                    find_maximum(call, step, &strip, 0, call.n, &strip.rows)
                     break
     close_strip(call, &strip)
 
@@ -798,9 +816,9 @@ cdef void run_rows(const RowPass* call, Py_ssize_t count, double nanoseconds) no
     cdef Py_ssize_t chunk, index
     cdef int threads = team() if nanoseconds > PARALLEL_NANOSECONDS else 1, k
     cdef fastact_environment callers
-    cdef Row* rows = NULL
+    cdef Rows* rows = NULL
     if threads > 1 and count < 2 * threads and call.n >= 2 * SEGMENT:
-        rows = <Row*> malloc((call.n + SEGMENT - 1) // SEGMENT * STRIP * sizeof(Row))
+        rows = <Rows*> malloc((call.n + SEGMENT - 1) // SEGMENT * sizeof(Rows))
     if rows != NULL:
         callers = fastact_enter()
         for index in range(count):
@@ -815,9 +833,16 @@ cdef void run_rows(const RowPass* call, Py_ssize_t count, double nanoseconds) no
         run_strips(call, 0, count)
 
 
-# ----------------------------------------------------------------------------------------------------- rows of 16 bits
+# ------------------------------------------------------------------------------------ rows of 16 bits, rows far apart
 #
-# A strip becomes floats in memory of its thread, is worked there as any strip of floats is, and is packed once.
+# Strips of 16-bit numbers become floats in memory of the thread, are worked there as strips of floats are, and are
+# packed once.  Columns are copied there too, several strips at a time, if they are not too long: their lines lie far
+# apart, where each is a page of its own and all compete for the same places of the cache.
+
+cdef enum:
+    NEAR = 1 << 15                  # bytes of an array whose columns are worked where they lie
+    COPIED = 1 << 17                # bytes of columns that a thread copies, at most
+    WIDE = 128                      # columns taken together, at most
 
 cdef struct PackedPass:
     const RowPass* call
@@ -825,30 +850,32 @@ cdef struct PackedPass:
     bint reads_y
     bint writes
     bint in_place                   # results take the place of x, which keeps a row in a nearer cache
-    Py_ssize_t room                 # numbers of a strip, in each of three arrays
+    Py_ssize_t room                 # bytes of what is taken together, in each array
+    Py_ssize_t width                # rows that are taken together
+    Py_ssize_t groups               # of columns, for each index of the outer axes
 
 
-# The pass over one strip as floats in `memory`, which are still to be unpacked
-cdef RowPass pass_on_floats(const PackedPass* packed, const Strip* strip, float* memory) noexcept nogil:
+cdef inline int arrays_of(const PackedPass* packed) noexcept nogil:
+    return 1 + (1 if packed.reads_y else 0) + (1 if packed.writes and not packed.in_place else 0)
+
+
+# The pass over one strip in `memory`, which is still to be filled
+cdef RowPass pass_in_memory(const PackedPass* packed, const Place* place, char* memory) noexcept nogil:
     cdef RowPass floats = packed.call[0]
-    cdef int k
-    for k in range(3):
-        floats.arrays[k] = <char*> (memory + k * packed.room)
-    if not packed.reads_y:
-        floats.arrays[1] = floats.arrays[0]
-    if packed.in_place:
-        floats.arrays[2] = floats.arrays[0]
-    floats.itemsize = sizeof(float)
-    floats.count_of_rows = floats.width = strip.width
-    floats.inner = 1 if floats.inner == 1 else strip.width
-    floats.strips = 1
+    floats.arrays[0] = memory
+    floats.arrays[1] = memory + packed.room if packed.reads_y else memory
+    floats.arrays[2] = memory if packed.in_place else memory + (arrays_of(packed) - 1) * packed.room
+    floats.itemsize = packed.format.number_size
+    floats.count_of_rows = place.width
+    floats.inner = 1 if floats.inner == 1 else place.width
+    floats.strips = (floats.inner + floats.width - 1) // floats.width
     floats.fetching = False         # they are in the cache
     if floats.results != NULL:
-        floats.results += strip.first
+        floats.results += place.first
     if floats.scales != NULL:
-        floats.scales += strip.first
+        floats.scales += place.first
     if floats.labels != NULL:
-        floats.labels += strip.first
+        floats.labels += place.first
     return floats
 
 
@@ -878,20 +905,40 @@ cdef inline void pack_numbers(const Format* format, const float* source, uint16_
             target[whole + i] = packed_end[i]
 
 
-cdef inline void copy_line(uint16_t* target, const uint16_t* source, Py_ssize_t width) noexcept nogil:
-    if width == STRIP:              # of a known length, it is a few instructions
-        memcpy(target, source, STRIP * sizeof(uint16_t))
+cdef inline void copy_line(char* target, const char* source, Py_ssize_t bytes) noexcept nogil:
+    if bytes == STRIP * 2:          # of a known length, it is a few instructions
+        memcpy(target, source, STRIP * 2)
+    elif bytes == STRIP * 4:
+        memcpy(target, source, STRIP * 4)
     else:
-        memcpy(target, source, width * sizeof(uint16_t))
+        memcpy(target, source, bytes)
 
 
-# The numbers of one array of a strip: in contiguous rows all of them, else a line from each column, at every place
-# from `start` to `stop`
-cdef void convert(const PackedPass* packed, const Strip* strip, int array, bint packing, float* numbers,
+# The lines of one array of columns, from `start` to `stop`.  What the next columns have of them is fetched.
+cdef void copy_columns(const PackedPass* packed, const Place* place, int array, bint packing, char* numbers,
+                       Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    cdef Py_ssize_t width = place.width * packed.format.itemsize, distance = packed.call.inner * packed.format.itemsize
+    cdef char* memory = packed.call.arrays[array] + place.offset
+    cdef Py_ssize_t k
+    for k in range(start, stop):
+        if packing:
+            copy_line(memory + k * distance, numbers + k * width, width)
+        else:
+            copy_line(numbers + k * width, memory + k * distance, width)
+        if packed.call.fetching:
+            fetch(memory + k * distance + width, width)
+
+
+# The numbers of one array: of contiguous rows all of them, else a line from each column, at every place from `start` to
+# `stop`
+cdef void convert(const PackedPass* packed, const Place* strip, int array, bint packing, float* numbers,
                   Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
     cdef Py_ssize_t distance = packed.call.inner, width = 1 if distance == 1 else strip.width, count, line, lines
     cdef uint16_t block[BLOCK]
     cdef uint16_t* memory = <uint16_t*> (packed.call.arrays[array] + strip.offset) + start * distance
+    if packed.format.unpack == NULL:
+        copy_columns(packed, strip, array, packing, <char*> numbers, start, stop)
+        return
     numbers += start * width
     while start < stop:
         lines = stop - start
@@ -905,92 +952,98 @@ cdef void convert(const PackedPass* packed, const Strip* strip, int array, bint 
         elif packing:
             pack_numbers(packed.format, numbers, block, count)
             for line in range(lines):
-                copy_line(memory + line * distance, block + line * width, width)
+                copy_line(<char*> (memory + line * distance), <char*> (block + line * width), width * sizeof(uint16_t))
         else:
             for line in range(lines):
-                copy_line(block + line * width, memory + line * distance, width)
+                copy_line(<char*> (block + line * width), <char*> (memory + line * distance), width * sizeof(uint16_t))
             unpack_numbers(packed.format, block, numbers, count)
         numbers += count
         memory += lines * distance
         start += lines
 
 
-cdef inline void unpack_strip(const PackedPass* packed, const Strip* strip, const RowPass* floats, Py_ssize_t start,
+cdef inline void unpack_strip(const PackedPass* packed, const Place* place, const RowPass* floats, Py_ssize_t start,
                               Py_ssize_t stop) noexcept nogil:
-    convert(packed, strip, 0, False, <float*> floats.arrays[0], start, stop)
+    convert(packed, place, 0, False, <float*> floats.arrays[0], start, stop)
     if packed.reads_y:
-        convert(packed, strip, 1, False, <float*> floats.arrays[1], start, stop)
+        convert(packed, place, 1, False, <float*> floats.arrays[1], start, stop)
 
 
-cdef inline void pack_strip(const PackedPass* packed, const Strip* strip, const RowPass* floats, Py_ssize_t start,
+cdef inline void pack_strip(const PackedPass* packed, const Place* place, const RowPass* floats, Py_ssize_t start,
                             Py_ssize_t stop) noexcept nogil:
     if packed.writes:
-        convert(packed, strip, 2, True, <float*> floats.arrays[2], start, stop)
+        convert(packed, place, 2, True, <float*> floats.arrays[2], start, stop)
 
 
-# Strips `start` to `stop` on the calling thread; `memory` is NULL where the stack has room enough.
-cdef void run_packed_strips(const PackedPass* packed, Py_ssize_t start, Py_ssize_t stop, float* memory) noexcept nogil:
+# What is taken together, `start` to `stop`, on the calling thread; `memory` is NULL where the stack has room enough.
+cdef void run_packed_strips(const PackedPass* packed, Py_ssize_t start, Py_ssize_t stop, char* memory) noexcept nogil:
     cdef float stack[3 * SEGMENT + LANES]
     cdef fastact_environment callers = fastact_enter()
     cdef RowPass floats
-    cdef Strip strip
-    cdef Py_ssize_t index, places
+    cdef Place place
+    cdef Py_ssize_t index, places, k
     if memory == NULL:
-        memory = <float*> ((<size_t> stack + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE)
+        memory = <char*> ((<size_t> stack + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE)
     for index in range(start, stop):
-        open_strip(packed.call, index, &strip)
-        floats = pass_on_floats(packed, &strip, memory)
-        places = strip.width * floats.n if floats.inner == 1 else floats.n
-        unpack_strip(packed, &strip, &floats, 0, places)
+        place = place_of(packed.call, index, packed.width, packed.groups)
+        floats = pass_in_memory(packed, &place, memory)
+        places = place.width * floats.n if floats.inner == 1 else floats.n
+        unpack_strip(packed, &place, &floats, 0, places)
         if packed.call.fetching and floats.inner == 1 and places <= SEGMENT:    # the next strip
-            fetch(packed.call.arrays[0] + strip.offset + places * sizeof(uint16_t), places * sizeof(uint16_t))
-            fetch(packed.call.arrays[2] + strip.offset + places * sizeof(uint16_t), places * sizeof(uint16_t))
-        run_strip(&floats, 0)
-        pack_strip(packed, &strip, &floats, 0, places)
+            fetch(packed.call.arrays[0] + place.offset + places * sizeof(uint16_t), places * sizeof(uint16_t))
+            fetch(packed.call.arrays[2] + place.offset + places * sizeof(uint16_t), places * sizeof(uint16_t))
+        for k in range(floats.strips):
+            run_strip(&floats, k)
+        pack_strip(packed, &place, &floats, 0, places)
     fastact_leave(callers)
 
 
-# A part of a strip on the calling thread
-cdef void convert_part(const PackedPass* packed, const Strip* strip, const RowPass* floats, bint packing,
+# A part of it on the calling thread
+cdef void convert_part(const PackedPass* packed, const Place* place, const RowPass* floats, bint packing,
                        Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
     cdef fastact_environment callers = fastact_enter()
     if packing:
-        pack_strip(packed, strip, floats, start, stop)
+        pack_strip(packed, place, floats, start, stop)
     else:
-        unpack_strip(packed, strip, floats, start, stop)
+        unpack_strip(packed, place, floats, start, stop)
     fastact_leave(callers)
 
 
-# One strip - a row, or columns - with all threads
-cdef void run_packed_strip_in_parallel(const PackedPass* packed, Py_ssize_t index, float* memory, int threads,
+# What is taken together - a row, or columns - with all threads
+cdef void run_packed_strip_in_parallel(const PackedPass* packed, Py_ssize_t index, char* memory, int threads,
                                        double nanoseconds) noexcept nogil:
     cdef RowPass floats
-    cdef Strip strip
+    cdef Place place
     cdef Py_ssize_t n = packed.call.n, chunk = ((n + threads - 1) // threads + LANES - 1) // LANES * LANES
     cdef int k
-    open_strip(packed.call, index, &strip)
-    floats = pass_on_floats(packed, &strip, memory)
+    place = place_of(packed.call, index, packed.width, packed.groups)
+    floats = pass_in_memory(packed, &place, memory)
     for k in prange(threads, num_threads=threads, schedule="static"):
-        convert_part(packed, &strip, &floats, False, k * chunk, (k + 1) * chunk if (k + 1) * chunk < n else n)
-    run_rows(&floats, 1, nanoseconds)
+        convert_part(packed, &place, &floats, False, k * chunk, (k + 1) * chunk if (k + 1) * chunk < n else n)
+    run_rows(&floats, floats.strips, nanoseconds)
     for k in prange(threads, num_threads=threads, schedule="static"):
-        convert_part(packed, &strip, &floats, True, k * chunk, (k + 1) * chunk if (k + 1) * chunk < n else n)
+        convert_part(packed, &place, &floats, True, k * chunk, (k + 1) * chunk if (k + 1) * chunk < n else n)
 
 
-# As run_rows; returns -1, and has done nothing, where there is no memory.
-cdef int run_packed_rows(PackedPass* packed, Py_ssize_t count, double nanoseconds) noexcept nogil:
+# As run_rows, for all outer indices; returns -1, and has done nothing, where there is no memory.
+cdef int run_packed_rows(PackedPass* packed, Py_ssize_t outer, double nanoseconds) noexcept nogil:
     cdef const RowPass* call = packed.call
     cdef int threads = team() if nanoseconds > PARALLEL_NANOSECONDS else 1, k
     cdef Py_ssize_t index, chunk, rows = call.count_of_rows if call.inner == 1 else call.inner
+    cdef Py_ssize_t count = (rows + packed.width - 1) // packed.width * (1 if call.inner == 1 else outer)
     cdef bint together = threads > 1 and count < 2 * threads and call.n >= 2 * SEGMENT
     cdef void* allocated = NULL
-    cdef float* memory = NULL
-    packed.room = ((rows if rows < call.width else call.width) * call.n + LANES - 1) // LANES * LANES
-    if packed.room > SEGMENT:
-        allocated = malloc((1 if together else threads) * 3 * packed.room * sizeof(float) + CACHE_LINE)
+    cdef char* memory = NULL
+    cdef Py_ssize_t all_arrays
+    packed.groups = (call.inner + packed.width - 1) // packed.width
+    packed.room = ((rows if rows < packed.width else packed.width) * call.n + LANES - 1) // LANES * LANES
+    packed.room *= packed.format.number_size
+    all_arrays = arrays_of(packed) * packed.room
+    if all_arrays > 3 * SEGMENT * <Py_ssize_t> sizeof(float):
+        allocated = malloc((1 if together else threads) * all_arrays + CACHE_LINE)
         if allocated == NULL:
             return -1
-        memory = <float*> ((<size_t> allocated + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE)
+        memory = <char*> ((<size_t> allocated + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE)
     if together:
         for index in range(count):
             run_packed_strip_in_parallel(packed, index, memory, threads, nanoseconds)
@@ -998,7 +1051,7 @@ cdef int run_packed_rows(PackedPass* packed, Py_ssize_t count, double nanosecond
         chunk = (count + threads - 1) // threads
         for k in prange(threads, num_threads=threads, schedule="static"):
             run_packed_strips(packed, k * chunk, (k + 1) * chunk if (k + 1) * chunk < count else count,
-                              NULL if memory == NULL else memory + k * 3 * packed.room)
+                              NULL if memory == NULL else memory + k * all_arrays)
     else:
         run_packed_strips(packed, 0, count, memory)
     free(allocated)
@@ -1026,7 +1079,7 @@ cdef class RowOperation:
         self.count = len(ROW_OPERATIONS[name])
         self.in_place = True
         for k, text in enumerate(ROW_OPERATIONS[name]):
-            function, *read = text.lstrip("?").split()
+            function, *read = text.lstrip("-?").split()
             self.in_place = self.in_place and not (stored and "x" in read)
             stored = stored or function.endswith(".store")
             arrays = [("x", "y", "out").index(array) for array in read] + [0, 0]
@@ -1037,6 +1090,7 @@ cdef class RowOperation:
                 address = kernels.get(f"columns.{function}.{dtype}", 0)
                 self.steps[d][k].columns = <void*> address
                 self.steps[d][k].x, self.steps[d][k].y = arrays[:2]
+                self.steps[d][k].for_long = text.startswith("-")
                 self.steps[d][k].for_confident = text.startswith("?")
 
     # All arrays are plain, of one shape [outer, n, inner] and dtype; results, scales (float64) and labels (intp) have
@@ -1050,6 +1104,7 @@ cdef class RowOperation:
         cdef Py_ssize_t strips, size = outer * n * inner
         cdef double nanoseconds
         cdef int failed = 0
+        cdef bint in_memory
         call.steps = self.steps[0 if format.number_size == 4 else 1]
         call.count = self.count
         call.itemsize = cnp.PyArray_ITEMSIZE(x)
@@ -1071,11 +1126,19 @@ cdef class RowOperation:
         nanoseconds = size * self.cost * format.number_size / 4
         packed.call, packed.format = &call, format
         packed.reads_y, packed.writes, packed.in_place = y is not None, out is not None, self.in_place
-        if format.unpack != NULL and size <= HELD:
-            failed = run_packed_rows(&packed, strips, nanoseconds)
-        elif format.unpack != NULL:
+        packed.width = WIDE if inner != 1 else call.width
+        while packed.width > call.width and (
+                arrays_of(&packed) * n * packed.width * format.number_size > COPIED
+                or outer * ((inner + packed.width - 1) // packed.width) < 2 * team()):
+            packed.width //= 2
+        in_memory = format.unpack != NULL or (
+            inner != 1 and size * format.itemsize > NEAR
+            and arrays_of(&packed) * n * min(inner, packed.width) * format.number_size <= COPIED)
+        if in_memory and size <= HELD:
+            failed = run_packed_rows(&packed, outer, nanoseconds)
+        elif in_memory:
             with nogil:
-                failed = run_packed_rows(&packed, strips, nanoseconds)
+                failed = run_packed_rows(&packed, outer, nanoseconds)
         elif size <= HELD:
             run_rows(&call, strips, nanoseconds)
         else:

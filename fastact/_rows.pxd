@@ -28,49 +28,51 @@
 # Exponentials are kept times 2^guard, until they are emitted: a sum or a multiple of subnormal numbers would have the
 # error of each of them.
 
-from libc.math cimport INFINITY, NAN, fabs, isinf, log, log1p
+from libc.math cimport INFINITY, NAN, fabs, isinf
 from libc.stdint cimport INT32_MIN, INT64_MIN, int32_t, int64_t, uint32_t, uint64_t
 
 from fastact._loops cimport LANES, STRETCH, fetch_stretch
 from fastact._primitives cimport (
     at_least, exp_integer, exp_limit, exp_negative, exp_polynomial, exp_shift, exp_split_by, fastact_bits_of_double,
     fastact_bits_of_float, fastact_double_of_bits, fastact_float_of_bits, fastact_total_of_lanes, floating, fma,
-    largest, remainder, sum_in_two)
+    largest, log_of_one_more, remainder, sum_in_two)
 
 cdef enum:
     LINES = 8               # entries of a lane that are added in floating
     BLOCK = 128             # the same for the 16 lanes together
+    SHORT = 128             # entries of a row that is not worth a second look
     PIECE = 1024            # entries whose terms are held on the stack
     SEGMENT = 4096          # entries of a long row that one thread takes at a time
     STRIP = 32              # rows or columns worked together: one waits while another computes
 
-cdef struct Row:            # two cache lines; with 16 bytes more, softmax from memory takes a tenth longer
-    double maximum
-    double scale            # of the result: the gradient of a mean, the upstream gradient of a sum
-    double peak             # the exponential of the maximum, times 2^guard
-    double first            # sums of the last accumulation; of exponentials, times 2^guard
-    double second
-    bint confident          # the maximum is more than half of the sum
-    double log_rest         # log of the sum of e^(x - m)
-    double inverse          # 1 / sum of the exponentials, without that factor
-    double rest             # 1 - p for the maximum's p
-    double result           # of operations that give one number a row
-    bint fetching           # memory is fetched ahead
-    double constants[5]     # in the beginning the last two are the factor of x, and what it lacks
+# Of the rows of a strip: arrays, so that the constants of all rows are computed at once
+cdef struct Rows:
+    double maximum[STRIP]
+    double scale[STRIP]         # of the result: the gradient of a mean, the upstream gradient of a sum
+    double peak[STRIP]          # the exponential of the maximum, times 2^guard
+    double first[STRIP]         # sums of the last accumulation; of exponentials, times 2^guard
+    double second[STRIP]
+    double log_rest[STRIP]      # log of the sum of e^(x - m)
+    double inverse[STRIP]       # 1 / sum of the exponentials, without that factor
+    double rest[STRIP]          # 1 - p for the maximum's p
+    double result[STRIP]        # of operations that give one number a row
+    double constants[5][STRIP]  # in the beginning the last two are the factor of x, and what it lacks
+    int confident[STRIP]        # the maximum is more than half of the sum
+    bint fetching               # memory is fetched ahead
 
 # The kernels take `width` <= STRIP rows of `n` entries.  Either the rows are contiguous, `stride` entries apart, or
 # they are columns side by side, and `stride` is the distance of two entries of a column.
 ctypedef void (*strip_maximum)(
-    const void* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, Row* rows) noexcept nogil
+    const void* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, Rows* rows) noexcept nogil
 ctypedef void (*strip_accumulate)(
-    const void* x, const void* y, void* out, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, Row* rows
+    const void* x, const void* y, void* out, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, Rows* rows
     ) noexcept nogil
 ctypedef void (*strip_emit)(
-    const void* x, const void* y, void* out, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, const Row* rows
+    const void* x, const void* y, void* out, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, const Rows* rows
     ) noexcept nogil
-ctypedef void (*strip_constants)(Row* rows, Py_ssize_t width) noexcept nogil
+ctypedef void (*strip_constants)(Rows* rows, Py_ssize_t width) noexcept nogil
 ctypedef void (*row_settle)(
-    const void* x, void* entry, Py_ssize_t n, Py_ssize_t distance, Row* row) noexcept nogil
+    const void* x, void* entry, Py_ssize_t n, Py_ssize_t distance, Rows* rows, Py_ssize_t index) noexcept nogil
 
 
 # ------------------------------------------------------------------------------------------------- constants of the row
@@ -109,145 +111,148 @@ cdef inline floating exp_guarded(floating x, floating x_low, floating floor, flo
 
 
 # A row whose maximum is infinite has no softmax: NaN.
-cdef inline void prepare_exponentials(Row* row, floating unused) noexcept nogil:
-    cdef floating maximum = <floating> (NAN if isinf(row.maximum) else row.maximum)
+cdef inline void prepare_exponentials(Rows* rows, Py_ssize_t i, floating unused) noexcept nogil:
+    cdef floating maximum = <floating> (NAN if isinf(rows.maximum[i]) else rows.maximum[i])
     cdef floating offset = maximum if fabs(maximum) > 2 * exp_limit(maximum) else 0
     cdef floating floor = (maximum - offset) - row_limit(maximum)
     cdef floating shift = exp_shift(row_guard_bits(maximum), maximum) - exp_integer(maximum - offset)
-    row.constants[0] = offset
-    row.constants[1] = floor
-    row.constants[2] = shift
+    rows.constants[0][i] = offset
+    rows.constants[1][i] = floor
+    rows.constants[2][i] = shift
 
 
 # The entry of the maximum, before the others, which do not wait for it
-cdef inline void prepare_peak(Row* row, floating unused) noexcept nogil:
-    cdef floating maximum = <floating> row.maximum - <floating> row.constants[0]
-    row.peak = exp_guarded(maximum, <floating> 0, <floating> row.constants[1], <floating> row.constants[2])
-    row.constants[3] = row.peak
+cdef inline void prepare_peak(Rows* rows, Py_ssize_t i, floating unused) noexcept nogil:
+    cdef floating maximum = <floating> rows.maximum[i] - <floating> rows.constants[0][i]
+    cdef floating floor = <floating> rows.constants[1][i], shift = <floating> rows.constants[2][i]
+    rows.peak[i] = exp_guarded(maximum, <floating> 0, floor, shift)
+    rows.constants[3][i] = rows.peak[i]
 
 
 # The same for logits with a factor of ordinary size, in two parts
-cdef inline void prepare_scaled(Row* row, floating unused) noexcept nogil:
-    cdef double maximum = row.maximum if row.constants[3] > 0 else -row.maximum
+cdef inline void prepare_scaled(Rows* rows, Py_ssize_t i, floating unused) noexcept nogil:
+    cdef double maximum = rows.maximum[i] if rows.constants[3][i] > 0 else -rows.maximum[i]
     cdef double half = 0.5 if fabs(maximum) > <double> largest(unused) * 8.7e-19 else 1         # 2^-60
-    cdef double factor_high = row.constants[3] / half
+    cdef double factor_high = rows.constants[3][i] / half
     cdef floating factor = <floating> factor_high
-    row.constants[0] = NAN if isinf(maximum) else maximum * half
-    row.constants[1] = (factor_high - factor) + row.constants[4] / half
-    row.constants[2] = half
-    row.peak = 1 / <double> row_guard_scale(unused)
-    row.constants[3] = row.peak
-    row.constants[4] = factor
+    rows.constants[0][i] = NAN if isinf(maximum) else maximum * half
+    rows.constants[1][i] = (factor_high - factor) + rows.constants[4][i] / half
+    rows.constants[2][i] = half
+    rows.peak[i] = 1 / <double> row_guard_scale(unused)
+    rows.constants[3][i] = rows.peak[i]
+    rows.constants[4][i] = factor
 
 
 # After accumulate_exponentials: a row is confident where its maximum outweighs all others.  There the sum does not tell
 # what these are - 1 + 1e-20 is 1 - and they are added up by themselves.
-cdef inline void judge_confidence(Row* row, floating unused) noexcept nogil:
-    row.confident = not row.first >= 2 * row.peak           # NaN too
-    row.first -= row.peak
-    row.second = 1
+cdef inline void judge_confidence(Rows* rows, Py_ssize_t i, floating unused) noexcept nogil:
+    rows.confident[i] = not rows.first[i] >= 2 * rows.peak[i]           # NaN too
+    rows.first[i] -= rows.peak[i]
+    rows.second[i] = 1
 
 
 # factor / 2^guard as a product of two numbers, of which the first does not underflow
-cdef inline void set_factor(Row* row, double factor, floating unused) noexcept nogil:
+cdef inline void set_factor(Rows* rows, Py_ssize_t i, double factor, floating unused) noexcept nogil:
     cdef double guard = row_guard_scale(unused)
     cdef bint large = fabs(factor) > guard
-    row.constants[0] = factor * guard if large else factor
-    row.constants[1] = 1 if large else guard
+    rows.constants[0][i] = factor * guard if large else factor
+    rows.constants[1][i] = 1 if large else guard
 
 
 # After accumulate_exponentials: each entry times scale / sum
-cdef inline void finish_softmax(Row* row, floating unused) noexcept nogil:
-    finish_probabilities(row, unused)
-    set_factor(row, row.scale * row.inverse, unused)
+cdef inline void finish_softmax(Rows* rows, Py_ssize_t i, floating unused) noexcept nogil:
+    finish_probabilities(rows, i, unused)
+    set_factor(rows, i, rows.scale[i] * rows.inverse[i], unused)
 
 
 # The same without the scale: the probabilities themselves
-cdef inline void finish_probabilities(Row* row, floating unused) noexcept nogil:
+cdef inline void finish_probabilities(Rows* rows, Py_ssize_t i, floating unused) noexcept nogil:
     cdef double guard = row_guard_scale(unused)
-    row.inverse = 1 / (row.first * guard)
-    row.constants[0] = row.inverse * guard
+    rows.inverse[i] = 1 / (rows.first[i] * guard)
+    rows.constants[0][i] = rows.inverse[i] * guard
 
 
 # After judge_confidence, with a factor: constants for emit_scaled_log_softmax
-cdef inline void finish_scaled_log(Row* row, floating unused) noexcept nogil:
-    cdef double offset = row.constants[0]
-    finish_log[floating](row, unused)
-    row.constants[0] = offset
+cdef inline void finish_scaled_log(Rows* rows, Py_ssize_t i, floating unused) noexcept nogil:
+    cdef double offset = rows.constants[0][i]
+    finish_log[floating](rows, i, unused)
+    rows.constants[0][i] = offset
 
 
 # With the sum of what is below the maximum, and the number of the others: log(sum e^(x - m)) = log1p(all that is not
 # the one maximum).
-cdef inline void finish_log(Row* row, floating unused) noexcept nogil:
-    cdef double others = row.first / row.peak + (row.second - 1)
-    row.log_rest = log(1 + others) if others >= 1 else log1p(others)        # the former takes a third of the time
-    row.inverse = 1 / ((row.first + row.second * row.peak) * <double> row_guard_scale(unused))
-    row.rest = others / (1 + others)
-    row.result = row.maximum if isinf(row.maximum) else row.maximum + row.log_rest
-    row.constants[0] = row.maximum
-    row.constants[1] = row.log_rest
+cdef inline void finish_log(Rows* rows, Py_ssize_t i, floating unused) noexcept nogil:
+    cdef double maximum = rows.maximum[i], peak = rows.peak[i]
+    cdef double others = rows.first[i] / peak + (rows.second[i] - 1)
+    cdef double log_rest = log_of_one_more(others)
+    rows.inverse[i] = 1 / ((rows.first[i] + rows.second[i] * peak) * <double> row_guard_scale(unused))
+    rows.rest[i] = others / (1 + others)
+    rows.log_rest[i] = log_rest
+    rows.result[i] = maximum if isinf(maximum) else maximum + log_rest
+    rows.constants[0][i] = maximum
+    rows.constants[1][i] = log_rest
 
 
 # Cross-entropy with one label: constants for emit_scaled
-cdef inline void finish_label(Row* row, floating unused) noexcept nogil:
-    finish_log[floating](row, unused)
-    set_factor(row, row.scale * row.inverse, unused)
+cdef inline void finish_label(Rows* rows, Py_ssize_t i, floating unused) noexcept nogil:
+    finish_log[floating](rows, i, unused)
+    set_factor(rows, i, rows.scale[i] * rows.inverse[i], unused)
 
 
 # Before the entries are scaled: that of the label becomes minus the sum of the others, since p - 1 would round to 0
 # where the network is sure and right.  The loss is -log p.
 cdef inline void settle_label(const floating* x, floating* entry, Py_ssize_t n, Py_ssize_t distance,
-                              Row* row) noexcept nogil:
-    cdef double e = entry[0]
-    cdef double above = row.second * row.peak
-    entry[0] = <floating> -(row.first + (above - row.peak) if e >= row.peak else (row.first - e) + above)
-    row.result = (row.maximum - x[0]) + row.log_rest
+                              Rows* rows, Py_ssize_t i) noexcept nogil:
+    cdef double e = entry[0], first = rows.first[i], peak = rows.peak[i]
+    cdef double above = rows.second[i] * peak
+    entry[0] = <floating> -(first + (above - peak) if e >= peak else (first - e) + above)
+    rows.result[i] = (rows.maximum[i] - x[0]) + rows.log_rest[i]
 
 
 # hardmax: entries that equal the maximum
-cdef inline void prepare_maximum(Row* row, floating unused) noexcept nogil:
-    row.constants[0] = NAN if isinf(row.maximum) else row.maximum
+cdef inline void prepare_maximum(Rows* rows, Py_ssize_t i, floating unused) noexcept nogil:
+    rows.constants[0][i] = NAN if isinf(rows.maximum[i]) else rows.maximum[i]
 
 
 # After accumulate_equal, whose sum is the number of those: 1 stays at the first one alone.  Without any, or with a NaN
 # among the entries, all are NaN.
 cdef inline void settle_first(const floating* x, floating* entry, Py_ssize_t n, Py_ssize_t distance,
-                              Row* row) noexcept nogil:
-    cdef Py_ssize_t i
+                              Rows* rows, Py_ssize_t i) noexcept nogil:
+    cdef Py_ssize_t k
     cdef bint found = False
-    if row.first == 1:
+    if rows.first[i] == 1:
         return
-    for i in range(n):
-        if not row.first > 1:
-            entry[i * distance] = <floating> NAN
+    for k in range(n):
+        if not rows.first[i] > 1:
+            entry[k * distance] = <floating> NAN
         elif found:
-            entry[i * distance] = 0
-        found = found or entry[i * distance] == 1
+            entry[k * distance] = 0
+        found = found or entry[k * distance] == 1
 
 
-cdef inline void finish_weighted(Row* row, floating unused) noexcept nogil:
-    row.result = row.first
-    row.constants[0] = row.scale * row.inverse * row_guard_scale(unused)
-    row.constants[1] = row.second
-    row.constants[2] = row.scale * row.rest
-    row.constants[3] = row.peak
-    row.constants[4] = row.scale
+cdef inline void finish_weighted(Rows* rows, Py_ssize_t i, floating unused) noexcept nogil:
+    rows.result[i] = rows.first[i]
+    rows.constants[0][i] = rows.scale[i] * rows.inverse[i] * row_guard_scale(unused)
+    rows.constants[1][i] = rows.second[i]
+    rows.constants[2][i] = rows.scale[i] * rows.rest[i]
+    rows.constants[3][i] = rows.peak[i]
+    rows.constants[4][i] = rows.scale[i]
 
 
 # A sum as high + low
-cdef inline void finish_sum(Row* row, floating unused) noexcept nogil:
-    cdef floating high = <floating> row.first
-    row.constants[0] = high
-    row.constants[1] = row.first - high
-    row.constants[2] = row.constants[3]
+cdef inline void finish_sum(Rows* rows, Py_ssize_t i, floating unused) noexcept nogil:
+    cdef floating high = <floating> rows.first[i]
+    rows.constants[0][i] = high
+    rows.constants[1][i] = rows.first[i] - high
+    rows.constants[2][i] = rows.constants[3][i]
 
 
-cdef inline void finish_squared_error(Row* row, floating unused) noexcept nogil:
-    cdef floating high = <floating> row.second
-    row.result = row.first / 2
-    row.constants[0] = high
-    row.constants[1] = row.second - high
-    row.constants[2] = row.scale
+cdef inline void finish_squared_error(Rows* rows, Py_ssize_t i, floating unused) noexcept nogil:
+    cdef floating high = <floating> rows.second[i]
+    rows.result[i] = rows.first[i] / 2
+    rows.constants[0][i] = high
+    rows.constants[1][i] = rows.second[i] - high
+    rows.constants[2][i] = rows.scale[i]
 
 
 # ------------------------------------------------------------------------------------------------ sums over the entries
@@ -430,6 +435,11 @@ cdef inline floating emit(void* f, floating x, floating y, floating a, floating 
         return (<double_emission> f)(x, y, a, b, c, d, e)
 
 
+# How many lines are added where a block has not all of them
+cdef inline Py_ssize_t lines_of(Py_ssize_t n) noexcept nogil:
+    return 1 if n <= LANES else 2 if n <= 2 * LANES else 4 if n <= 4 * LANES else LINES
+
+
 # total + total_low + part, in two parts
 cdef inline void add_exactly(double* total, double* total_low, double part) noexcept nogil:
     cdef double before = total[0], back
@@ -455,6 +465,24 @@ cdef inline void add_to_lane(const floating* x, int distance, int lines, double*
     else:
         for line in range(lines):
             add_exactly(high, low, x[line * distance])
+
+
+# The same for one lane of every column
+cdef inline void add_to_columns(const floating* x, int lines, Py_ssize_t width, double* high,
+                                double* low) noexcept nogil:
+    cdef Py_ssize_t j
+    if lines == 1:
+        for j in range(width):
+            add_to_lane(x + j, STRIP, 1, high + j, low + j)
+    elif lines == 2:
+        for j in range(width):
+            add_to_lane(x + j, STRIP, 2, high + j, low + j)
+    elif lines == 4:
+        for j in range(width):
+            add_to_lane(x + j, STRIP, 4, high + j, low + j)
+    else:
+        for j in range(width):
+            add_to_lane(x + j, STRIP, LINES, high + j, low + j)
 
 
 cdef inline void add_to_lanes(const floating* x, int sums, const floating* y, int lines, double* high,
@@ -585,11 +613,6 @@ cdef inline void terms_of_end(void* f, int sums, const floating* x, const floati
         second[i] = 0
 
 
-# How many lines are added where a block has not all of them
-cdef inline Py_ssize_t lines_of(Py_ssize_t n) noexcept nogil:
-    return 1 if n <= LANES else 2 if n <= 2 * LANES else 4 if n <= 4 * LANES else LINES
-
-
 # Up to PIECE entries: their terms, then the sums, block by block.
 cdef inline void accumulate_piece(void* f, int sums, const floating* x, const floating* y, floating* out, bint store,
                                   bint fetching, Py_ssize_t n, floating a, floating b, floating c, floating d,
@@ -639,12 +662,12 @@ cdef inline double total_of_block(const float* x, Py_ssize_t lines) noexcept nog
 
 # A row of floats that is one block at most
 cdef inline void accumulate_short_row(void* f, int sums, const float* x, const float* y, float* out, bint store,
-                                      Py_ssize_t n, Row* row) noexcept nogil:
-    cdef float a = <float> row.constants[0]
-    cdef float b = <float> row.constants[1]
-    cdef float c = <float> row.constants[2]
-    cdef float d = <float> row.constants[3]
-    cdef float e = <float> row.constants[4]
+                                      Py_ssize_t n, Rows* rows, Py_ssize_t index) noexcept nogil:
+    cdef float a = <float> rows.constants[0][index]
+    cdef float b = <float> rows.constants[1][index]
+    cdef float c = <float> rows.constants[2][index]
+    cdef float d = <float> rows.constants[3][index]
+    cdef float e = <float> rows.constants[4][index]
     cdef float first[BLOCK]
     cdef float second[BLOCK]
     cdef const float* summands = first
@@ -657,25 +680,25 @@ cdef inline void accumulate_short_row(void* f, int sums, const float* x, const f
             first[i] = out[i]
         terms_of_end(f, sums, x + whole, y + whole, out + whole, store, n - whole, lines * LANES - whole,
                      a, b, c, d, e, first + whole, second + whole)
-    row.first = total_of_block(summands, lines)
-    row.second = total_of_block(second, lines) if sums == 2 else 0
+    rows.first[index] = total_of_block(summands, lines)
+    rows.second[index] = total_of_block(second, lines) if sums == 2 else 0
 
 
-# Sums into row.first and row.second.
+# Sums into rows.first[index] and rows.second[index].
 cdef inline void accumulate_row(void* f, void* moved, int sums, const floating* x, const floating* y, floating* out,
-                                bint store, Py_ssize_t n, Row* row) noexcept nogil:
-    cdef floating a = <floating> row.constants[0]
-    cdef floating b = <floating> row.constants[1]
-    cdef floating c = <floating> row.constants[2]
-    cdef floating d = <floating> row.constants[3]
-    cdef floating e = <floating> row.constants[4]
+                                bint store, Py_ssize_t n, Rows* rows, Py_ssize_t index) noexcept nogil:
+    cdef floating a = <floating> rows.constants[0][index]
+    cdef floating b = <floating> rows.constants[1][index]
+    cdef floating c = <floating> rows.constants[2][index]
+    cdef floating d = <floating> rows.constants[3][index]
+    cdef floating e = <floating> rows.constants[4][index]
     cdef double high[2 * LANES]
     cdef double low[2 * LANES]
     cdef Py_ssize_t start = 0, part
     cdef int j
     if floating is float:
         if n <= BLOCK and (moved == NULL or a == 0):
-            accumulate_short_row(f, sums, x, y, out, store, n, row)
+            accumulate_short_row(f, sums, x, y, out, store, n, rows, index)
             return
     for j in range(sums * LANES):
         high[j] = 0
@@ -683,23 +706,23 @@ cdef inline void accumulate_row(void* f, void* moved, int sums, const floating* 
     while start < n:
         part = n - start if n - start < PIECE else PIECE
         if moved != NULL and a != 0:
-            accumulate_piece(moved, sums, x + start, y + start, out + start, store, row.fetching, part, a, b, c, d, e,
+            accumulate_piece(moved, sums, x + start, y + start, out + start, store, rows.fetching, part, a, b, c, d, e,
                              high, low)
         else:
-            accumulate_piece(f, sums, x + start, y + start, out + start, store, row.fetching, part, a, b, c, d, e,
+            accumulate_piece(f, sums, x + start, y + start, out + start, store, rows.fetching, part, a, b, c, d, e,
                              high, low)
         start += PIECE
-    row.first = lanes_total(high, low, a)
-    row.second = lanes_total(high + LANES, low + LANES, a) if sums == 2 else 0
+    rows.first[index] = lanes_total(high, low, a)
+    rows.second[index] = lanes_total(high + LANES, low + LANES, a) if sums == 2 else 0
 
 
 cdef inline void emit_row(void* f, const floating* x, const floating* y, floating* out, Py_ssize_t n,
-                          const Row* row) noexcept nogil:
-    cdef floating a = <floating> row.constants[0]
-    cdef floating b = <floating> row.constants[1]
-    cdef floating c = <floating> row.constants[2]
-    cdef floating d = <floating> row.constants[3]
-    cdef floating e = <floating> row.constants[4]
+                          const Rows* rows, Py_ssize_t index) noexcept nogil:
+    cdef floating a = <floating> rows.constants[0][index]
+    cdef floating b = <floating> rows.constants[1][index]
+    cdef floating c = <floating> rows.constants[2][index]
+    cdef floating d = <floating> rows.constants[3][index]
+    cdef floating e = <floating> rows.constants[4][index]
     cdef floating x_end[LANES]
     cdef floating y_end[LANES]
     cdef Py_ssize_t i, whole = n // LANES * LANES
@@ -720,31 +743,33 @@ cdef inline void emit_row(void* f, const floating* x, const floating* y, floatin
 
 
 cdef inline void extreme_of_rows(bint negated, const floating* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
-                                 Row* rows) noexcept nogil:
+                                 Rows* rows) noexcept nogil:
     cdef Py_ssize_t j
     for j in range(width):
-        rows[j].maximum = extreme_of_row(negated, x + j * stride, n)
+        rows.maximum[j] = extreme_of_row(negated, x + j * stride, n)
 
 
 cdef inline void accumulate_rows(void* f, void* moved, int sums, const floating* x, const floating* y, floating* out,
                                  bint store, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
-                                 Row* rows) noexcept nogil:
+                                 Rows* rows) noexcept nogil:
     cdef Py_ssize_t j
     for j in range(width):
-        accumulate_row(f, moved, sums, x + j * stride, y + j * stride, out + j * stride, store, n, rows + j)
+        accumulate_row(f, moved, sums, x + j * stride, y + j * stride, out + j * stride, store, n, rows, j)
 
 
 cdef inline void emit_rows(void* f, const floating* x, const floating* y, floating* out, Py_ssize_t n,
-                           Py_ssize_t stride, Py_ssize_t width, const Row* rows) noexcept nogil:
+                           Py_ssize_t stride, Py_ssize_t width, const Rows* rows) noexcept nogil:
     cdef Py_ssize_t j
     for j in range(width):
-        emit_row(f, x + j * stride, y + j * stride, out + j * stride, n, rows + j)
+        emit_row(f, x + j * stride, y + j * stride, out + j * stride, n, rows, j)
 
 
 # ------------------------------------------------------------------------------------------------ the same down columns
+#
+# A full strip is told by its constant width, of which the compiler makes a few vectors without a loop around them.
 
-cdef inline void extreme_of_columns(bint negated, const floating* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
-                                    Row* rows) noexcept nogil:
+cdef inline void extreme_of_some_columns(bint negated, const floating* x, Py_ssize_t n, Py_ssize_t stride,
+                                         Py_ssize_t width, Rows* rows) noexcept nogil:
     cdef floating found[STRIP]
     cdef floating entry
     cdef const floating* line
@@ -757,33 +782,46 @@ cdef inline void extreme_of_columns(bint negated, const floating* x, Py_ssize_t 
             entry = -line[j] if negated else line[j]
             found[j] = entry if entry > found[j] else found[j]
     for j in range(width):
-        rows[j].maximum = NAN if isinf(found[j]) and holds_nan(x + j, n, stride) else found[j]
+        rows.maximum[j] = NAN if isinf(found[j]) and holds_nan(x + j, n, stride) else found[j]
 
 
-cdef inline void constants_of_columns(const Row* rows, Py_ssize_t width, floating* a, floating* b, floating* c,
+cdef inline void constants_of_columns(const Rows* rows, Py_ssize_t width, floating* a, floating* b, floating* c,
                                       floating* d, floating* e) noexcept nogil:
     cdef Py_ssize_t j
     for j in range(width):
-        a[j] = <floating> rows[j].constants[0]
-        b[j] = <floating> rows[j].constants[1]
-        c[j] = <floating> rows[j].constants[2]
-        d[j] = <floating> rows[j].constants[3]
-        e[j] = <floating> rows[j].constants[4]
+        a[j] = <floating> rows.constants[0][j]
+        b[j] = <floating> rows.constants[1][j]
+        c[j] = <floating> rows.constants[2][j]
+        d[j] = <floating> rows.constants[3][j]
+        e[j] = <floating> rows.constants[4][j]
 
 
-cdef inline double column_total(double* high, double* low, Py_ssize_t column, floating unused) noexcept nogil:
-    cdef double high_lanes[LANES]
-    cdef double low_lanes[LANES]
-    cdef int lane
-    for lane in range(LANES):
-        high_lanes[lane] = high[lane * STRIP + column]
-        low_lanes[lane] = low[lane * STRIP + column]
-    return lanes_total(high_lanes, low_lanes, unused)
+# lanes_total of every column, into `totals`
+cdef inline void columns_total(double* high, double* low, Py_ssize_t width, double* totals,
+                               floating unused) noexcept nogil:
+    cdef double* left
+    cdef Py_ssize_t j
+    cdef int half = LANES // 2, lane
+    while half:
+        for lane in range(half):
+            left = high + lane * STRIP
+            if floating is float:
+                for j in range(width):
+                    left[j] += left[half * STRIP + j]
+            else:
+                for j in range(width):
+                    low[lane * STRIP + j] += low[(lane + half) * STRIP + j]
+                    add_exactly(left + j, low + lane * STRIP + j, left[half * STRIP + j])
+        half //= 2
+    for j in range(width):
+        totals[j] = high[j]
+        if floating is double:
+            totals[j] = high[j] if isinf(high[j]) else high[j] + low[j]
 
 
-cdef inline void accumulate_columns(void* f, void* moved, int sums, const floating* x, const floating* y,
-                                    floating* out, bint store, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
-                                    Row* rows) noexcept nogil:
+cdef inline void accumulate_some_columns(void* f, void* moved, int sums, const floating* x, const floating* y,
+                                         floating* out, bint store, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
+                                         Rows* rows) noexcept nogil:
     cdef floating a[STRIP]
     cdef floating b[STRIP]
     cdef floating c[STRIP]
@@ -800,20 +838,22 @@ cdef inline void accumulate_columns(void* f, void* moved, int sums, const floati
     cdef const floating* y_line
     cdef floating* one
     cdef floating* two
-    cdef Py_ssize_t k, i, j
-    cdef int lane, line
+    cdef Py_ssize_t start = 0, i, j
+    cdef int lane, line, lines
     cdef bint is_moved = False
     constants_of_columns(rows, width, a, b, c, d, e)
     if moved != NULL:
         for j in range(width):
             is_moved = is_moved or a[j] != 0
-    for j in range(2 * LANES * STRIP):
+    for j in range(sums * LANES * STRIP):
         high[j] = 0
-        low[j] = 0
-    for k in range((n + BLOCK - 1) // BLOCK):
+        if floating is double:
+            low[j] = 0
+    while start < n:
+        lines = <int> lines_of(n - start)
         for lane in range(LANES):
-            for line in range(LINES):
-                i = k * BLOCK + line * LANES + lane
+            for line in range(lines):
+                i = start + line * LANES + lane
                 one = first + line * STRIP
                 two = second + line * STRIP
                 if i >= n:
@@ -836,19 +876,20 @@ cdef inline void accumulate_columns(void* f, void* moved, int sums, const floati
                         out[i * stride + j] = stored[j]
             lane_high = high + lane * STRIP
             lane_low = low + lane * STRIP
-            for j in range(width):
-                add_to_lane(first + j, STRIP, LINES, lane_high + j, lane_low + j)
+            add_to_columns(first, lines, width, lane_high, lane_low)
             if sums == 2:
-                for j in range(width):
-                    add_to_lane(second + j, STRIP, LINES, lane_high + LANES * STRIP + j,
-                                lane_low + LANES * STRIP + j)
-    for j in range(width):
-        rows[j].first = column_total(high, low, j, a[0])
-        rows[j].second = column_total(high + LANES * STRIP, low + LANES * STRIP, j, a[0]) if sums == 2 else 0
+                add_to_columns(second, lines, width, lane_high + LANES * STRIP, lane_low + LANES * STRIP)
+        start += BLOCK
+    columns_total(high, low, width, rows.first, a[0])
+    if sums == 2:
+        columns_total(high + LANES * STRIP, low + LANES * STRIP, width, rows.second, a[0])
+    else:
+        for j in range(width):
+            rows.second[j] = 0
 
 
-cdef inline void emit_columns(void* f, const floating* x, const floating* y, floating* out, Py_ssize_t n,
-                              Py_ssize_t stride, Py_ssize_t width, const Row* rows) noexcept nogil:
+cdef inline void emit_some_columns(void* f, const floating* x, const floating* y, floating* out, Py_ssize_t n,
+                                   Py_ssize_t stride, Py_ssize_t width, const Rows* rows) noexcept nogil:
     cdef floating a[STRIP]
     cdef floating b[STRIP]
     cdef floating c[STRIP]
@@ -862,3 +903,28 @@ cdef inline void emit_columns(void* f, const floating* x, const floating* y, flo
             emitted[j] = emit(f, x[i * stride + j], y[i * stride + j], a[j], b[j], c[j], d[j], e[j])
         for j in range(width):
             out[i * stride + j] = emitted[j]
+
+
+cdef inline void extreme_of_columns(bint negated, const floating* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
+                                    Rows* rows) noexcept nogil:
+    if width == STRIP:
+        extreme_of_some_columns(negated, x, n, stride, STRIP, rows)
+    else:
+        extreme_of_some_columns(negated, x, n, stride, width, rows)
+
+
+cdef inline void accumulate_columns(void* f, void* moved, int sums, const floating* x, const floating* y,
+                                    floating* out, bint store, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
+                                    Rows* rows) noexcept nogil:
+    if width == STRIP:
+        accumulate_some_columns(f, moved, sums, x, y, out, store, n, stride, STRIP, rows)
+    else:
+        accumulate_some_columns(f, moved, sums, x, y, out, store, n, stride, width, rows)
+
+
+cdef inline void emit_columns(void* f, const floating* x, const floating* y, floating* out, Py_ssize_t n,
+                              Py_ssize_t stride, Py_ssize_t width, const Rows* rows) noexcept nogil:
+    if width == STRIP:
+        emit_some_columns(f, x, y, out, n, stride, STRIP, rows)
+    else:
+        emit_some_columns(f, x, y, out, n, stride, width, rows)

@@ -906,7 +906,7 @@ def _numexpr() -> Library:
 
 def _numba() -> Library:
     numba = importlib.import_module("numba")
-    numba.get_num_threads()  # starts its threads, which resets the number of OpenMP's, PyTorch's too: before that is set
+    numba.get_num_threads()  # starts its threads, which resets OpenMP's number, PyTorch's too: before that is set
     names = ("exp", "expm1", "log", "log1p", "tanh", "sqrt", "erf")
     where = numba.njit(lambda condition, a, b: a if condition else b, inline="always")
     namespace = {name: getattr(math, name) for name in names} | {"abs": abs, "where": where}
