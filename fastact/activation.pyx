@@ -6,6 +6,7 @@ same kernels (elementwise), or is brought into the form [outer, n, inner] (rows)
 """
 
 cimport numpy as cnp
+from libc.math cimport INFINITY
 
 from numbers import Real
 from operator import methodcaller
@@ -13,10 +14,10 @@ from types import MappingProxyType
 
 import numpy as np
 
-from fastact._primitives cimport remainder
 from fastact._engine cimport (
     Mode, Numbers, RowOperation, empty_like_plain, is_bfloat16, is_plain, is_plain_out, is_plain_pair, nearest_float,
     nearest_floats)
+from fastact._primitives cimport remainder
 
 from fastact import _engine, _isa
 
@@ -693,6 +694,7 @@ cdef class Rowwise(Activation):
     The rows lie along ``axis``: an integer, a tuple of integers, or None for all axes together.
     """
 
+    cdef object (*vectorcall)(object, PyObject* const*, size_t, PyObject*)
     cdef RowOperation value_operation, scaled_operation, backward_operation
     cdef double masked_row          # the entries of a row of which `where` leaves nothing
     cdef double sign                # of the logits: -1 for softmin
@@ -706,6 +708,7 @@ cdef class Rowwise(Activation):
             self.scaled_operation = RowOperation(f"{name}_scaled", _kernels.KERNELS, cost)
         self.masked_row = masked_row
         self.sign = -1 if negates else 1
+        self.vectorcall = call_rows
 
     # sign scale / temperature
     cdef Factor _factor(self, str call, object scale, object temperature) except *:
@@ -720,13 +723,15 @@ cdef class Rowwise(Activation):
         return factor
 
     cdef double _positive(self, str call, str name, object number) except -1:
+        cdef double positive
         if name not in self.parameters and number is not ONE:
             raise TypeError(f"fastact.{call}: unknown parameter {name}; there is none")
-        if not isinstance(number, (Real, np.bool_)):
+        if type(number) not in (float, int) and not isinstance(number, (Real, np.bool_)):
             raise TypeError(f"fastact.{call}: {name} must be a number, got {type(number).__name__}")
-        if not 0 < number < np.inf:
+        positive = number
+        if not 0 < positive < INFINITY:
             raise ValueError(f"fastact.{call}: {name} is {number}; accepted is a positive number")
-        return number
+        return positive
 
     @property
     def __doc__(self):
@@ -831,9 +836,14 @@ Source: {self.source}.
         ValueError
             If the shapes differ, `out` is read-only, or `scale` / `temperature` is out of range.
         """
-        cdef str call = f"{self.name}.backward"
         cdef Factor factor = Factor(self.sign, 0)
         cdef cnp.ndarray upstream, y
+        cdef str call
+        if output is not None and x is None and scale is ONE and temperature is ONE:
+            result = run_plain(self.backward_operation, dy, output, out, axis, factor)
+            if result is not None:
+                return result
+        call = f"{self.name}.backward"
         if not (scale is ONE and temperature is ONE):
             factor = self._factor(call, scale, temperature)
         if (output is None) == (x is None):
@@ -906,6 +916,24 @@ Source: {self.source}.
         diagonal[...] = 0
         diagonal[...] = -jacobian.sum(axis=-1)
         return jacobian
+
+
+# What `Rowwise.__call__` does, without making a tuple and a dict for the plainest calls: f(x) and f(x, out=y)
+cdef object call_rows(object activation, PyObject* const* arguments, size_t count, PyObject* names):
+    cdef Rowwise self = <Rowwise> activation
+    cdef Py_ssize_t positional = PyVectorcall_NARGS(count), k
+    if positional == 1 and (names == NULL or (<tuple> <object> names) == ("out",)):
+        result = run_plain(self.value_operation, <object> arguments[0], None,
+                           None if names == NULL else <object> arguments[1], -1, Factor(self.sign, 0))
+        if result is not None:
+            return result
+    keywords = {} if names == NULL else {
+        name: <object> arguments[positional + k] for k, name in enumerate(<tuple> <object> names)}
+    return Rowwise.__call__(self, *[<object> arguments[k] for k in range(positional)], **keywords)
+
+
+cdef Rowwise _rowwise = Rowwise.__new__(Rowwise)
+fastact_enable_vectorcall(<PyTypeObject*> Rowwise, <char*> &_rowwise.vectorcall - <char*> <PyObject*> _rowwise)
 
 
 cdef class RowReduction(Activation):
