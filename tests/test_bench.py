@@ -1,6 +1,7 @@
 """``fastact bench``: the table of peers is whole, everybody does the same work, and the figures are what they say."""
 
 import argparse
+import collections
 import json
 import math
 from pathlib import Path
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact.commands import bench, peers
+from fastact import _isa
+from fastact.commands import bench, grid, peers
 from fastact.names import SPELLINGS
 
 SMALL = peers.works((*fastact.activations, *peers.LOSSES), peers.MODES, ("float32", "float64"), (96,), row_shapes=False)
@@ -180,3 +182,99 @@ def test_the_command_prints_a_table_and_writes_its_figures(tmp_path: Path, capsy
         assert row["ratio"] == pytest.approx(ours / min(figures.values()))
     assert document["nanoseconds_per_call"].keys() == {"np.tanh", "fastact.sigmoid"}
     assert f"{document['summary']['ahead']} of {len(document['rows'])} rows" in " ".join(printed.split())
+
+
+def grid_arguments(file: Path, *more: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    bench.add_arguments(parser)
+    words = f"--grid --json {file} --function relu softmax --size 16 64 --dtype float32 --threads 1".split()
+    return parser.parse_args([*words, "--isa", _isa.CHOSEN, *more])
+
+
+@pytest.fixture
+def small_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One round of small work, in this process."""
+    monkeypatch.setattr(grid, "SHAPES", (((4, 16), -1), ((6, 5), 0)))
+    monkeypatch.setattr(grid, "ROUNDS", (1, 1))
+    monkeypatch.setattr(grid, "_environment", lambda isa, threads: {})
+
+
+def test_the_grid_measures_what_is_missing(tmp_path: Path, small_grid: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rich")
+    file = tmp_path / "grid.json"
+    assert bench.run(grid_arguments(file)) == 0
+    results = grid.File(file).results
+    works = {result.work for result in results}
+    assert {(work.function, work.mode, work.shape, work.axis) for work in works} == {
+        *(("relu", mode, (size,), -1) for mode in grid.MODES for size in (16, 64)),
+        *(("softmax", mode, shape, axis) for mode in ("value", "backward_from_output") for shape, axis in grid.SHAPES),
+    }
+    assert all(result.isa == _isa.CHOSEN and result.nanoseconds["fastact"] > 0 for result in results)
+
+    measured: list[peers.Work] = []
+    measure = grid._measure_work
+
+    def watched(work: peers.Work, *rest: object) -> object:
+        measured.append(work)
+        return measure(work, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(grid, "_measure_work", watched)
+    content = json.loads(file.read_text())
+    content["results"] = [record for record in content["results"] if record["function"] != "relu"]
+    file.write_text(json.dumps(content))
+    assert bench.run(grid_arguments(file)) == 0
+    assert {work.function for work in measured} == {"relu"}
+    assert {result.work for result in grid.File(file).results} == works
+
+
+def test_the_grid_stops_in_time_and_keeps_what_it_has(tmp_path: Path, small_grid: None) -> None:
+    pytest.importorskip("rich")
+    file = tmp_path / "grid.json"
+    assert bench.run(grid_arguments(file, "--minutes", "1e-9")) == 0
+    assert grid.File(file).results == []
+
+
+def test_the_report_says_where_a_peer_leads(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    file, page = grid.File(tmp_path / "grid.json"), tmp_path / "performance.md"
+    file.about = {"CPU": "a processor", "processors": 2, "Python": "3", "libraries": {"fastact": "0", "NumPy": "2"}}
+    rows = peers.Work("softmax", "value", "float32", (1024, 1024))
+    for size, ours in ((16, 1.0), (4096, 6.0)):
+        for form in ("fresh", "out"):
+            work = peers.Work("tanh", "value", "float32", (size,))
+            file.results.append(grid.Result("v4", 1, work, form, {"fastact": ours, "NumPy": 3.0, "SciPy": 9.0}))
+    file.results.append(grid.Result("v4", 1, rows, "out", {"fastact": 0.5, "NumPy": 1.0}))
+    file.results.append(grid.Result("v4", 1, rows, "fresh", {"fastact": 0.5}))
+    file.save(now=True)
+
+    grid.report(file.path, page)
+
+    text = page.read_text()
+    assert "5 cells" in text.replace("\n", " ")
+    assert "2.00 times NumPy" in text.replace("\n", " ")
+    assert "| v4 | 1 | float32 | 5 | 60.0 % | 60.0 % |" in text
+    assert "| `tanh(x)` | 2, 4 | 2.00 |" in text
+    assert "| softmax | v4 | 1 | 0.500 (0.50) |" in text
+    for picture in ("heat-v4-float32-1", "tanh"):
+        assert f"(performance/{picture}.png)" in text
+        assert (tmp_path / "performance" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_libraries_that_are_hopeless_twice_are_dropped() -> None:
+    work = peers.Work("tanh", "value", "float32", (16,))
+    dropped: dict[str, int] = collections.defaultdict(int)
+    for times in ({"fastact": 9.0, "NumPy": 1.0, "SciPy": 3.5}, {"fastact": 9.0, "NumPy": 1.0, "SciPy": 3.5}):
+        grid._find_hopeless([grid.Result("v4", 1, work, "fresh", times)], dropped)
+    assert dropped == {"fastact": 0, "NumPy": 0, "SciPy": 2}
+    grid._find_hopeless([grid.Result("v4", 1, work, "fresh", {"NumPy": 1.0, "SciPy": 2.0})], dropped)
+    assert dropped["SciPy"] == 0
+
+
+@pytest.mark.parametrize("options", ["--grid", "--report page.md", "--isa v4", "--minutes 3"])
+def test_options_of_the_grid_need_it(options: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if "v4" in options and "v4" not in _isa.SUPPORTED:
+        pytest.skip("this processor does not run v4")
+    parser = argparse.ArgumentParser()
+    bench.add_arguments(parser)
+    assert bench.run(parser.parse_args(options.split())) == 2
+    assert options.split()[0] in capsys.readouterr().err
