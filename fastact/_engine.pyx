@@ -621,9 +621,9 @@ cdef inline void open_strip(const RowPass* call, Py_ssize_t index, Strip* strip)
     cdef Py_ssize_t j
     strip.first, strip.width, strip.offset = place.first, place.width, place.offset
     strip.rows.fetching = call.fetching
+    strip.rows.factor, strip.rows.factor_low = call.factor, call.factor_low
     for j in range(strip.width):
         strip.rows.scale[j] = call.scales[strip.first + j] if call.scales != NULL else call.scale
-        strip.rows.constants[3][j], strip.rows.constants[4][j] = call.factor, call.factor_low
 
 
 cdef inline void close_strip(const RowPass* call, const Strip* strip) noexcept nogil:
@@ -931,13 +931,13 @@ cdef void copy_columns(const PackedPass* packed, const Place* place, int array, 
 
 # The numbers of one array: of contiguous rows all of them, else a line from each column, at every place from `start` to
 # `stop`
-cdef void convert(const PackedPass* packed, const Place* strip, int array, bint packing, float* numbers,
+cdef void convert(const PackedPass* packed, const Place* place, int array, bint packing, float* numbers,
                   Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
-    cdef Py_ssize_t distance = packed.call.inner, width = 1 if distance == 1 else strip.width, count, line, lines
+    cdef Py_ssize_t distance = packed.call.inner, width = 1 if distance == 1 else place.width, count, line, lines
     cdef uint16_t block[BLOCK]
-    cdef uint16_t* memory = <uint16_t*> (packed.call.arrays[array] + strip.offset) + start * distance
+    cdef uint16_t* memory = <uint16_t*> (packed.call.arrays[array] + place.offset) + start * distance
     if packed.format.unpack == NULL:
-        copy_columns(packed, strip, array, packing, <char*> numbers, start, stop)
+        copy_columns(packed, place, array, packing, <char*> numbers, start, stop)
         return
     numbers += start * width
     while start < stop:
@@ -1139,9 +1139,11 @@ cdef class RowOperation:
         elif in_memory:
             with nogil:
                 failed = run_packed_rows(&packed, outer, nanoseconds)
-        elif size <= HELD:
+        if failed and format.unpack == NULL:    # no memory for a copy: where they lie, then
+            in_memory = failed = False
+        if not in_memory and size <= HELD:
             run_rows(&call, strips, nanoseconds)
-        else:
+        elif not in_memory:
             with nogil:
                 run_rows(&call, strips, nanoseconds)
         if failed:

@@ -588,14 +588,18 @@ cdef inline floating atanh_polynomial(floating v) noexcept nogil:
     return fma(odd, v, even)
 
 
-# log(1 + x) for x >= 0:  with 1 + x = 2^n m it is n ln 2 + 2 atanh((m - 1) / (m + 1)).  1.2 ulp (double).
+# log(1 + x) for x >= 0:  with 1 + x = 2^n m it is n ln 2 + 2 atanh((m - 1) / (m + 1)), and what 1 + x lost, over it.
+# 1.9 ulp (double).
 cdef inline double log_of_one_more(double x) noexcept nogil:
     cdef double m, low
-    cdef double n = exponent_beside[double](1 + x, 1, &m)
+    cdef double total = 1 + x
+    cdef double lost = x - (total - 1) if x < 1 else 1 - (total - x)
+    cdef double n = exponent_beside[double](total, 1, &m)
     cdef double rest = x if n == 0 else m - 1
     cdef double two_u = (rest + rest) / (2 + rest)
     cdef double v = two_u * two_u * 0.25
     cdef double high = times_ln2(n, &low)
+    low += 0 if n == 0 else lost / total
     cdef double log = high + (two_u + (two_u * v * atanh_polynomial(v) + low))
     return log if x >= 0 else x             # NaN
 

@@ -56,8 +56,10 @@ cdef struct Rows:
     double inverse[STRIP]       # 1 / sum of the exponentials, without that factor
     double rest[STRIP]          # 1 - p for the maximum's p
     double result[STRIP]        # of operations that give one number a row
-    double constants[5][STRIP]  # in the beginning the last two are the factor of x, and what it lacks
+    double constants[5][STRIP]
     int confident[STRIP]        # the maximum is more than half of the sum
+    double factor               # of x, and what it lacks
+    double factor_low
     bint fetching               # memory is fetched ahead
 
 # The kernels take `width` <= STRIP rows of `n` entries.  Either the rows are contiguous, `stride` entries apart, or
@@ -131,12 +133,12 @@ cdef inline void prepare_peak(Rows* rows, Py_ssize_t i, floating unused) noexcep
 
 # The same for logits with a factor of ordinary size, in two parts
 cdef inline void prepare_scaled(Rows* rows, Py_ssize_t i, floating unused) noexcept nogil:
-    cdef double maximum = rows.maximum[i] if rows.constants[3][i] > 0 else -rows.maximum[i]
+    cdef double maximum = rows.maximum[i] if rows.factor > 0 else -rows.maximum[i]
     cdef double half = 0.5 if fabs(maximum) > <double> largest(unused) * 8.7e-19 else 1         # 2^-60
-    cdef double factor_high = rows.constants[3][i] / half
+    cdef double factor_high = rows.factor / half
     cdef floating factor = <floating> factor_high
     rows.constants[0][i] = NAN if isinf(maximum) else maximum * half
-    rows.constants[1][i] = (factor_high - factor) + rows.constants[4][i] / half
+    rows.constants[1][i] = (factor_high - factor) + rows.factor_low / half
     rows.constants[2][i] = half
     rows.peak[i] = 1 / <double> row_guard_scale(unused)
     rows.constants[3][i] = rows.peak[i]
@@ -244,7 +246,7 @@ cdef inline void finish_sum(Rows* rows, Py_ssize_t i, floating unused) noexcept 
     cdef floating high = <floating> rows.first[i]
     rows.constants[0][i] = high
     rows.constants[1][i] = rows.first[i] - high
-    rows.constants[2][i] = rows.constants[3][i]
+    rows.constants[2][i] = rows.factor
 
 
 cdef inline void finish_squared_error(Rows* rows, Py_ssize_t i, floating unused) noexcept nogil:

@@ -75,6 +75,7 @@ class Elementwise(Activation):
     ) -> Any: ...
 
 class Rowwise(Activation):
+    ulp: Mapping[str, float]
     def __init__(
         self,
         name: str,
@@ -82,6 +83,7 @@ class Rowwise(Activation):
         cost: float,
         masked_row: float,
         negates: str | None = None,
+        ulp: float = 4,
         summary: str,
         formula: str,
         derivative_formula: str,

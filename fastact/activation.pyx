@@ -692,15 +692,22 @@ cdef class Rowwise(Activation):
     """An activation of whole rows: every output depends on every input of its row.
 
     The rows lie along ``axis``: an integer, a tuple of integers, or None for all axes together.
+
+    Attributes
+    ----------
+    ulp : mapping
+        The largest error promised of "value", in units in the last place: of every entry, float32 and float64.
     """
 
     cdef object (*vectorcall)(object, PyObject* const*, size_t, PyObject*)
     cdef RowOperation value_operation, scaled_operation, backward_operation
+    cdef readonly object ulp
     cdef double masked_row          # the entries of a row of which `where` leaves nothing
     cdef double sign                # of the logits: -1 for softmin
 
-    def __init__(self, str name, *, double cost, double masked_row, str negates=None, **description):
+    def __init__(self, str name, *, double cost, double masked_row, str negates=None, double ulp=4, **description):
         super().__init__(name, **description)
+        self.ulp = MappingProxyType({"value": ulp})
         self.value_operation = RowOperation(name, _kernels.KERNELS, cost)
         self.backward_operation = RowOperation(f"{negates or name}_backward", _kernels.KERNELS, cost)
         self.scaled_operation = self.value_operation

@@ -342,6 +342,7 @@ hardmax = Rowwise(
     source="ONNX, Operator schemas: Hardmax (2017)",
     cost=0.3,
     masked_row=0.0,
+    ulp=0.0,
 )
 log_softmax = Rowwise(
     "log_softmax",
