@@ -55,27 +55,45 @@ static inline double fastact_remainder_double(double a, double b, double c) {
 }
 #endif
 
-/* (l0 + l8 + l4 + l12) + ... of 16 floats, as doubles: lane j and lane j + 8, then j + 4, then j + 2, then j + 1.  As loops
- * the compiler takes them apart, number by number. */
-static inline double fastact_total_of_lanes(const float *lanes) {
+/* The total of 16, 32 or 64 floats, as doubles: numbers 16 apart first, in pairs, then lane j and j + 8, j + 4, j + 2,
+ * j + 1.  As loops the compiler takes the last steps apart, number by number. */
 #if defined(__GNUC__)
-    typedef float float8 __attribute__((vector_size(32)));
-    typedef double double8 __attribute__((vector_size(64)));
-    typedef double double4 __attribute__((vector_size(32)));
-    float8 parts[2];
-    double8 eight;
-    double4 fours[2], four;
-    memcpy(parts, lanes, sizeof parts);
-    eight = __builtin_convertvector(parts[0], double8) + __builtin_convertvector(parts[1], double8);
+typedef float fastact_float8 __attribute__((vector_size(32)));
+typedef double fastact_double8 __attribute__((vector_size(64)));
+typedef double fastact_double4 __attribute__((vector_size(32)));
+
+static inline fastact_double8 fastact_eight_doubles(const float *lanes) {
+    fastact_float8 eight;
+    memcpy(&eight, lanes, sizeof eight);
+    return __builtin_convertvector(eight, fastact_double8);
+}
+
+static inline fastact_double8 fastact_total_of_lines(const float *lanes, int lines) {
+    fastact_double8 total = fastact_eight_doubles(lanes);
+    if (lines > 1)
+        total += fastact_eight_doubles(lanes + 16);
+    if (lines > 2)
+        total += fastact_eight_doubles(lanes + 32) + fastact_eight_doubles(lanes + 48);
+    return total;
+}
+#endif
+
+static inline double fastact_total_of_lanes(const float *lanes, int lines) {
+#if defined(__GNUC__)
+    fastact_double8 eight = fastact_total_of_lines(lanes, lines) + fastact_total_of_lines(lanes + 8, lines);
+    fastact_double4 fours[2], four;
     memcpy(fours, &eight, sizeof fours);
     four = fours[0] + fours[1];
-    return (four[0] + four[2]) + (four[1] + four[3]);
 #else
-    double four[4];
+    double sixteen[16], four[4];
+    for (int j = 0; j < 16; j++)
+        sixteen[j] = lines == 1   ? lanes[j]
+                     : lines == 2 ? (double) lanes[j] + lanes[j + 16]
+                                  : ((double) lanes[j] + lanes[j + 16]) + ((double) lanes[j + 32] + lanes[j + 48]);
     for (int j = 0; j < 4; j++)
-        four[j] = ((double) lanes[j] + lanes[j + 8]) + ((double) lanes[j + 4] + lanes[j + 12]);
-    return (four[0] + four[2]) + (four[1] + four[3]);
+        four[j] = (sixteen[j] + sixteen[j + 8]) + (sixteen[j + 4] + sixteen[j + 12]);
 #endif
+    return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
 #endif

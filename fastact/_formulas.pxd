@@ -19,7 +19,7 @@ from libc.math cimport INFINITY, NAN
 from fastact._primitives cimport (
     absolute, at_least, at_most, atanh_polynomial, double_guard_scale, erf_polynomial, exp_anywhere, exp_limit,
     exp_near_by, exp_negative, exp_polynomial, exp_reduce, exp_reduce_1702, exp_reduce_gelu_tanh,
-    exp_reduce_product, exp_split, expm1_bounded, exponent_beside, floating, fma, guard_bits, guard_scale,
+    exp_reduce_product, exp_split, expm1_bounded, expm1_in_two, exponent_beside, floating, fma, guard_bits, guard_scale,
     inverse_power_of_two, largest, line_in_two, log1p_exp_negative, logistic, logistic_product,
     logistic_product_derivative, logistic_tail, magnitude_at_most, normal_limit, normal_tail, power_of_two,
     product_in_two, product_limit, product_low, ratio_to_two_more, rectified, remainder, root_of_square_and,
@@ -777,7 +777,7 @@ cdef inline floating tanh_shrink_derivative(floating x) noexcept nogil:
     else:
         limit = <floating> 19.1
     cdef floating a = at_most(absolute(x), limit)
-    a = expm1_bounded[floating](a + a, 0, &low)
+    a = expm1_in_two[floating](a + a, 0, floating is double, &low)
     high = ratio_to_two_more[floating](a, low, 1, &rest)
     tangent = high + rest
     rest = (high - tangent) + rest

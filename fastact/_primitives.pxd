@@ -31,7 +31,7 @@ cdef extern from "_bits.h" nogil:
     float fastact_float_of_bits(uint32_t bits) noexcept
     double fastact_double_of_bits(uint64_t bits) noexcept
     void fastact_fetch(const void* address) noexcept
-    double fastact_total_of_lanes(const float* lanes) noexcept
+    double fastact_total_of_lanes(const float* lanes, int lines) noexcept
 
 
 # ----------------------------------------------------------------------------------------------------------- arithmetic
@@ -187,10 +187,11 @@ cdef inline floating integer_shift(floating unused) noexcept nogil:
         return <floating> 6755399441055744.0               # 1.5 x 2^52
 
 
-# e^(x - x_low) = 2^n e^r: returns `shifted`, that is n + shift, for an integer_shift or more; stores r.  ln 2 is in two
-# parts, the first short enough for n times it to be exact; r is rounded once.
-cdef inline floating exp_reduce_by(floating x, floating x_low, floating shift, floating* r) noexcept nogil:
-    cdef floating log2_e, ln2_high, ln2_low, shifted, n
+# e^(x - x_low) = 2^n e^r: returns `shifted`, that is n + shift, for an integer_shift or more; stores r and what its
+# rounding lost.  ln 2 is in two parts, the first short enough for n times it to be exact.
+cdef inline floating exp_reduce_in_two(floating x, floating x_low, floating shift, floating* r,
+                                       floating* r_low) noexcept nogil:
+    cdef floating log2_e, ln2_high, ln2_low, shifted, n, part
     if floating is float:
         log2_e = <floating> 1.44269502162933349609375
         ln2_high = <floating> 0.693145751953125        # 15 bits
@@ -201,8 +202,15 @@ cdef inline floating exp_reduce_by(floating x, floating x_low, floating shift, f
         ln2_low = 1.9082149292705877e-10
     shifted = fma(x, log2_e, shift)
     n = shifted - shift
-    r[0] = fma(n, -ln2_low, fma(n, -ln2_high, x)) - x_low
+    part = fma(n, -ln2_high, x)
+    r[0] = fma(n, -ln2_low, part) - x_low
+    r_low[0] = fma(n, -ln2_low, (part - r[0]) - x_low)
     return shifted
+
+
+cdef inline floating exp_reduce_by(floating x, floating x_low, floating shift, floating* r) noexcept nogil:
+    cdef floating r_low
+    return exp_reduce_in_two(x, x_low, shift, r, &r_low)
 
 
 cdef inline floating exp_reduce(floating x, floating x_low, floating* r) noexcept nogil:
@@ -240,23 +248,24 @@ cdef inline floating exp_integer(floating x) noexcept nogil:
     return exp_reduce(x, <floating> 0, &r) - integer_shift(x)
 
 
-# e^(1.702 x) = 2^n e^r, for gelu_quick: x itself is reduced, by multiples of ln(2) / 1.702, so that nothing is lost of
-# the product.
+# e^(1.702 x) = 2^n e^r, for gelu_quick: x itself is reduced, by multiples of a number that is near ln(2) / 1.702 and
+# short enough for n times it to be exact.  Nothing is lost of the product, and r is rounded once.
 cdef inline floating exp_reduce_1702(floating x, floating* r) noexcept nogil:
-    cdef floating factor, factor_log2_e, step_high, step_low, shifted, n, shift = integer_shift(x)
+    cdef floating factor, factor_low, factor_log2_e, step, ln2_rest, shifted, n, part, shift = integer_shift(x)
     if floating is float:
-        factor = <floating> 1.70200002193450927734375
+        factor, factor_low = <floating> 1.70200002193450927734375, <floating> -2.1934509319976314e-08
         factor_log2_e = <floating> 2.4554669857025146484375
-        step_high = <floating> 0.4072418212890625      # 15 bits
-        step_low = <floating> 1.2691378287854604423046112060546875e-5
+        step = <floating> 0.4072418212890625            # 15 bits
+        ln2_rest = <floating> 2.160072654078249e-05      # ln(2) less the factor times it
     else:
-        factor = 1.702
+        factor, factor_low = 1.702, 4.263256414560601e-17
         factor_log2_e = 2.4554669595930156
-        step_high = 0.40725451265461743                # 32 bits
-        step_low = 1.28004968474438484e-11
+        step = 0.40725451265461743                      # 32 bits
+        ln2_rest = 2.178644563434943e-11
     shifted = fma(x, factor_log2_e, shift)
     n = shifted - shift
-    r[0] = fma(n, -step_low, fma(n, -step_high, x)) * factor
+    part = fma(n, -step, x)
+    r[0] = fma(part, factor, fma(part, factor_low, -n * ln2_rest))
     return shifted
 
 
@@ -389,18 +398,24 @@ cdef inline floating exp_near_by(floating x) noexcept nogil:
     return fma(scale, q, scale)
 
 
-# e^(x - x_low) - 1 for |x| <= 40 as high + low
-cdef inline floating expm1_bounded(floating x, floating x_low, floating* low) noexcept nogil:
-    cdef floating r, r2, polynomial, q, q_low, less_one, high
-    cdef floating scale = exp_split(x, x_low, 0, &r)
+# e^(x - x_low) - 1 for |x| <= 40 as high + low, the rounding of r counted or not
+cdef inline floating expm1_in_two(floating x, floating x_low, bint closely, floating* low) noexcept nogil:
+    cdef floating r, r_low, r2, polynomial, q, q_low, less_one, high
+    cdef floating scale = shifted_to_exponent(exp_reduce_in_two(x, x_low, exp_shift(0, x), &r, &r_low))
     r2 = r * r
     polynomial = exp_polynomial(r, r2)
     q = fma(r2, polynomial, r)
     q_low = fma(r2, polynomial, r - q)
+    if closely:
+        q_low += fma(q, r_low, r_low)
     less_one = scale - <floating> 1
     high = fma(scale, q, less_one)
     low[0] = fma(scale, q_low, fma(scale, q, less_one - high))
     return high
+
+
+cdef inline floating expm1_bounded(floating x, floating x_low, floating* low) noexcept nogil:
+    return expm1_in_two(x, x_low, False, low)
 
 
 # ----------------------------------------------------------------------------------------------- ratios of exponentials

@@ -12,9 +12,9 @@
 # `accumulate_*` and `emit_*` are formulas of one entry (x, y) and five constants of its row; the loops at the end of
 # this page run them along a contiguous row, or down the columns of a matrix side by side.  Both add up in the same
 # fixed tree - 16 lanes, blocks of 128, segments of 4096, which the engine adds - so that the result has the same bits
-# for either layout and for any number of threads.  Floats are added as floats within a block, three additions one after
-# the other, and as doubles above it.  Doubles are added in two parts throughout: in a long row, or beside one large
-# entry, the same rounding comes again and again.
+# for either layout and for any number of threads.  Floats are added as floats in pairs alone, and as doubles from
+# there: what a sum loses beside its largest term, all entries feel.  Doubles are added in two parts throughout: in a
+# long row, or beside one large entry, the same rounding comes again and again.
 #
 # The exponential without the difference.  x - m rounds, and e^(x - m) would lose |x - m| ulp.  Instead x is reduced as
 # it stands, x = n ln 2 + r, and with the integer N that is nearest to m / ln 2 the entry is  e^x / 2^N = 2^(n - N) e^r:
@@ -38,7 +38,8 @@ from fastact._primitives cimport (
     largest, log_of_one_more, remainder, sum_in_two)
 
 cdef enum:
-    LINES = 8               # entries of a lane that are added in floating
+    LINES = 8               # entries of a lane that are added together
+    PAIRS = 4               # the same in pairs
     BLOCK = 128             # the same for the 16 lanes together
     SHORT = 128             # entries of a row that is not worth a second look
     PIECE = 1024            # entries whose terms are held on the stack
@@ -460,10 +461,10 @@ cdef inline void add_to_lane(const floating* x, int distance, int lines, double*
         elif lines == 2:
             high[0] += x[0] + x[distance]
         elif lines == 4:
-            high[0] += (x[0] + x[distance]) + (x[2 * distance] + x[3 * distance])
+            high[0] += <double> (x[0] + x[distance]) + (x[2 * distance] + x[3 * distance])
         else:
-            high[0] += (((x[0] + x[distance]) + (x[2 * distance] + x[3 * distance]))
-                        + ((x[4 * distance] + x[5 * distance]) + (x[6 * distance] + x[7 * distance])))
+            high[0] += ((<double> (x[0] + x[distance]) + (x[2 * distance] + x[3 * distance]))
+                        + (<double> (x[4 * distance] + x[5 * distance]) + (x[6 * distance] + x[7 * distance])))
     else:
         for line in range(lines):
             add_exactly(high, low, x[line * distance])
@@ -645,21 +646,19 @@ cdef inline void accumulate_piece(void* f, int sums, const floating* x, const fl
 
 # The total of one block of floats: the bits of add_to_lanes and lanes_total, without the way through memory.
 cdef inline double total_of_block(const float* x, Py_ssize_t lines) noexcept nogil:
-    cdef float lanes[LANES]
-    cdef int j
+    cdef float pairs[PAIRS * LANES]
+    cdef int j, k
     if lines == 1:
-        return fastact_total_of_lanes(x)
-    elif lines == 2:
+        return fastact_total_of_lanes(x, 1)
+    for k in range(lines // 2):
         for j in range(LANES):
-            lanes[j] = x[j] + x[j + LANES]
+            pairs[k * LANES + j] = x[2 * k * LANES + j] + x[(2 * k + 1) * LANES + j]
+    if lines == 2:
+        return fastact_total_of_lanes(pairs, 1)
     elif lines == 4:
-        for j in range(LANES):
-            lanes[j] = (x[j] + x[j + LANES]) + (x[j + 2 * LANES] + x[j + 3 * LANES])
+        return fastact_total_of_lanes(pairs, 2)
     else:
-        for j in range(LANES):
-            lanes[j] = (((x[j] + x[j + LANES]) + (x[j + 2 * LANES] + x[j + 3 * LANES]))
-                        + ((x[j + 4 * LANES] + x[j + 5 * LANES]) + (x[j + 6 * LANES] + x[j + 7 * LANES])))
-    return fastact_total_of_lanes(lanes)
+        return fastact_total_of_lanes(pairs, 4)
 
 
 # A row of floats that is one block at most

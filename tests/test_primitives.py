@@ -127,15 +127,16 @@ def led_bits(name: str, dtype: str) -> float:
 
 
 def constants(dtype: str) -> dict[str, float]:
-    numbers = re.findall(r"(log2_e|ln2_high|ln2_low) = (?:<floating> )?(\S+)", branch("exp_reduce_by", dtype))
+    numbers = re.findall(r"(log2_e|ln2_high|ln2_low) = (?:<floating> )?(\S+)", branch("exp_reduce_in_two", dtype))
     return {name: float(number) for name, number in numbers}
 
 
 def constants_1702(dtype: str) -> dict[str, float]:
-    numbers = re.findall(
-        r"(factor|factor_log2_e|step_high|step_low) = (?:<floating> )?(\S+)", branch("exp_reduce_1702", dtype)
-    )
-    return {name: float(number) for name, number in numbers}
+    text = branch("exp_reduce_1702", dtype)
+    numbers = re.findall(r"(factor_log2_e|step|ln2_rest) = (?:<floating> )?(\S+)", text)
+    factor = find(r"factor, factor_low = (?:<floating> )?(\S+), (?:<floating> )?(\S+)", text)
+    found = dict(zip(("factor", "factor_low"), factor.groups(), strict=True)) | dict(numbers)
+    return {name: float(number) for name, number in found.items()}
 
 
 def constants_gelu_tanh(dtype: str) -> dict[str, float]:
@@ -231,7 +232,7 @@ def test_constants_are_numbers_of_their_type(dtype):
 def test_multiples_of_ln2_high_are_exact(dtype):
     """Without a multiply-add instruction n ln2_high is rounded before it is subtracted."""
     bits = significant_bits(constants(dtype)["ln2_high"])
-    assert f"# {bits} bits" in branch("exp_reduce_by", dtype)
+    assert f"# {bits} bits" in branch("exp_reduce_in_two", dtype)
     assert bits + largest_multiple(dtype).bit_length() <= PRECISION[dtype]
 
 
@@ -266,17 +267,17 @@ def test_parts_of_ln2_cost_nothing_beside_the_rounding_of_r(dtype):
 
 @pytest.mark.parametrize("dtype", PRECISION)
 def test_reduction_of_gelu_quick(dtype):
-    """Multiples of the first part are exact, and the second is the nearest number to what the first leaves."""
-    factor, step = exact.mpf("1.702"), LN2 / exact.mpf("1.702")
-    high, low = (exact.mpf(constants_1702(dtype)[name]) for name in ("step_high", "step_low"))
+    """Multiples of the step are exact, and the other constants are the nearest numbers."""
+    factor, step = exact.mpf("1.702"), exact.mpf(constants_1702(dtype)["step"])
     limit = int(find(r"return (\d+)", branch("exp_limit", dtype))[1])
     beyond = int(find(r"return exp_limit\(unused\) \+ <floating> (\d+)", PAGE)[1])
     multiples = int((limit + beyond) / LN2) + 1
-    assert significant_bits(constants_1702(dtype)["step_high"]) + multiples.bit_length() <= PRECISION[dtype]
-    _, exponent = exact.frexp(low)
-    assert abs(step - high - low) <= exact.ldexp(1, exponent - PRECISION[dtype] - 1)
-    for name, true in (("factor", factor), ("factor_log2_e", factor / LN2)):
-        assert abs(constants_1702(dtype)[name] - true) <= exact.ldexp(true, -PRECISION[dtype])
+    assert significant_bits(constants_1702(dtype)["step"]) + multiples.bit_length() <= PRECISION[dtype]
+    for name, true in (
+        ("factor", factor), ("factor_low", factor - constants_1702(dtype)["factor"]), ("factor_log2_e", factor / LN2),
+        ("ln2_rest", LN2 - step * factor),
+    ):
+        assert abs(constants_1702(dtype)[name] - true) <= exact.ldexp(abs(true), -PRECISION[dtype])
 
 
 @pytest.mark.parametrize("dtype", PRECISION)
