@@ -62,26 +62,35 @@ typedef float fastact_float8 __attribute__((vector_size(32)));
 typedef double fastact_double8 __attribute__((vector_size(64)));
 typedef double fastact_double4 __attribute__((vector_size(32)));
 
-static inline fastact_double8 fastact_eight_doubles(const float *lanes) {
+/* By address: to return such a vector is a matter of the instruction set. */
+static inline void fastact_eight_doubles(const float *lanes, fastact_double8 *numbers) {
     fastact_float8 eight;
     memcpy(&eight, lanes, sizeof eight);
-    return __builtin_convertvector(eight, fastact_double8);
+    *numbers = __builtin_convertvector(eight, fastact_double8);
 }
 
-static inline fastact_double8 fastact_total_of_lines(const float *lanes, int lines) {
-    fastact_double8 total = fastact_eight_doubles(lanes);
-    if (lines > 1)
-        total += fastact_eight_doubles(lanes + 16);
-    if (lines > 2)
-        total += fastact_eight_doubles(lanes + 32) + fastact_eight_doubles(lanes + 48);
-    return total;
+static inline void fastact_add_lines(const float *lanes, int lines, fastact_double8 *total) {
+    fastact_double8 second, third, fourth;
+    fastact_eight_doubles(lanes, total);
+    if (lines > 1) {
+        fastact_eight_doubles(lanes + 16, &second);
+        *total += second;
+    }
+    if (lines > 2) {
+        fastact_eight_doubles(lanes + 32, &third);
+        fastact_eight_doubles(lanes + 48, &fourth);
+        *total += third + fourth;
+    }
 }
 #endif
 
 static inline double fastact_total_of_lanes(const float *lanes, int lines) {
 #if defined(__GNUC__)
-    fastact_double8 eight = fastact_total_of_lines(lanes, lines) + fastact_total_of_lines(lanes + 8, lines);
+    fastact_double8 eight, upper;
     fastact_double4 fours[2], four;
+    fastact_add_lines(lanes, lines, &eight);
+    fastact_add_lines(lanes + 8, lines, &upper);
+    eight += upper;
     memcpy(fours, &eight, sizeof fours);
     four = fours[0] + fours[1];
 #else

@@ -30,15 +30,37 @@ cdef extern from *:
         type->tp_vectorcall_offset = offset;
         type->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
     }
+
+    /* The same for a method: the function takes the place of the one that Cython made. */
+    static int fastact_replace_method(PyTypeObject *type, const char *name, const char *doc, void *function) {
+        PyMethodDef *method = PyMem_Calloc(1, sizeof *method);     /* as long as its type: for ever */
+        PyObject *descriptor;
+        int failed;
+        if (!method)
+            return -1;
+        method->ml_name = name;
+        method->ml_doc = doc;
+        method->ml_meth = (PyCFunction) function;
+        method->ml_flags = METH_FASTCALL | METH_KEYWORDS;
+        if (!(descriptor = PyDescr_NewMethod(type, method)))
+            return -1;
+        failed = PyDict_SetItemString(type->tp_dict, name, descriptor);
+        Py_DECREF(descriptor);
+        PyType_Modified(type);
+        return failed;
+    }
     """
     ctypedef struct PyTypeObject:
         pass
     void fastact_enable_vectorcall(PyTypeObject* type, Py_ssize_t offset)
+    int fastact_replace_method(PyTypeObject* type, const char* name, const char* doc, void* function) except -1
 
 cdef extern from "Python.h":
     ctypedef struct PyObject:
         pass
     Py_ssize_t PyVectorcall_NARGS(size_t count)
+    Py_ssize_t PyTuple_GET_SIZE(PyObject* tuple)
+    PyObject* PyTuple_GET_ITEM(PyObject* tuple, Py_ssize_t index)
 
 _kernels = _isa.load(_isa.CHOSEN)
 _engine.set_packing(_kernels.PACKING)
@@ -476,22 +498,80 @@ Source: {self.source}.
         return mode.ufunc(*values, **keywords)
 
 
-# What `Elementwise.__call__` does, without making a tuple and a dict for the plainest calls: f(x) and f(x, out=y)
-cdef object call_value(object activation, PyObject* const* arguments, size_t count, PyObject* names):
+# The plainest calls, without the tuple and the dict that Python makes for others.  Each takes the place of a method of
+# `def`, and hands all other calls to that.
+
+# Whether the keywords of a call are these, in this order.  The names in a program are interned; where one is not, the
+# call goes the general way.
+cdef inline bint are_keywords(PyObject* names, str first, str second=None) noexcept:
+    cdef Py_ssize_t count = 1 if second is None else 2
+    return (names != NULL and PyTuple_GET_SIZE(names) == count and PyTuple_GET_ITEM(names, 0) == <PyObject*> first
+            and (count == 1 or PyTuple_GET_ITEM(names, 1) == <PyObject*> second))
+
+
+cdef object call_generally(object method, object self, PyObject* const* arguments, Py_ssize_t count, PyObject* names):
+    cdef Py_ssize_t k
+    positional = [<object> arguments[k] for k in range(count)]
+    if names == NULL:
+        return method(self, *positional)
+    return method(self, *positional, **{
+        name: <object> arguments[count + k] for k, name in enumerate(<tuple> <object> names)})
+
+
+cdef object value_by_def = Elementwise.__call__
+cdef object derivative_by_def = Elementwise.derivative
+cdef object both_by_def = Elementwise.value_and_derivative
+cdef object backward_by_def = Elementwise.backward
+
+
+# f(x) and f(x, out=y)
+cdef inline object call_mode(Elementwise self, Mode mode, object method, PyObject* const* arguments, Py_ssize_t count,
+                             PyObject* names):
+    result = None
+    if count == 1 and names == NULL:
+        result = mode.call_plain(<object> arguments[0], None, None, &self.defaults)
+    elif count == 1 and are_keywords(names, "out"):
+        result = mode.call_plain(<object> arguments[0], None, <object> arguments[1], &self.defaults)
+    return call_generally(method, self, arguments, count, names) if result is None else result
+
+
+cdef object call_value(object self, PyObject* const* arguments, size_t count, PyObject* names):
+    return call_mode(self, (<Elementwise> self).value_mode, value_by_def, arguments, PyVectorcall_NARGS(count), names)
+
+
+cdef object call_derivative(object self, PyObject* const* arguments, Py_ssize_t count, PyObject* names):
+    return call_mode(self, (<Elementwise> self).derivative_mode, derivative_by_def, arguments, count, names)
+
+
+cdef object call_both(object self, PyObject* const* arguments, Py_ssize_t count, PyObject* names):
+    return call_mode(self, (<Elementwise> self).both_mode, both_by_def, arguments, count, names)
+
+
+# backward(dy, x) and backward(dy, output=y), and with out=
+cdef object call_backward(object activation, PyObject* const* arguments, Py_ssize_t count, PyObject* names):
     cdef Elementwise self = <Elementwise> activation
-    cdef Py_ssize_t positional = PyVectorcall_NARGS(count), k
-    if positional == 1 and (names == NULL or (<tuple> <object> names) == ("out",)):
-        result = self.value_mode.call_plain(<object> arguments[0], None,
-                                            None if names == NULL else <object> arguments[1], &self.defaults)
-        if result is not None:
-            return result
-    keywords = {} if names == NULL else {
-        name: <object> arguments[positional + k] for k, name in enumerate(<tuple> <object> names)}
-    return self._call("", self.value_mode, ("x",), tuple([<object> arguments[k] for k in range(positional)]), keywords)
+    cdef bint from_output = count == 1 and self.from_output_mode is not None
+    result = None
+    if count == 2 and names == NULL:
+        result = self.backward_mode.call_plain(<object> arguments[0], <object> arguments[1], None, &self.defaults)
+    elif count == 2 and are_keywords(names, "out"):
+        result = self.backward_mode.call_plain(<object> arguments[0], <object> arguments[1], <object> arguments[2],
+                                               &self.defaults)
+    elif from_output and are_keywords(names, "output"):
+        result = self.from_output_mode.call_plain(<object> arguments[0], <object> arguments[1], None, &self.defaults)
+    elif from_output and are_keywords(names, "output", "out"):
+        result = self.from_output_mode.call_plain(<object> arguments[0], <object> arguments[1], <object> arguments[2],
+                                                  &self.defaults)
+    return call_generally(backward_by_def, self, arguments, count, names) if result is None else result
 
 
 cdef Elementwise _instance = Elementwise.__new__(Elementwise)
 fastact_enable_vectorcall(<PyTypeObject*> Elementwise, <char*> &_instance.vectorcall - <char*> <PyObject*> _instance)
+# Kept here, where the types point to
+DOCUMENTATION = [method.__doc__.encode() for method in (derivative_by_def, both_by_def, backward_by_def)]
+fastact_replace_method(<PyTypeObject*> Elementwise, "derivative", DOCUMENTATION[0], <void*> call_derivative)
+fastact_replace_method(<PyTypeObject*> Elementwise, "value_and_derivative", DOCUMENTATION[1], <void*> call_both)
+fastact_replace_method(<PyTypeObject*> Elementwise, "backward", DOCUMENTATION[2], <void*> call_backward)
 
 
 # ----------------------------------------------------------------------------------------------------------------- rows
@@ -531,6 +611,7 @@ cdef struct Factor:
 
 cdef Factor UNIT = Factor(1, 0)
 cdef object ONE = 1.0               # the default of scale and temperature
+cdef object LAST = -1               # the default axis
 
 
 cdef class Layout:
@@ -617,11 +698,15 @@ cdef object run_entries(str call, RowOperation operation, cnp.ndarray x, cnp.nda
     return out
 
 
+cdef inline bint is_last(object axis):
+    return axis is LAST or isinstance(axis, int) and axis == -1
+
+
 # The fast door: rows along the last axis of plain arrays.  Returns the result, or None if the arrays are none of that.
 cdef object run_plain(RowOperation operation, object x, object y, object out, object axis, Factor factor):
     cdef cnp.ndarray first, target
     cdef Py_ssize_t n
-    if not (is_plain(x) if y is None else is_plain_pair(x, y)) or not isinstance(axis, int) or axis != -1:
+    if not (is_plain(x) if y is None else is_plain_pair(x, y)) or not is_last(axis):
         return None
     first = x
     if out is None:
@@ -640,7 +725,7 @@ cdef object run_plain(RowOperation operation, object x, object y, object out, ob
 cdef object reduce_plain(RowOperation operation, object x, object axis):
     cdef cnp.ndarray array, results, rows
     cdef Py_ssize_t n, count
-    if not is_plain(x) or not isinstance(axis, int) or axis != -1 or cnp.PyArray_SIZE(<cnp.ndarray> x) == 0:
+    if not is_plain(x) or not is_last(axis) or cnp.PyArray_SIZE(<cnp.ndarray> x) == 0:
         return None
     array = x
     n = cnp.PyArray_DIM(array, cnp.PyArray_NDIM(array) - 1)
@@ -925,22 +1010,40 @@ Source: {self.source}.
         return jacobian
 
 
-# What `Rowwise.__call__` does, without making a tuple and a dict for the plainest calls: f(x) and f(x, out=y)
+# The plainest calls, as those of `Elementwise`: f(x) and f(x, out=y)
+cdef object rows_by_def = Rowwise.__call__
+cdef object rows_backward_by_def = Rowwise.backward
+
+
 cdef object call_rows(object activation, PyObject* const* arguments, size_t count, PyObject* names):
     cdef Rowwise self = <Rowwise> activation
-    cdef Py_ssize_t positional = PyVectorcall_NARGS(count), k
-    if positional == 1 and (names == NULL or (<tuple> <object> names) == ("out",)):
-        result = run_plain(self.value_operation, <object> arguments[0], None,
-                           None if names == NULL else <object> arguments[1], -1, Factor(self.sign, 0))
-        if result is not None:
-            return result
-    keywords = {} if names == NULL else {
-        name: <object> arguments[positional + k] for k, name in enumerate(<tuple> <object> names)}
-    return Rowwise.__call__(self, *[<object> arguments[k] for k in range(positional)], **keywords)
+    cdef Py_ssize_t positional = PyVectorcall_NARGS(count)
+    result = None
+    if positional == 1 and names == NULL:
+        result = run_plain(self.value_operation, <object> arguments[0], None, None, LAST, Factor(self.sign, 0))
+    elif positional == 1 and are_keywords(names, "out"):
+        result = run_plain(self.value_operation, <object> arguments[0], None, <object> arguments[1], LAST,
+                           Factor(self.sign, 0))
+    return call_generally(rows_by_def, self, arguments, positional, names) if result is None else result
+
+
+# backward(dy, output=y), and with out=
+cdef object call_rows_backward(object activation, PyObject* const* arguments, Py_ssize_t count, PyObject* names):
+    cdef Rowwise self = <Rowwise> activation
+    result = None
+    if count == 1 and are_keywords(names, "output"):
+        result = run_plain(self.backward_operation, <object> arguments[0], <object> arguments[1], None, LAST,
+                           Factor(self.sign, 0))
+    elif count == 1 and are_keywords(names, "output", "out"):
+        result = run_plain(self.backward_operation, <object> arguments[0], <object> arguments[1],
+                           <object> arguments[2], LAST, Factor(self.sign, 0))
+    return call_generally(rows_backward_by_def, self, arguments, count, names) if result is None else result
 
 
 cdef Rowwise _rowwise = Rowwise.__new__(Rowwise)
 fastact_enable_vectorcall(<PyTypeObject*> Rowwise, <char*> &_rowwise.vectorcall - <char*> <PyObject*> _rowwise)
+DOCUMENTATION.append(rows_backward_by_def.__doc__.encode())
+fastact_replace_method(<PyTypeObject*> Rowwise, "backward", DOCUMENTATION[3], <void*> call_rows_backward)
 
 
 cdef class RowReduction(Activation):
@@ -949,10 +1052,12 @@ cdef class RowReduction(Activation):
     The rows lie along ``axis``: an integer, a tuple of integers, or None for all axes together.
     """
 
+    cdef object (*vectorcall)(object, PyObject* const*, size_t, PyObject*)
     cdef RowOperation value_operation, backward_operation
 
     def __init__(self, str name, *, double cost, str derivative, **description):
         super().__init__(name, **description)
+        self.vectorcall = call_reduction
         self.value_operation = RowOperation(name, _kernels.KERNELS, cost)
         self.backward_operation = RowOperation(derivative, _kernels.KERNELS, cost)
 
@@ -1075,6 +1180,23 @@ Source: {self.source}.
         layout = Layout(array, axes)
         scales = np.ascontiguousarray(upstream.reshape(kept or (1,)).transpose(layout.order), dtype=np.float64)
         return run_entries(call, self.backward_operation, array, None, axes, out, scales)
+
+
+cdef object reduction_by_def = RowReduction.__call__
+
+
+# The plainest call, as those of `Elementwise`: f(x)
+cdef object call_reduction(object self, PyObject* const* arguments, size_t count, PyObject* names):
+    cdef Py_ssize_t positional = PyVectorcall_NARGS(count)
+    result = None
+    if positional == 1 and names == NULL:
+        result = reduce_plain((<RowReduction> self).value_operation, <object> arguments[0], LAST)
+    return call_generally(reduction_by_def, self, arguments, positional, names) if result is None else result
+
+
+cdef RowReduction _reduction = RowReduction.__new__(RowReduction)
+fastact_enable_vectorcall(<PyTypeObject*> RowReduction,
+                          <char*> &_reduction.vectorcall - <char*> <PyObject*> _reduction)
 
 
 # --------------------------------------------------------------------------------------------------------------- losses

@@ -137,3 +137,27 @@ def test_docstrings_have_the_sections_of_numpydoc(f):
             assert "Returns" in inspect.getdoc(getattr(type(f), method)), method
     for parameter in f.parameters:
         assert f"\n{parameter} : " in f.__doc__
+
+
+@pytest.mark.parametrize("name, call", [
+    ("tanh", lambda f, x, y, **out: f(x, **out)),
+    ("tanh", lambda f, x, y, **out: f.derivative(x, **out)),
+    ("tanh", lambda f, x, y, **out: f.backward(x, y, **out)),
+    ("tanh", lambda f, x, y, **out: f.backward(x, output=y, **out)),
+    ("tanh", lambda f, x, y, **out: f.backward(x, **{"".join(["out", "put"]): y}, **out)),
+    ("softmax", lambda f, x, y, **out: f(x, **out)),
+    ("softmax", lambda f, x, y, **out: f.backward(x, output=y, **out)),
+])
+def test_plain_calls_have_the_results_and_the_documentation_of_all_others(name, call):
+    """They have doors of their own, which hand on what they do not take: here, a list and another byte order."""
+    f = getattr(fastact, name)
+    x, y = np.linspace(-2, 2, 16), np.linspace(0, 1, 16)
+    right = call(f, x, y)
+    out = np.empty_like(x)
+    assert call(f, x, y, out=out) is out
+    for result in (out, call(f, x.tolist(), y), call(f, x.astype(">f8"), y)):
+        assert result.tobytes() == right.tobytes()
+    for method in (f.backward, *([f.derivative, f.value_and_derivative] if name == "tanh" else [])):
+        assert "Parameters" in method.__doc__
+    with pytest.raises(TypeError, match=rf"fastact\.{name}"):
+        call(f, "x", y)
