@@ -5,6 +5,7 @@ from fastact._threads import get_num_threads, set_num_threads, threads  # first:
 # isort: split
 
 from fastact import ufuncs
+from fastact._buffers import clear_buffers, get_buffer_limit, set_buffer_limit
 from fastact.catalogue import *  # noqa: F403
 from fastact.catalogue import activations
 from fastact.lookup import get
@@ -15,8 +16,11 @@ __version__ = "0.1.0"
 __all__ = [
     *activations,
     "activations",
+    "clear_buffers",
     "get",
+    "get_buffer_limit",
     "get_num_threads",
+    "set_buffer_limit",
     "set_num_threads",
     "softmax_cross_entropy",
     "softmax_mse",

@@ -48,15 +48,16 @@ cdef extern from "_runtime.h" nogil:
     int fastact_supports_v3() noexcept
     int fastact_supports_v4() noexcept
 
+cdef extern from "_buffers.h":
+    int fastact_start_buffers() noexcept
+    bint fastact_reduce_buffers(size_t limit) noexcept
+    bint fastact_limit_buffers(size_t limit) noexcept
+    size_t fastact_buffer_limit() noexcept
+    size_t fastact_buffer_bytes() noexcept
+    cnp.ndarray fastact_empty_like(cnp.ndarray array)
+
 cdef extern from *:
     """
-    /* np.empty_like of a plain array, by the shortest way there is */
-    static PyObject *fastact_empty_like(PyArrayObject *array) {
-        Py_INCREF(PyArray_DESCR(array));
-        return PyArray_NewFromDescr(&PyArray_Type, PyArray_DESCR(array), PyArray_NDIM(array), PyArray_DIMS(array),
-                                    NULL, NULL, 0, NULL);
-    }
-
     /* NumPy asks a ufunc's resolver when it meets dtypes of which there is no loop, and keeps the answer for ever: the
      * last moment to add the loops of bfloat16, whose package may have been imported at any time. */
     static PyUFunc_TypeResolutionFunc *fastact_resolver_of_numpy = NULL;
@@ -71,11 +72,12 @@ cdef extern from *:
         ((PyUFuncObject *) ufunc)->type_resolver = fastact_resolve;
     }
     """
-    cnp.ndarray fastact_empty_like(cnp.ndarray array)
     void fastact_at_unknown_dtypes(object ufunc, int (*meet)() except -1)
 
 if fastact_survive_fork() != 0:
     raise OSError("fastact: pthread_atfork failed, so a forked child could hang")
+if fastact_start_buffers() != 0:
+    raise MemoryError("fastact: no memory for a lock")
 
 OPENMP = bool(FASTACT_OPENMP)
 # Of arrays, in the order of the ufuncs' loops, which is NumPy's -> what they are computed in.  bfloat16 is a dtype of
@@ -172,6 +174,31 @@ def thread_source():
     if fastact_thread_request:
         return f"fastact.threads: {fastact_thread_request}", fastact_max_threads()
     return _fixed_by, fastact_max_threads()
+
+
+# -------------------------------------------------------------------------------------------- memory of large results
+
+def limit_buffers(size_t limit):
+    """Keep at most so many bytes of large results that were given back; 0: leave all memory to NumPy."""
+    if not fastact_limit_buffers(limit):
+        raise RuntimeError("fastact.set_buffer_limit: the buffers are locked by a thread that a fork left behind")
+
+
+def buffers():
+    """Bytes that may be kept, and that are."""
+    return fastact_buffer_limit(), fastact_buffer_bytes()
+
+
+def clear_buffers():
+    """Give back to the system the memory that is kept for large results.
+
+    Raises
+    ------
+    RuntimeError
+        If it is locked for ever, by a thread that was giving a result back while the process was forked.
+    """
+    if not fastact_reduce_buffers(0):
+        raise RuntimeError("fastact.clear_buffers: the buffers are locked by a thread that a fork left behind")
 
 
 # --------------------------------------------------------------------------------------------------- elementwise passes

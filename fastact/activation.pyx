@@ -685,10 +685,10 @@ cdef object run_entries(str call, RowOperation operation, cnp.ndarray x, cnp.nda
         ordered = out.reshape(out.shape or (1,)).transpose(layout.order) if out.ndim else None
         direct = (ordered is not None and type(out) is np.ndarray and out.dtype == x.dtype and is_plain(ordered)
                   and not overlaps(ordered, first) and (second is None or not overlaps(ordered, second)))
-        target = ordered if direct else np.empty(layout.shape, x.dtype)
+        target = ordered if direct else empty_like_plain(first)
     else:
         direct = False
-        target = np.empty(layout.shape, x.dtype)
+        target = empty_like_plain(first)
     operation.run(first, second, target, None, scales, 1, None, layout.outer, layout.n, layout.inner,
                   factor.high, factor.low)
     if out is None:

@@ -28,6 +28,8 @@ def facts() -> dict[str, str]:
         "in use": f"{chosen}; FASTACT_ISA=NAME chooses another",
         "threads": f"{count}: {reason}",
         "OpenMP": "yes" if _engine.OPENMP else "no: built without it, everything is serial",
+        "memory of large results": f"up to {fastact.get_buffer_limit() / 2**20:.0f} MiB are kept for the next ones; "
+                                   f"FASTACT_BUFFER_LIMIT=BYTES, 0 for none",
         "dtypes": ", ".join(_engine.DTYPES) + " (of ml_dtypes); bool and integers as float64",
         "activations": ", ".join(fastact.activations),
     }

@@ -1,0 +1,61 @@
+"""How much memory of large results is kept for the next ones: decided here.
+
+Memory that is fresh from the system is slow to write for the first time, slower than any activation is computed.  So
+the memory of a result of a mebibyte or more, once the array is no longer used, is kept for the next result of about its
+size (_buffers.h).  What is kept at most, ``FASTACT_BUFFER_LIMIT`` says, or `set_buffer_limit`; else it is 256 MiB, or a
+32nd part of the machine's memory if that is less.
+"""
+
+import os
+
+from fastact import _engine
+from fastact._engine import clear_buffers
+
+__all__ = ["clear_buffers", "get_buffer_limit", "set_buffer_limit"]
+
+LARGEST_DEFAULT = 256 << 20
+SHARE = 32
+
+
+def set_buffer_limit(limit: int) -> None:
+    """Keep at most `limit` bytes of memory for large results; what is beyond is given back to the system at once.
+
+    Parameters
+    ----------
+    limit : int
+        In bytes. 0 switches it off: NumPy allocates all results.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `limit` is not an integer, or is negative.
+    """
+    if isinstance(limit, bool) or not hasattr(limit, "__index__"):
+        raise TypeError(f"fastact.set_buffer_limit: limit must be an integer, got {type(limit).__name__}")
+    number = int(limit.__index__())
+    if not 0 <= number < 2**62:
+        raise ValueError(f"fastact.set_buffer_limit: limit must be at least 0 and below 2**62, got {number}")
+    _engine.limit_buffers(number)
+
+
+def get_buffer_limit() -> int:
+    """The number of bytes that are kept at most."""
+    return _engine.buffers()[0]
+
+
+def _default() -> int:
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # not every system can say
+        return LARGEST_DEFAULT
+    return min(LARGEST_DEFAULT, memory // SHARE) if memory > 0 else LARGEST_DEFAULT
+
+
+def _from_environment() -> None:
+    wish = os.environ.get("FASTACT_BUFFER_LIMIT")
+    if wish and not (wish.isascii() and wish.isdigit() and int(wish) < 2**62):
+        raise ValueError(f"FASTACT_BUFFER_LIMIT={wish}: accepted is a number of bytes, at least 0 and below 2**62")
+    _engine.limit_buffers(int(wish) if wish else _default())
+
+
+_from_environment()

@@ -1,0 +1,236 @@
+"""Memory of large results: theirs alone while they live, kept for the next one afterwards, never beyond the limit."""
+
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+import fastact
+from fastact import _buffers, _engine
+
+MEBIBYTE = 1 << 20
+LENGTH = 3 * MEBIBYTE // 4  # of the results in float32: three mebibytes
+SLACK = 1 << 17  # of a block beyond its numbers: its head, and whole pages
+
+
+@pytest.fixture(autouse=True)
+def empty_buffers():
+    before = fastact.get_buffer_limit()
+    fastact.set_buffer_limit(64 * MEBIBYTE)
+    fastact.clear_buffers()
+    yield
+    fastact.set_buffer_limit(before)
+    fastact.clear_buffers()
+
+
+def address(array):
+    return array.__array_interface__["data"][0]
+
+
+def kept():
+    return _engine.buffers()[1]
+
+
+def x_of(length=LENGTH, dtype=np.float32):
+    return np.linspace(-5, 5, length).astype(dtype)
+
+
+def test_memory_is_kept_for_the_next_result_of_about_the_size():
+    x = x_of()
+    y = fastact.tanh(x)
+    there, right = address(y), y.copy()
+    assert kept() == 0
+    del y
+    assert 0 <= kept() - x.nbytes < SLACK
+    y = fastact.tanh(x[: LENGTH - 1000])
+    assert address(y) == there
+    assert kept() == 0
+    assert (y == right[: LENGTH - 1000]).all()
+    del y
+    small = fastact.tanh(x[: LENGTH // 2])
+    assert address(small) != there
+
+
+@pytest.mark.parametrize("of", [
+    lambda x: fastact.gelu(x), lambda x: fastact.gelu.derivative(x), lambda x: fastact.gelu.backward(x, x),
+    lambda x: fastact.gelu.value_and_derivative(x)[1], lambda x: fastact.softmax(x.reshape(-1, 4)),
+    lambda x: fastact.softmax(x.reshape(-1, 1024), axis=0), lambda x: fastact.softmax.backward(x, output=x),
+])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_results_are_arrays_like_others(of, dtype):
+    x = x_of(LENGTH, dtype)
+    y = of(x)
+    first = y.copy()
+    while y.base is not None:
+        y = y.base
+    assert y.flags.owndata
+    assert y.flags.writeable
+    assert y.flags.aligned
+    del y
+    assert kept() >= x.nbytes
+    assert of(x).tobytes() == first.tobytes()
+
+
+def test_an_array_is_nobody_elses_while_it_or_a_view_of_it_lives():
+    x = x_of()
+    y = fastact.tanh(x)
+    view, right = y[5:9], y[5:9].copy()
+    there = address(y)
+    del y
+    assert kept() == 0
+    others = [fastact.exp(x) for _ in range(3)]
+    assert len({there, *map(address, others)}) == 4
+    assert (view == right).all()
+
+
+def test_results_are_resized_copied_and_pickled():
+    x = x_of()
+    y = fastact.tanh(x)
+    right = y.copy()
+    assert (pickle.loads(pickle.dumps(y)) == right).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        y.resize(2 * LENGTH, refcheck=False)
+        assert (y[:LENGTH] == right).all()
+        assert (y[LENGTH:] == 0).all()
+        y.resize(10, refcheck=False)
+    assert (y == right[:10]).all()
+    del y
+    assert (fastact.tanh(x) == right).all()
+
+
+def test_small_results_and_arrays_of_others_are_numpys():
+    x = x_of(1000)
+    fastact.tanh(x)
+    before = np.empty(LENGTH, np.float32)
+    y = fastact.tanh(before)
+    after = np.empty(LENGTH, np.float32)
+    del before, after
+    assert kept() == 0
+    del y
+    assert kept() > 0
+
+
+def test_never_more_than_the_limit_the_oldest_go_first():
+    x = x_of()
+    fastact.set_buffer_limit(10 * MEBIBYTE)
+    ys = [fastact.tanh(x) for _ in range(6)]
+    there = [address(y) for y in ys]
+    while ys:
+        ys.pop(0)
+        assert kept() <= 10 * MEBIBYTE
+    assert kept() >= 3 * x.nbytes
+    again = [fastact.tanh(x) for _ in range(3)]
+    assert {address(y) for y in again} == set(there[3:])
+    large = fastact.tanh(x_of(4 * LENGTH))
+    del large, again
+    assert kept() <= 10 * MEBIBYTE
+
+
+def test_clearing_and_lowering_the_limit_give_back_at_once():
+    ys = [fastact.tanh(x_of()) for _ in range(3)]
+    del ys
+    assert kept() > 9 * MEBIBYTE
+    fastact.set_buffer_limit(4 * MEBIBYTE)
+    assert 3 * MEBIBYTE <= kept() <= 4 * MEBIBYTE
+    fastact.clear_buffers()
+    assert kept() == 0
+    y = fastact.tanh(x_of())
+    fastact.set_buffer_limit(0)
+    del y
+    assert kept() == 0
+    fastact.tanh(x_of())
+    assert kept() == 0
+    assert fastact.get_buffer_limit() == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="/proc/self/statm says how large a process is")
+def test_the_process_grows_by_no_more_than_the_limit():
+    code = f"""
+import gc, os, numpy as np, fastact
+def megabytes():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+x = np.linspace(-5, 5, {4 * LENGTH}).astype(np.float32)
+ys = [fastact.tanh(x[: n * {LENGTH} // 16]) for n in range(16, 65)]
+fastact.set_buffer_limit(20 << 20)
+before = megabytes()
+held = sum(y.nbytes for y in ys) / 2**20
+del ys
+print(held - (before - megabytes()))
+fastact.clear_buffers()
+print(held - (before - megabytes()))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    after, cleared = map(float, result.stdout.split())
+    assert after < 22
+    assert cleared < 2
+
+
+def test_many_threads_at_once():
+    xs = [x_of(LENGTH + 5000 * k) for k in range(4)]
+    rights = [fastact.tanh(x).copy() for x in xs]
+    wrong = []
+
+    def work(k):
+        for _ in range(60):
+            y = fastact.tanh(xs[k])
+            if not (y == rights[k]).all():
+                wrong.append(k)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(50):
+        fastact.clear_buffers()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert kept() <= 64 * MEBIBYTE
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_parent_and_child_have_memory_of_their_own():
+    x = x_of()
+    y = fastact.tanh(x)
+    right = y.copy()
+    del y
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # other threads of this process
+        child = os.fork()
+    if child == 0:
+        ok = all((fastact.tanh(x) == right).all() for _ in range(3))
+        fastact.exp(x)
+        os._exit(0 if ok else 1)
+    assert (fastact.tanh(x) == right).all()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("limit, error, message", [
+    ("1", TypeError, "limit must be an integer, got str"), (True, TypeError, "limit must be an integer, got bool"),
+    (1.5, TypeError, "limit must be an integer, got float"), (-1, ValueError, "at least 0 and below"),
+    (2**62, ValueError, "at least 0 and below"),
+])
+def test_wrong_limits(limit, error, message):
+    before = fastact.get_buffer_limit()
+    with pytest.raises(error, match=rf"fastact\.set_buffer_limit: .*{message}"):
+        fastact.set_buffer_limit(limit)
+    assert fastact.get_buffer_limit() == before
+
+
+@pytest.mark.parametrize("wish, limit", [("0", 0), ("1000000", 1_000_000), ("", _buffers._default())])
+def test_limit_of_the_environment(wish, limit):
+    code = "import fastact; print(fastact.get_buffer_limit())"
+    result = subprocess.run([sys.executable, "-c", code], env=os.environ | {"FASTACT_BUFFER_LIMIT": wish},
+                            capture_output=True, text=True, check=True)
+    assert int(result.stdout) == limit
+
+
+def test_wrong_limit_of_the_environment():
+    result = subprocess.run([sys.executable, "-c", "import fastact"],
+                            env=os.environ | {"FASTACT_BUFFER_LIMIT": "256MB"}, capture_output=True, text=True)
+    assert "FASTACT_BUFFER_LIMIT=256MB: accepted is a number of bytes" in result.stderr
