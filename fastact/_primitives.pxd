@@ -31,7 +31,8 @@ cdef extern from "_bits.h" nogil:
     float fastact_float_of_bits(uint32_t bits) noexcept
     double fastact_double_of_bits(uint64_t bits) noexcept
     void fastact_fetch(const void* address) noexcept
-    double fastact_total_of_lanes(const float* lanes, int lines) noexcept
+    void fastact_four_of_lanes(const float* lanes, int lines, double* four) noexcept
+    void fastact_totals_of_fours(const double* fours, Py_ssize_t rows, double* totals) noexcept
 
 
 # ----------------------------------------------------------------------------------------------------------- arithmetic

@@ -34,8 +34,8 @@ from libc.stdint cimport INT32_MIN, INT64_MIN, int32_t, int64_t, uint32_t, uint6
 from fastact._loops cimport LANES, STRETCH, fetch_stretch
 from fastact._primitives cimport (
     at_least, exp_integer, exp_limit, exp_negative, exp_polynomial, exp_shift, exp_split_by, fastact_bits_of_double,
-    fastact_bits_of_float, fastact_double_of_bits, fastact_float_of_bits, fastact_total_of_lanes, floating, fma,
-    largest, log_of_one_more, remainder, sum_in_two)
+    fastact_bits_of_float, fastact_double_of_bits, fastact_float_of_bits, fastact_four_of_lanes,
+    fastact_totals_of_fours, floating, fma, largest, log_of_one_more, remainder, sum_in_two)
 
 cdef enum:
     LINES = 8               # entries of a lane that are added together
@@ -644,31 +644,28 @@ cdef inline void accumulate_piece(void* f, int sums, const floating* x, const fl
         add_to_lanes(first + start, sums, second + start, LINES, high, low)
 
 
-# The total of one block of floats: the bits of add_to_lanes and lanes_total, without the way through memory.
-cdef inline double total_of_block(const float* x, Py_ssize_t lines) noexcept nogil:
+# The last four lanes of one block of floats: the bits of add_to_lanes and lanes_total, without the way through memory.
+cdef inline void four_of_block(const float* x, Py_ssize_t lines, double* four) noexcept nogil:
     cdef float pairs[PAIRS * LANES]
     cdef int j, k
     if lines == 1:
-        return fastact_total_of_lanes(x, 1)
+        fastact_four_of_lanes(x, 1, four)
+        return
     for k in range(lines // 2):
         for j in range(LANES):
             pairs[k * LANES + j] = x[2 * k * LANES + j] + x[(2 * k + 1) * LANES + j]
     if lines == 2:
-        return fastact_total_of_lanes(pairs, 1)
+        fastact_four_of_lanes(pairs, 1, four)
     elif lines == 4:
-        return fastact_total_of_lanes(pairs, 2)
+        fastact_four_of_lanes(pairs, 2, four)
     else:
-        return fastact_total_of_lanes(pairs, 4)
+        fastact_four_of_lanes(pairs, 4, four)
 
 
-# A row of floats that is one block at most
+# A row of floats that is one block at most: the last four lanes of its sums
 cdef inline void accumulate_short_row(void* f, int sums, const float* x, const float* y, float* out, bint store,
-                                      Py_ssize_t n, Rows* rows, Py_ssize_t index) noexcept nogil:
-    cdef float a = <float> rows.constants[0][index]
-    cdef float b = <float> rows.constants[1][index]
-    cdef float c = <float> rows.constants[2][index]
-    cdef float d = <float> rows.constants[3][index]
-    cdef float e = <float> rows.constants[4][index]
+                                      Py_ssize_t n, float a, float b, float c, float d, float e, double* first_four,
+                                      double* second_four) noexcept nogil:
     cdef float first[BLOCK]
     cdef float second[BLOCK]
     cdef const float* summands = first
@@ -681,26 +678,19 @@ cdef inline void accumulate_short_row(void* f, int sums, const float* x, const f
             first[i] = out[i]
         terms_of_end(f, sums, x + whole, y + whole, out + whole, store, n - whole, lines * LANES - whole,
                      a, b, c, d, e, first + whole, second + whole)
-    rows.first[index] = total_of_block(summands, lines)
-    rows.second[index] = total_of_block(second, lines) if sums == 2 else 0
+    four_of_block(summands, lines, first_four)
+    if sums == 2:
+        four_of_block(second, lines, second_four)
 
 
 # Sums into rows.first[index] and rows.second[index].
 cdef inline void accumulate_row(void* f, void* moved, int sums, const floating* x, const floating* y, floating* out,
-                                bint store, Py_ssize_t n, Rows* rows, Py_ssize_t index) noexcept nogil:
-    cdef floating a = <floating> rows.constants[0][index]
-    cdef floating b = <floating> rows.constants[1][index]
-    cdef floating c = <floating> rows.constants[2][index]
-    cdef floating d = <floating> rows.constants[3][index]
-    cdef floating e = <floating> rows.constants[4][index]
+                                bint store, Py_ssize_t n, floating a, floating b, floating c, floating d, floating e,
+                                Rows* rows, Py_ssize_t index) noexcept nogil:
     cdef double high[2 * LANES]
     cdef double low[2 * LANES]
     cdef Py_ssize_t start = 0, part
     cdef int j
-    if floating is float:
-        if n <= BLOCK and (moved == NULL or a == 0):
-            accumulate_short_row(f, sums, x, y, out, store, n, rows, index)
-            return
     for j in range(sums * LANES):
         high[j] = 0
         low[j] = 0
@@ -718,12 +708,7 @@ cdef inline void accumulate_row(void* f, void* moved, int sums, const floating* 
 
 
 cdef inline void emit_row(void* f, const floating* x, const floating* y, floating* out, Py_ssize_t n,
-                          const Rows* rows, Py_ssize_t index) noexcept nogil:
-    cdef floating a = <floating> rows.constants[0][index]
-    cdef floating b = <floating> rows.constants[1][index]
-    cdef floating c = <floating> rows.constants[2][index]
-    cdef floating d = <floating> rows.constants[3][index]
-    cdef floating e = <floating> rows.constants[4][index]
+                          floating a, floating b, floating c, floating d, floating e) noexcept nogil:
     cdef floating x_end[LANES]
     cdef floating y_end[LANES]
     cdef Py_ssize_t i, whole = n // LANES * LANES
@@ -750,19 +735,65 @@ cdef inline void extreme_of_rows(bint negated, const floating* x, Py_ssize_t n, 
         rows.maximum[j] = extreme_of_row(negated, x + j * stride, n)
 
 
+# Of all rows, as the numbers that the formulas take: one after the other they would cost more than a short row.
+cdef inline void constants_of_rows(const Rows* rows, Py_ssize_t width, floating* a, floating* b, floating* c,
+                                   floating* d, floating* e) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(width):
+        a[j] = <floating> rows.constants[0][j]
+        b[j] = <floating> rows.constants[1][j]
+        c[j] = <floating> rows.constants[2][j]
+        d[j] = <floating> rows.constants[3][j]
+        e[j] = <floating> rows.constants[4][j]
+
+
 cdef inline void accumulate_rows(void* f, void* moved, int sums, const floating* x, const floating* y, floating* out,
                                  bint store, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
                                  Rows* rows) noexcept nogil:
+    cdef floating a[STRIP]
+    cdef floating b[STRIP]
+    cdef floating c[STRIP]
+    cdef floating d[STRIP]
+    cdef floating e[STRIP]
+    cdef double first_fours[4 * STRIP]
+    cdef double second_fours[4 * STRIP]
+    cdef bint short = floating is float and n <= BLOCK
     cdef Py_ssize_t j
+    constants_of_rows(rows, width, a, b, c, d, e)
     for j in range(width):
-        accumulate_row(f, moved, sums, x + j * stride, y + j * stride, out + j * stride, store, n, rows, j)
+        if floating is float:
+            if n == LANES and (moved == NULL or a[j] == 0):         # a constant: nothing left to decide
+                accumulate_short_row(f, sums, x + j * stride, y + j * stride, out + j * stride, store, LANES,
+                                     a[j], b[j], c[j], d[j], e[j], first_fours + 4 * j, second_fours + 4 * j)
+                continue
+            if short and (moved == NULL or a[j] == 0):
+                accumulate_short_row(f, sums, x + j * stride, y + j * stride, out + j * stride, store, n,
+                                     a[j], b[j], c[j], d[j], e[j], first_fours + 4 * j, second_fours + 4 * j)
+                continue
+        accumulate_row(f, moved, sums, x + j * stride, y + j * stride, out + j * stride, store, n,
+                       a[j], b[j], c[j], d[j], e[j], rows, j)
+        first_fours[4 * j], second_fours[4 * j] = rows.first[j], rows.second[j]
+        first_fours[4 * j + 1] = first_fours[4 * j + 2] = first_fours[4 * j + 3] = 0
+        second_fours[4 * j + 1] = second_fours[4 * j + 2] = second_fours[4 * j + 3] = 0
+    if short:
+        fastact_totals_of_fours(first_fours, width, rows.first)
+        if sums == 2:
+            fastact_totals_of_fours(second_fours, width, rows.second)
+        for j in range(width if sums == 1 else 0):
+            rows.second[j] = 0
 
 
 cdef inline void emit_rows(void* f, const floating* x, const floating* y, floating* out, Py_ssize_t n,
                            Py_ssize_t stride, Py_ssize_t width, const Rows* rows) noexcept nogil:
+    cdef floating a[STRIP]
+    cdef floating b[STRIP]
+    cdef floating c[STRIP]
+    cdef floating d[STRIP]
+    cdef floating e[STRIP]
     cdef Py_ssize_t j
+    constants_of_rows(rows, width, a, b, c, d, e)
     for j in range(width):
-        emit_row(f, x + j * stride, y + j * stride, out + j * stride, n, rows, j)
+        emit_row(f, x + j * stride, y + j * stride, out + j * stride, n, a[j], b[j], c[j], d[j], e[j])
 
 
 # ------------------------------------------------------------------------------------------------ the same down columns
@@ -784,17 +815,6 @@ cdef inline void extreme_of_some_columns(bint negated, const floating* x, Py_ssi
             found[j] = entry if entry > found[j] else found[j]
     for j in range(width):
         rows.maximum[j] = NAN if isinf(found[j]) and holds_nan(x + j, n, stride) else found[j]
-
-
-cdef inline void constants_of_columns(const Rows* rows, Py_ssize_t width, floating* a, floating* b, floating* c,
-                                      floating* d, floating* e) noexcept nogil:
-    cdef Py_ssize_t j
-    for j in range(width):
-        a[j] = <floating> rows.constants[0][j]
-        b[j] = <floating> rows.constants[1][j]
-        c[j] = <floating> rows.constants[2][j]
-        d[j] = <floating> rows.constants[3][j]
-        e[j] = <floating> rows.constants[4][j]
 
 
 # lanes_total of every column, into `totals`
@@ -842,7 +862,7 @@ cdef inline void accumulate_some_columns(void* f, void* moved, int sums, const f
     cdef Py_ssize_t start = 0, i, j
     cdef int lane, line, lines
     cdef bint is_moved = False
-    constants_of_columns(rows, width, a, b, c, d, e)
+    constants_of_rows(rows, width, a, b, c, d, e)
     if moved != NULL:
         for j in range(width):
             is_moved = is_moved or a[j] != 0
@@ -898,7 +918,7 @@ cdef inline void emit_some_columns(void* f, const floating* x, const floating* y
     cdef floating e[STRIP]
     cdef floating emitted[STRIP]
     cdef Py_ssize_t i, j
-    constants_of_columns(rows, width, a, b, c, d, e)
+    constants_of_rows(rows, width, a, b, c, d, e)
     for i in range(n):
         for j in range(width):
             emitted[j] = emit(f, x[i * stride + j], y[i * stride + j], a[j], b[j], c[j], d[j], e[j])
