@@ -110,9 +110,10 @@ cdef enum:
     HELD = 8192                     # elements up to which giving up the interpreter lock costs more than it frees
     BEYOND_CACHE = 1 << 20          # bytes of all operands from which fetching them ahead pays
 
-# Less work than this is done by one thread.  A parallel region costs 5 microseconds, but a millisecond where another
-# library's threads, which wait for their next piece of work, hold the processor.
-cdef double PARALLEL_NANOSECONDS = 100_000
+# Less work than this is done by one thread.  Two pay from 5 microseconds on where the second waits for the next call,
+# and from 200 where it sleeps, as between two layers of a network (benchmarks/costs.py); and a region costs a
+# millisecond where another library's threads hold the processor.
+cdef double PARALLEL_NANOSECONDS = 50_000
 
 # Cheaper work per element waits for memory in any case.
 cdef double FETCHING_NANOSECONDS = 0.2
@@ -167,6 +168,14 @@ def request_threads(int n):
 def get_threads():
     """The number of threads of a parallel pass started here and now."""
     return team()
+
+
+def set_parallel_nanoseconds(double nanoseconds):
+    """Share work among threads from so many nanoseconds on; returns the number before.  For benchmarks/costs.py."""
+    global PARALLEL_NANOSECONDS
+    before = PARALLEL_NANOSECONDS
+    PARALLEL_NANOSECONDS = nanoseconds
+    return before
 
 
 def thread_source():

@@ -31,7 +31,7 @@ softplus = Elementwise(
     derivative_formula=r"y' = 1 - 1 / (e^{\beta x} + 1)",
     parameters={"beta": 1.0},
     source="C. Dugas et al., Incorporating second-order functional knowledge for better option pricing (2001)",
-    cost=1.2,
+    cost=0.5,
 )
 sigmoid = Elementwise(
     "sigmoid",
@@ -39,7 +39,7 @@ sigmoid = Elementwise(
     formula=r"y = 1 / (1 + e^{-x})",
     derivative_formula=r"y' = y (1 - y)",
     source="P.-F. Verhulst, Recherches mathématiques sur la loi d'accroissement de la population (1845)",
-    cost=0.6,
+    cost=0.3,
 )
 tanh = Elementwise(
     "tanh",
@@ -47,7 +47,7 @@ tanh = Elementwise(
     formula=r"y = (e^{x} - e^{-x}) / (e^{x} + e^{-x})",
     derivative_formula=r"y' = 1 - y^2",
     source="Y. LeCun et al., Efficient BackProp (1998)",
-    cost=0.8,
+    cost=0.35,
 )
 relu6 = Elementwise(
     "relu6",
@@ -125,7 +125,7 @@ softsign = Elementwise(
     formula=r"y = x / (1 + |x|)",
     derivative_formula=r"y' = 1 / (1 + |x|)^2",
     source="J. Turian et al., Quadratic features and deep architectures for chunking (2009)",
-    cost=0.4,
+    cost=0.25,
 )
 hard_sigmoid = Elementwise(
     "hard_sigmoid",
@@ -134,7 +134,7 @@ hard_sigmoid = Elementwise(
     derivative_formula=r"y' = a \;\mathrm{for}\; 0 \leq a x + b < 1, \;\mathrm{else}\; 0",
     parameters={"slope": 1 / 6, "offset": 0.5},
     source="M. Courbariaux et al., BinaryConnect (2015)",
-    cost=0.2,
+    cost=0.15,
 )
 hard_swish = Elementwise(
     "hard_swish",
@@ -142,7 +142,7 @@ hard_swish = Elementwise(
     formula=r"y = x \min(\max(x + 3, 0), 6) / 6",
     derivative_formula=r"y' = (2 x + 3) / 6 \;\mathrm{for}\; -3 \leq x < 3, \; 0 \;\mathrm{below}, 1 \;\mathrm{above}",
     source="A. Howard et al., Searching for MobileNetV3 (2019)",
-    cost=0.2,
+    cost=0.25,
 )
 elu = Elementwise(
     "elu",
@@ -151,7 +151,7 @@ elu = Elementwise(
     derivative_formula=r"y' = 1 \;\mathrm{for}\; x \geq 0, \; \alpha e^{x} \;\mathrm{for}\; x < 0",
     parameters={"alpha": 1.0},
     source="D.-A. Clevert et al., Fast and accurate deep network learning by exponential linear units (2015)",
-    cost=0.3,
+    cost=0.25,
 )
 selu = Elementwise(
     "selu",
@@ -159,7 +159,7 @@ selu = Elementwise(
     formula=r"y = \lambda x \;\mathrm{for}\; x \geq 0, \; \lambda \alpha (e^{x} - 1) \;\mathrm{for}\; x < 0",
     derivative_formula=r"y' = \lambda \;\mathrm{for}\; x \geq 0, \; \lambda \alpha e^{x} \;\mathrm{for}\; x < 0",
     source="G. Klambauer et al., Self-normalizing neural networks (2017)",
-    cost=0.35,
+    cost=0.3,
 )
 log_sigmoid = Elementwise(
     "log_sigmoid",
@@ -167,7 +167,7 @@ log_sigmoid = Elementwise(
     formula=r"y = -\log(1 + e^{-x})",
     derivative_formula=r"y' = 1 / (1 + e^{x})",
     source="P.-F. Verhulst, Recherches mathématiques sur la loi d'accroissement de la population (1845)",
-    cost=1.2,
+    cost=0.5,
 )
 exp = Elementwise(
     "exp",
@@ -175,7 +175,7 @@ exp = Elementwise(
     formula=r"y = e^{x}",
     derivative_formula=r"y' = e^{x}",
     source="L. Euler, Introductio in analysin infinitorum (1748)",
-    cost=0.25,
+    cost=0.15,
 )
 celu = Elementwise(
     "celu",
@@ -184,7 +184,7 @@ celu = Elementwise(
     derivative_formula=r"y' = 1 \;\mathrm{for}\; x \geq 0, \; e^{x / \alpha} \;\mathrm{for}\; x < 0",
     parameters={"alpha": 1.0},
     source="J. T. Barron, Continuously differentiable exponential linear units (2017)",
-    cost=0.35,
+    cost=0.25,
 )
 silu = Elementwise(
     "silu",
@@ -193,7 +193,7 @@ silu = Elementwise(
     derivative_formula=r"y' = s (1 + \beta x (1 - s)), \; s = 1 / (1 + e^{-\beta x})",
     parameters={"beta": 1.0},
     source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
-    cost=0.3,
+    cost=0.4,
     ulp={"value": 2.0, "derivative": 2.0},
     derivative_zero=(-2.0, -0.75),
 )
@@ -203,7 +203,7 @@ gelu_quick = Elementwise(
     formula=r"y = x / (1 + e^{-1.702 x})",
     derivative_formula=r"y' = s (1 + 1.702 x (1 - s)), \; s = 1 / (1 + e^{-1.702 x})",
     source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
-    cost=0.3,
+    cost=0.5,
     ulp={"value": 2.0, "derivative": 2.5},
     derivative_zero=(-1.25, -0.45),
 )
@@ -213,7 +213,7 @@ gelu = Elementwise(
     formula=r"y = x (1 + \mathrm{erf}(x / \sqrt{2})) / 2",
     derivative_formula=r"y' = (1 + \mathrm{erf}(x / \sqrt{2})) / 2 + x e^{-x^2 / 2} / \sqrt{2 \pi}",
     source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
-    cost=0.5,
+    cost=0.75,
     ulp={"value": 3.0, "derivative": 3.0},
     derivative_zero=(-1.5, -0.25),
 )
@@ -223,7 +223,7 @@ gelu_tanh = Elementwise(
     formula=r"y = x (1 + \tanh(u)) / 2, \; u = \sqrt{2 / \pi} (x + 0.044715 x^3)",
     derivative_formula=r"y' = s (1 + 2 x u' (1 - s)), \; s = 1 / (1 + e^{-2u})",
     source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
-    cost=0.35,
+    cost=0.7,
     ulp={"value": 2.5, "derivative": 2.5},
     derivative_zero=(-1.5, -0.25),
 )
@@ -233,7 +233,7 @@ mish = Elementwise(
     formula=r"y = x \tanh(\log(1 + e^{x}))",
     derivative_formula=r"y' = \tanh(s) + x (1 - \tanh^2(s)) / (1 + e^{-x}), \; s = \log(1 + e^{x})",
     source="D. Misra, Mish: a self regularized non-monotonic activation function (2019)",
-    cost=0.5,
+    cost=0.75,
     ulp={"value": 3.0, "derivative": 3.0},
     derivative_zero=(-2.0, -0.75),
 )
@@ -260,7 +260,7 @@ squareplus = Elementwise(
     derivative_formula=r"y' = (1 + x / \sqrt{x^2 + b}) / 2",
     parameters={"b": 4.0},
     source="J. T. Barron, Squareplus: a softplus-like algebraic rectifier (2021)",
-    cost=0.5,
+    cost=0.6,
     ulp={"value": 1.0, "derivative": 2.0},
 )
 tanh_shrink = Elementwise(
@@ -269,7 +269,7 @@ tanh_shrink = Elementwise(
     formula=r"y = x - \tanh(x)",
     derivative_formula=r"y' = \tanh^2(x)",
     source="R. Collobert, K. Kavukcuoglu and C. Farabet, Torch7 (2011)",
-    cost=0.45,
+    cost=0.55,
     ulp={"value": 2.0, "derivative": 2.5},
 )
 dish = Elementwise(
@@ -278,7 +278,7 @@ dish = Elementwise(
     formula=r"y = x (1 + x / \sqrt{1 + x^2}) / 2",
     derivative_formula=r"y' = (1 + x / \sqrt{1 + x^2} + x / (1 + x^2)^{3/2}) / 2",
     source="M. Honnibal et al., Thinc (2022)",
-    cost=0.55,
+    cost=0.85,
     ulp={"value": 1.5, "derivative": 2.5},
     derivative_zero=(-1.0, -0.5),
 )
@@ -288,7 +288,7 @@ logit = Elementwise(
     formula=r"y = \log(x / (1 - x))",
     derivative_formula=r"y' = 1 / (x (1 - x))",
     source="J. Berkson, Application of the logistic function to bio-assay (1944)",
-    cost=0.5,
+    cost=0.4,
 )
 erf = Elementwise(
     "erf",
@@ -320,7 +320,7 @@ softmax = Rowwise(
     derivative_formula=r"\partial y_i / \partial x_j = s y_i (\delta_{ij} - y_j)",
     parameters={"scale": 1.0, "temperature": 1.0},
     source="J. S. Bridle, Probabilistic interpretation of feedforward classification network outputs (1990)",
-    cost=0.9,
+    cost=0.3,
     masked_row=0.0,
 )
 softmin = Rowwise(
@@ -330,7 +330,7 @@ softmin = Rowwise(
     derivative_formula=r"\partial y_i / \partial x_j = -s y_i (\delta_{ij} - y_j)",
     parameters={"scale": 1.0, "temperature": 1.0},
     source="J. S. Bridle, Probabilistic interpretation of feedforward classification network outputs (1990)",
-    cost=1.0,
+    cost=0.35,
     masked_row=0.0,
     negates="softmax",
 )
@@ -340,7 +340,7 @@ hardmax = Rowwise(
     formula=r"y_i = 1 \;\mathrm{for}\; i = \mathrm{argmax}_j \, x_j, \;\mathrm{else}\; 0",
     derivative_formula=r"\partial y_i / \partial x_j = 0",
     source="ONNX, Operator schemas: Hardmax (2017)",
-    cost=0.3,
+    cost=0.15,
     masked_row=0.0,
     ulp=0.0,
 )
@@ -351,7 +351,7 @@ log_softmax = Rowwise(
     derivative_formula=r"\partial y_i / \partial x_j = s (\delta_{ij} - e^{y_j})",
     parameters={"scale": 1.0, "temperature": 1.0},
     source="J. S. Bridle, Probabilistic interpretation of feedforward classification network outputs (1990)",
-    cost=0.9,
+    cost=0.35,
     masked_row=float("-inf"),
 )
 logsumexp = RowReduction(
@@ -360,7 +360,7 @@ logsumexp = RowReduction(
     formula=r"y = \log \sum_j e^{x_j}",
     derivative_formula=r"\partial y / \partial x_j = \mathrm{softmax}(x)_j",
     source="J. W. Gibbs, Elementary principles in statistical mechanics (1902)",
-    cost=0.9,
+    cost=0.3,
     derivative="softmax",
 )
 
