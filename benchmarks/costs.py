@@ -12,6 +12,7 @@ other work between them, over which it falls asleep.  PARALLEL_NANOSECONDS of fa
 
 import argparse
 import re
+import time
 import timeit
 from collections.abc import Callable
 from functools import partial
@@ -25,20 +26,22 @@ from fastact.activation import Elementwise, RowReduction
 
 CATALOGUE = Path(fastact.__file__).parent / "catalogue.py"
 ELEMENTS = 65_536
-ROUNDS = 100
+ROUNDS, LEAST_ROUNDS = 100, 8
+ENOUGH = 1.0  # seconds of them
 STEP = 0.05  # of a cost, in nanoseconds
 GAIN = 0.9  # time of two threads, of that of one, from which on they pay
 SIZES = [int(2**k) for k in np.arange(11, 20.1, 0.25)]
 
 
-def seconds(*calls: Callable[[], object]) -> list[float]:
+def seconds(*calls: Callable[[], object] | str, names: dict[str, object] | None = None) -> list[float]:
     """The best time of each, all of them measured in turns."""
-    timers = [timeit.Timer(call) for call in calls]
+    timers = [timeit.Timer(call, globals=names) for call in calls]
     repeats = [max(1, int(2e-4 / max(timer.timeit(3) / 3, 1e-9))) for timer in timers]
-    best = [np.inf] * len(calls)
-    for _ in range(ROUNDS):
+    best, round, start = [np.inf] * len(calls), 0, time.perf_counter()
+    while round < ROUNDS and (round < LEAST_ROUNDS or time.perf_counter() - start < ENOUGH):
         for k, timer in enumerate(timers):
             best[k] = min(best[k], timer.timeit(repeats[k]) / repeats[k])
+        round += 1
     return best
 
 
@@ -67,7 +70,7 @@ def cost(f: Callable[..., np.ndarray]) -> float:
         return float(np.mean(seconds(*calls))) / ELEMENTS * 1e9
 
 
-def threshold(f: Callable[..., np.ndarray], time: Callable[[Callable[[], object]], float]) -> float:
+def threshold(f: Callable[..., np.ndarray], clock: Callable[[Callable[[], object]], float]) -> float:
     """Nanoseconds of the smallest work that, like all that is larger, two threads finish sooner."""
     before, smallest = _engine.set_parallel_nanoseconds(0), np.inf
     try:
@@ -75,9 +78,9 @@ def threshold(f: Callable[..., np.ndarray], time: Callable[[Callable[[], object]
             x = np.random.default_rng(0).standard_normal(size).astype(np.float32)
             call = partial(f, x, out=np.empty_like(x))
             with fastact.threads(1):
-                one = time(call)
+                one = clock(call)
             with fastact.threads(2):
-                two = time(call)
+                two = clock(call)
             if two > GAIN * one:
                 break
             smallest = one * 1e9
