@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import functools
 import json
 import math
 from pathlib import Path
@@ -96,6 +97,28 @@ def test_other_work_is_refused() -> None:
     one_off[7] += 0.01
     assert not peers.Contestant("one entry off", "fresh", lambda: one_off, inputs).agrees()
     assert not peers.Contestant("another function", "fresh", lambda: np.tanh(inputs.x), inputs).agrees()
+    assert not peers.Contestant("another shape", "fresh", lambda: inputs.expected[0][None], inputs).agrees()
+
+
+def test_of_long_results_a_part_is_judged() -> None:
+    inputs = peers.Inputs(peers.Work("sigmoid", "value", "float32", (8 * peers.JUDGED,)))
+    result = inputs.y.copy()
+    assert peers.Contestant("exact", "fresh", lambda: result, inputs).agrees()
+    result[1000:1016] = 0
+    assert not peers.Contestant("sixteen off", "fresh", lambda: result, inputs).agrees()
+
+
+def test_calls_are_timed_as_a_user_writes_them() -> None:
+    def function(*arguments: int, **keywords: int) -> None:
+        calls.append((arguments, keywords))
+
+    calls: list[tuple[tuple[int, ...], dict[str, int]]] = []
+    timer = bench.timer_of(functools.partial(function, 1, 2, out=3, function=4))
+    assert "functools" not in repr(timer.inner.__globals__["function"])
+    timer.timeit(2)
+    assert calls == 2 * [((1, 2), {"out": 3, "function": 4})]
+    bench.timer_of(lambda: calls.append(((), {}))).timeit(1)
+    assert calls[-1] == ((), {})
 
 
 def test_a_peer_that_differs_or_fails_is_named_and_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """``fastact bench``: every function against the peers that are installed, in one process and turn by turn."""
 
 import argparse
+import functools
 import json
 import math
 import sys
@@ -157,7 +158,7 @@ def measure(work: peers.Work, threads: int, rounds: int) -> tuple[list[Row], lis
         else:
             left_out.append(f"{library} ({form}) is left out of {_label(work)}: {obstacle}")
     rows = []
-    timers = {(c.form, c.library): timeit.Timer(c.call) for c in contestants}
+    timers = {(c.form, c.library): timer_of(c.call) for c in contestants}
     seconds = race(timers, rounds, pause=0.005 if threads > 1 else 0)
     for form in dict.fromkeys(c.form for c in contestants):
         figures = {library: 1e9 * best / work.size for (other, library), best in seconds.items() if other == form}
@@ -194,6 +195,16 @@ def race(
                 timers[key].timeit(1)
             best[key] = min(best[key], timers[key].timeit(repeats[key]) / repeats[key])
     return best
+
+
+def timer_of(call: peers.Call) -> timeit.Timer:
+    """A timer of the call as a user writes it: a partial would be a good part of what is measured of a small one."""
+    if not isinstance(call, functools.partial):
+        return timeit.Timer(call)
+    names = {f"argument{k}": argument for k, argument in enumerate(call.args)}
+    words = [*names, *(f"{name}=keyword_{name}" for name in call.keywords)]
+    names |= {f"keyword_{name}": argument for name, argument in call.keywords.items()} | {"function": call.func}
+    return timeit.Timer(f"function({', '.join(words)})", globals=names)
 
 
 def _repeats(timer: timeit.Timer) -> int:

@@ -210,7 +210,7 @@ def _measure_work(work: peers.Work, isa: str, threads: int, hopeless: set[str]) 
         except Exception:  # another release of a peer may lack the operator, or the dtype
             agrees = False
         if agrees:
-            timers[form, library] = timeit.Timer(contestant.call)
+            timers[form, library] = bench.timer_of(contestant.call)
         elif library == "fastact":
             raise SystemExit(f"fastact bench: {work.call}, {work.shape} {work.dtype}, {form}: its result differs")
     seconds = bench.race(timers, ROUNDS[1], pause=0.002 if threads > 1 else 0, least=ROUNDS[0], seconds=SECONDS)
