@@ -9,7 +9,8 @@ Three things happen here and nowhere else:
 * ``_kernel_table.pxi`` is written: for every formula of ``_formulas.pxd`` and every step of ``_rows.pxd`` the few lines
   that hand it to a loop.  It is made of names alone, never of arithmetic.
 
-Environment: ``FASTACT_OPENMP=0`` builds without threads; ``FASTACT_INSTRUCTION_SETS=baseline`` builds one generic set.
+Environment: ``FASTACT_OPENMP=0`` builds without threads; ``FASTACT_INSTRUCTION_SETS=baseline`` builds one generic set;
+``FASTACT_SANITIZE=address,undefined`` builds with these sanitizers of the compiler, slowly, for tests alone.
 """
 
 import os
@@ -32,6 +33,10 @@ PACKAGE = Path(__file__).parent / "fastact"
 # to flush-to-zero at import.  These two flags are what lets ternaries become selects; contraction stays off because
 # multiply-add is written out (_bits.h).
 FLAGS = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
+SANITIZE = []
+if "FASTACT_SANITIZE" in os.environ:
+    SANITIZE = [f"-fsanitize={os.environ['FASTACT_SANITIZE']}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+    FLAGS += [*SANITIZE, "-O1", "-g1"]
 X86_64 = platform.machine().lower() in ("x86_64", "amd64")
 INSTRUCTION_SETS = {"baseline": ["-march=x86-64-v2"] if X86_64 else []}
 if X86_64 and os.environ.get("FASTACT_INSTRUCTION_SETS") != "baseline":
@@ -151,13 +156,15 @@ def extensions():
     openmp = openmp_flags()
     macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
     inline = [("CYTHON_INLINE", "inline __attribute__((always_inline))")]
+    headers = [str(path) for path in PACKAGE.glob("_*.h")]
     for name, flags in INSTRUCTION_SETS.items():
         yield Extension(f"fastact._kernels_{name}", [f"fastact/_kernels_{name}.pyx"], define_macros=inline,
-                        extra_compile_args=[*FLAGS, *flags], depends=[str(p) for p in PACKAGE.glob("_*.p?[di]")])
+                        extra_compile_args=[*FLAGS, *flags], extra_link_args=SANITIZE,
+                        depends=[*headers, *(str(path) for path in PACKAGE.glob("_*.p?[di]"))])
     for name in "_engine", "activation":
         yield Extension(f"fastact.{name}", [f"fastact/{name}.pyx"], define_macros=macros,
                         include_dirs=[numpy.get_include()], extra_compile_args=[*FLAGS, *openmp],
-                        extra_link_args=openmp)
+                        extra_link_args=[*openmp, *SANITIZE], depends=headers)
 
 
 def main():

@@ -65,6 +65,8 @@ cdef class RowOperation:
     cdef object run(self, cnp.ndarray x, cnp.ndarray y, cnp.ndarray out, cnp.ndarray results, cnp.ndarray scales,
                     double scale, cnp.ndarray labels, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner,
                     double factor=?, double factor_low=?)
+    cdef object run_in_parts(self, x, y, out, results, scales, double scale, labels, Py_ssize_t outer, Py_ssize_t n,
+                             Py_ssize_t inner, double factor, double factor_low)
 
 
 cdef float nearest_float(double number) noexcept

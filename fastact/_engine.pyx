@@ -15,6 +15,7 @@ the number changes, which costs more than most calls.
 """
 
 cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport prange
 from libc.math cimport INFINITY, isinf
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
@@ -108,6 +109,7 @@ cdef enum:
     BLOCK = 1024                    # elements gathered on the stack at a time
     CHUNK = 64                      # the elements of a thread are a multiple of it: a whole cache line of any dtype
     HELD = 8192                     # elements up to which giving up the interpreter lock costs more than it frees
+    UNASKED = 1 << 25               # elements after which Python is asked for signals: some hundredths of a second
     BEYOND_CACHE = 1 << 20          # bytes of all operands from which fetching them ahead pays
 
 # Less work than this is done by one thread.  Two pay from 5 microseconds on where the second waits for the next call,
@@ -368,6 +370,22 @@ cdef void run_pass(const Pass* call, Py_ssize_t n) noexcept nogil:
         run_range(call, k * chunk, (k + 1) * chunk if (k + 1) * chunk < n else n)
 
 
+# A pass without the interpreter lock.  Ctrl-C ends a long one, and leaves the rest unwritten.
+cdef int run_unlocked(Pass* call, Py_ssize_t n) except -1:
+    cdef Py_ssize_t part
+    cdef int k
+    while True:
+        part = n if n < UNASKED else UNASKED
+        with nogil:
+            run_pass(call, part)
+        n -= part
+        if n == 0:
+            return 0
+        PyErr_CheckSignals()
+        for k in range(call.loop.operands):
+            call.data[k] += part * call.strides[k]
+
+
 cdef void ufunc_loop(char** data, const cnp.npy_intp* dimensions, const cnp.npy_intp* strides,
                      void* loop) noexcept nogil:
     cdef Pass call
@@ -543,8 +561,7 @@ cdef class Mode:
         elif n <= HELD:
             run_pass(&call, n)
         else:
-            with nogil:
-                run_pass(&call, n)
+            run_unlocked(&call, n)
         return target if other is None else (target, other)
 
 
@@ -629,22 +646,21 @@ cdef struct Place:
 
 # A strip: rows that are worked together.
 cdef struct Strip:
-    Py_ssize_t first
-    Py_ssize_t width
-    Py_ssize_t offset
+    Place place
     Rows rows
 
 
 # Of `width` rows at a time, those with this index; of columns there are so many `strips` for each index of the outer
 # axes.
 cdef inline Place place_of(const RowPass* call, Py_ssize_t index, Py_ssize_t width, Py_ssize_t strips) noexcept nogil:
-    cdef Py_ssize_t outer = index // strips, column = index % strips * width, rest
+    cdef Py_ssize_t outer, column, rest
     cdef Place place
     if call.inner == 1:
         place.first = index * width
         place.offset = place.first * call.n * call.itemsize
         rest = call.count_of_rows - place.first
     else:
+        outer, column = index // strips, index % strips * width
         place.first = outer * call.inner + column
         place.offset = (outer * call.n * call.inner + column) * call.itemsize
         rest = call.inner - column
@@ -653,24 +669,23 @@ cdef inline Place place_of(const RowPass* call, Py_ssize_t index, Py_ssize_t wid
 
 
 cdef inline void open_strip(const RowPass* call, Py_ssize_t index, Strip* strip) noexcept nogil:
-    cdef Place place = place_of(call, index, call.width, call.strips)
     cdef Py_ssize_t j
-    strip.first, strip.width, strip.offset = place.first, place.width, place.offset
+    strip.place = place_of(call, index, call.width, call.strips)
     strip.rows.fetching = call.fetching
     strip.rows.factor, strip.rows.factor_low = call.factor, call.factor_low
-    for j in range(strip.width):
-        strip.rows.scale[j] = call.scales[strip.first + j] if call.scales != NULL else call.scale
+    for j in range(strip.place.width):
+        strip.rows.scale[j] = call.scales[strip.place.first + j] if call.scales != NULL else call.scale
 
 
 cdef inline void close_strip(const RowPass* call, const Strip* strip) noexcept nogil:
     cdef Py_ssize_t j
     if call.results != NULL:
-        for j in range(strip.width):
-            call.results[strip.first + j] = strip.rows.result[j]
+        for j in range(strip.place.width):
+            call.results[strip.place.first + j] = strip.rows.result[j]
 
 
 cdef inline char* entries(const RowPass* call, int array, const Strip* strip, Py_ssize_t first) noexcept nogil:
-    return call.arrays[array] + strip.offset + first * call.inner * call.itemsize
+    return call.arrays[array] + strip.place.offset + first * call.inner * call.itemsize
 
 
 cdef inline Py_ssize_t stride(const RowPass* call) noexcept nogil:
@@ -683,7 +698,7 @@ cdef inline void* kernel(const RowPass* call, const Step* step) noexcept nogil:
 
 cdef inline void find_maximum(const RowPass* call, const Step* step, const Strip* strip, Py_ssize_t first,
                               Py_ssize_t n, Rows* rows) noexcept nogil:
-    (<strip_maximum> kernel(call, step))(entries(call, step.x, strip, first), n, stride(call), strip.width, rows)
+    (<strip_maximum> kernel(call, step))(entries(call, step.x, strip, first), n, stride(call), strip.place.width, rows)
 
 
 # Adds one segment's sum to those before it, which are carried in two parts.
@@ -699,27 +714,27 @@ cdef inline void accumulate(const RowPass* call, const Step* step, const Strip* 
                             Py_ssize_t n, Rows* rows) noexcept nogil:
     (<strip_accumulate> kernel(call, step))(
         entries(call, step.x, strip, first), entries(call, step.y, strip, first), entries(call, 2, strip, first),
-        n, stride(call), strip.width, rows)
+        n, stride(call), strip.place.width, rows)
 
 
 cdef inline void emit(const RowPass* call, const Step* step, const Strip* strip, Py_ssize_t first, Py_ssize_t n,
                       const Rows* rows) noexcept nogil:
     (<strip_emit> kernel(call, step))(
         entries(call, step.x, strip, first), entries(call, step.y, strip, first), entries(call, 2, strip, first),
-        n, stride(call), strip.width, rows)
+        n, stride(call), strip.place.width, rows)
 
 
 # Steps that look at no entry, or at few of each row: where there are labels, at that of the label
 cdef inline void take_small_step(const RowPass* call, const Step* step, Strip* strip) noexcept nogil:
     cdef Py_ssize_t j, label, place, distance = call.n if call.inner == 1 else 1
     if step.kind == CONSTANTS:
-        (<strip_constants> step.rows)(&strip.rows, strip.width)
+        (<strip_constants> step.rows)(&strip.rows, strip.place.width)
         return
-    for j in range(strip.width):
-        label = call.labels[strip.first + j] if call.labels != NULL else 0
-        place = (label * call.inner + j * distance) * call.itemsize
-        (<row_settle> step.rows)(call.arrays[step.x] + strip.offset + place, call.arrays[2] + strip.offset + place,
-                                 call.n, call.inner, &strip.rows, j)
+    for j in range(strip.place.width):
+        label = call.labels[strip.place.first + j] if call.labels != NULL else 0
+        place = strip.place.offset + (label * call.inner + j * distance) * call.itemsize
+        (<row_settle> step.rows)(
+            call.arrays[step.x] + place, call.arrays[2] + place, call.n, call.inner, &strip.rows, j)
 
 
 # Sums of whole rows, segment by segment
@@ -730,23 +745,23 @@ cdef inline void run_sums(const RowPass* call, const Step* step, Strip* strip) n
     if call.n <= SEGMENT:
         accumulate(call, step, strip, 0, call.n, &strip.rows)
         return
-    for j in range(strip.width):
+    for j in range(strip.place.width):
         first[0][j] = first[1][j] = second[0][j] = second[1][j] = 0
     while start < call.n:
         rest = call.n - start
         accumulate(call, step, strip, start, rest if rest < SEGMENT else SEGMENT, &strip.rows)
-        for j in range(strip.width):
+        for j in range(strip.place.width):
             add_segment(&first[0][j], &first[1][j], strip.rows.first[j])
             add_segment(&second[0][j], &second[1][j], strip.rows.second[j])
         start += SEGMENT
-    for j in range(strip.width):
+    for j in range(strip.place.width):
         strip.rows.first[j] = first[0][j] + first[1][j]
         strip.rows.second[j] = second[0][j] + second[1][j]
 
 
 cdef inline bint any_confident(const Strip* strip) noexcept nogil:
     cdef Py_ssize_t j
-    for j in range(strip.width):
+    for j in range(strip.place.width):
         if strip.rows.confident[j]:
             return True
     return False
@@ -773,7 +788,7 @@ cdef void run_strip(const RowPass* call, Py_ssize_t index) noexcept nogil:
         elif any_confident(&strip):
             confident = strip
             run_sums(call, step, &confident)
-            for j in range(strip.width):
+            for j in range(strip.place.width):
                 if strip.rows.confident[j]:
                     strip.rows.first[j], strip.rows.second[j] = confident.rows.first[j], confident.rows.second[j]
     close_strip(call, &strip)
@@ -816,7 +831,7 @@ cdef void run_strip_in_segments(const RowPass* call, Py_ssize_t index, int threa
             run_segment(call, step, &strip, segment * SEGMENT, rows + segment)
         if step.kind == EMIT:
             continue
-        for j in range(strip.width):
+        for j in range(strip.place.width):
             if step.kind == MAXIMUM:
                 strip.rows.maximum[j] = -INFINITY
                 for segment in range(segments):
@@ -833,7 +848,7 @@ cdef void run_strip_in_segments(const RowPass* call, Py_ssize_t index, int threa
             strip.rows.first[j] = first[0] + first[1]
             strip.rows.second[j] = second[0] + second[1]
         if step.kind == MAXIMUM:
-            for j in range(strip.width):
+            for j in range(strip.place.width):
                 if isinf(strip.rows.maximum[j]):    # and a NaN may stand in another segment: look at the whole row
                     find_maximum(call, step, &strip, 0, call.n, &strip.rows)
                     break
@@ -1141,6 +1156,9 @@ cdef class RowOperation:
         cdef double nanoseconds
         cdef int failed = 0
         cdef bint in_memory
+        if size > UNASKED and outer > 1:
+            self.run_in_parts(x, y, out, results, scales, scale, labels, outer, n, inner, factor, factor_low)
+            return
         call.steps = self.steps[0 if format.number_size == 4 else 1]
         call.count = self.count
         call.itemsize = cnp.PyArray_ITEMSIZE(x)
@@ -1150,15 +1168,17 @@ cdef class RowOperation:
         call.arrays[2] = <char*> cnp.PyArray_DATA(x if out is None else out)
         call.n, call.inner = n, inner
         call.count_of_rows = outer * inner
-        call.width = STRIP if inner != 1 else min(SEGMENT // n, STRIP) if 0 < n < PIECE else 1
-        call.strips = (inner + call.width - 1) // call.width
+        # Divisions are what small calls wait for: none is made that can be done without.
+        call.width = STRIP if inner != 1 or 0 < n <= SEGMENT // STRIP else SEGMENT // n if 0 < n < PIECE else 1
+        call.strips = 1 if inner == 1 else (inner + call.width - 1) // call.width
         call.fetching = size * 2 * call.itemsize > BEYOND_CACHE
         call.results = NULL if results is None else <double*> cnp.PyArray_DATA(results)
         call.scales = NULL if scales is None else <double*> cnp.PyArray_DATA(scales)
         call.scale = scale
         call.factor, call.factor_low = factor, factor_low
         call.labels = NULL if labels is None else <cnp.npy_intp*> cnp.PyArray_DATA(labels)
-        strips = outer * call.strips if inner != 1 else (outer + call.width - 1) // call.width
+        strips = (outer * call.strips if inner != 1 else outer if call.width == 1 else 1 if 0 < outer <= call.width
+                  else (outer + call.width - 1) // call.width)
         nanoseconds = size * self.cost * format.number_size / 4
         packed.call, packed.format = &call, format
         packed.reads_y, packed.writes, packed.in_place = y is not None, out is not None, self.in_place
@@ -1184,3 +1204,14 @@ cdef class RowOperation:
                 run_rows(&call, strips, nanoseconds)
         if failed:
             raise MemoryError(f"fastact: no memory for rows of {n} numbers as float32")
+
+    # So many rows at a time that Ctrl-C ends the call soon; it leaves the rest unwritten.
+    cdef object run_in_parts(self, x, y, out, results, scales, double scale, labels, Py_ssize_t outer, Py_ssize_t n,
+                             Py_ssize_t inner, double factor, double factor_low):
+        cdef Py_ssize_t start, part = max(UNASKED // (n * inner), 1)
+        arrays = [None if array is None else array.reshape(outer, -1) for array in (x, y, out, results, scales, labels)]
+        for start in range(0, outer, part):
+            x, y, out, results, scales, labels = [
+                None if array is None else array[start:start + part] for array in arrays]
+            self.run(x, y, out, results, scales, scale, labels, min(part, outer - start), n, inner, factor, factor_low)
+            PyErr_CheckSignals()

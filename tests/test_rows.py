@@ -477,8 +477,8 @@ def test_factors_are_what_they_say(f):
 @every_rowwise
 def test_bad_factors(f, name):
     x, out = normal((3, 4)), np.full((3, 4), 7.0)
-    wrong = [(0, ValueError), (-1.0, ValueError), (NAN, ValueError), (INF, ValueError), ("1", TypeError),
-             (None, TypeError), (np.ones(2), TypeError), (1j, TypeError)]
+    wrong = [(0, ValueError), (-1.0, ValueError), (NAN, ValueError), (INF, ValueError), (10**400, ValueError),
+             ("1", TypeError), (None, TypeError), (np.ones(2), TypeError), (1j, TypeError)]
     for number, error in wrong:
         text = f"{name} " if f in SCALED else f"unknown parameter {name}"
         error = error if f in SCALED else TypeError

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -305,3 +306,46 @@ def test_a_long_call_lets_other_threads_run():
     done.set()
     other.join()
     assert during > 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers on this system")
+@pytest.mark.parametrize("call", [
+    lambda x: fastact.gelu(x, out=x),
+    lambda x: fastact.softmax(x.reshape(-1, 1024), out=x.reshape(-1, 1024)),
+    lambda x: fastact.softmax(x.reshape(256, 1024, -1), axis=1, out=x.reshape(256, 1024, -1)),
+])
+def test_a_signal_ends_a_long_call(call):
+    """Between pieces of 2^25 elements; what comes after them is not written."""
+    def ring(number, frame):
+        raise TimeoutError("the bell")
+
+    def interrupted():
+        signal.setitimer(signal.ITIMER_REAL, 0.002)
+        call(x)
+
+    x = np.ones(2**26, np.float32)
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        with fastact.threads(1), pytest.raises(TimeoutError, match="the bell"):
+            interrupted()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert x[0] != 1
+    assert x[-1] == 1
+
+
+def test_long_calls_have_the_results_of_short_ones():
+    x = np.tile(np.linspace(-5, 5, 2**19, dtype=np.float16), 2**7 + 1)[: 2**26 + 1000 * 1024]
+    y = fastact.tanh(x)
+    assert (y.reshape(-1, 1024) == np.stack([fastact.tanh(row) for row in x.reshape(-1, 1024)])).all()
+    rows = x.reshape(-1, 1024)
+    y, sums = fastact.softmax(rows), fastact.logsumexp(rows)
+    loss, gradient = fastact.softmax_cross_entropy(rows, np.arange(len(rows)) % 1024, reduction="none")
+    for start in range(0, len(rows), 30_000):
+        part = slice(start, start + 30_000)
+        assert (y[part] == fastact.softmax(rows[part])).all()
+        assert (sums[part] == fastact.logsumexp(rows[part])).all()
+        one = fastact.softmax_cross_entropy(rows[part], np.arange(len(rows))[part] % 1024, reduction="none")
+        assert (loss[part] == one[0]).all()
+        assert (gradient[part] == one[1]).all()

@@ -3,8 +3,8 @@
 A *line* is one function and mode in one dtype: all sizes, or all shapes of rows. Lines are measured in an order that is
 random, but the same each time, so that what an interrupted run leaves is a fair sample; what stands in the file is not
 measured again. Each instruction set and number of threads has a process of its own, because the peers are told of both
-by the environment, once. Where a library took several times as long as another over two sizes, it is not asked for
-the larger ones.
+by the environment, once. Where a library took several times as long as another over two sizes of more than a call's
+cost, it is not asked for the larger ones.
 
 The report is made from the file alone.
 """
@@ -31,16 +31,7 @@ from fastact.commands import bench, machine, named_dtype, peers
 
 MODES = ("value", "backward", "backward_from_output")
 SIZES = (16, 256, 4096, 16384, 262144, 1048576, 16777216)
-SHAPES = (
-    ((4096, 16), -1),
-    ((1024, 128), -1),
-    ((1024, 1024), -1),
-    ((128, 8192), -1),
-    ((32, 50257), -1),
-    ((1, 131072), -1),
-    ((1024, 1024), 0),
-    ((8, 64, 56, 56), 1),
-)
+SHAPES = (*peers.ROW_SHAPES, ((128, 8192), -1), ((8, 64, 56, 56), 1))
 DTYPES = ("float32", "float64", "bfloat16")
 THREADS = (1, 2)
 SETS = ("v4", "v3")
@@ -48,6 +39,7 @@ SETS = ("v4", "v3")
 SECONDS = 0.4  # of racing for one piece of work, if that is enough for ROUNDS
 ROUNDS = (3, 40)  # at least and at most
 HOPELESS = 3.0  # times as slow as the fastest, at two sizes one after the other
+TELLING = 4096  # elements: of smaller sizes the call decides, and says nothing of larger ones
 SAVED_EVERY = 20.0  # seconds
 
 HELD_TO_AVX2 = {
@@ -171,7 +163,8 @@ def _measure(arguments: argparse.Namespace, isa: str, threads: int) -> int:
                     progress.update(bar, description=f"{isa}, {threads}: {work.call}, {work.size:,} {work.dtype}")
                     hopeless = {name for name, times in dropped.items() if times >= 2} if not work.is_rowwise else set()
                     results = list(_measure_work(work, isa, threads, hopeless))
-                    _find_hopeless(results, dropped)
+                    if work.size >= TELLING:
+                        _find_hopeless(results, dropped)
                     file.results += results
                     file.save()
                     progress.advance(bar)
