@@ -37,11 +37,11 @@ def seconds(*calls: Callable[[], object] | str, names: dict[str, object] | None 
     """The best time of each, all of them measured in turns."""
     timers = [timeit.Timer(call, globals=names) for call in calls]
     repeats = [max(1, int(2e-4 / max(timer.timeit(3) / 3, 1e-9))) for timer in timers]
-    best, round, start = [np.inf] * len(calls), 0, time.perf_counter()
-    while round < ROUNDS and (round < LEAST_ROUNDS or time.perf_counter() - start < ENOUGH):
+    best, rounds, start = [np.inf] * len(calls), 0, time.perf_counter()
+    while rounds < ROUNDS and (rounds < LEAST_ROUNDS or time.perf_counter() - start < ENOUGH):
         for k, timer in enumerate(timers):
             best[k] = min(best[k], timer.timeit(repeats[k]) / repeats[k])
-        round += 1
+        rounds += 1
     return best
 
 

@@ -56,6 +56,11 @@ def from_memory() -> Iterator[Line]:
     yield f"the slowest value, two threads, of copying: {name}", ratio, "<= 1.15"
     fresh, given = seconds(partial(fastact.relu, x), into(fastact.relu, x))
     yield "relu, a fresh result, of a given one", fresh / given, "-"
+    limit = fastact.get_buffer_limit()
+    fastact.set_buffer_limit(0)
+    without, = seconds(partial(fastact.relu, x))
+    fastact.set_buffer_limit(limit)
+    yield "the same without memory that is kept", without / given, "-"
 
 
 def calls() -> Iterator[Line]:

@@ -1,4 +1,5 @@
-/* What Cython cannot say: multiply-add in one rounding, the bits of a floating-point number, a look ahead at memory.
+/* What Cython cannot say: multiply-add in one rounding, the bits of a floating-point number, a look ahead at memory,
+ * sums of vectors.
  *
  * fused_multiply_add is the only contraction in the library (setup.py switches the compiler's own off), so that every
  * instruction set with the instruction gives the same bits whatever the loop around it.  Without the instruction

@@ -169,20 +169,16 @@ static int fastact_start_buffers(void) {
     return fastact_buffers.lock && fastact_handler_capsule ? 0 : -1;
 }
 
-/* Keep at most so many bytes: end what is beyond.  Returns whether the lock was to be had. */
-static int fastact_reduce_buffers(size_t limit) {
+/* Ends all but so many bytes of what is kept, and sets the limit.  Returns whether the lock was to be had. */
+static int fastact_reduce_buffers(size_t bytes, size_t limit) {
     fastact_buffer *beyond;
     if (!fastact_wait_for_buffers())
         return 0;
-    beyond = fastact_beyond(limit);
+    fastact_buffers.limit = limit;
+    beyond = fastact_beyond(bytes);
     fastact_close_buffers();
     fastact_end_buffers(beyond);
     return 1;
-}
-
-static int fastact_limit_buffers(size_t limit) {
-    fastact_buffers.limit = limit;
-    return fastact_reduce_buffers(limit);
 }
 
 static size_t fastact_buffer_limit(void) { return fastact_buffers.limit; }

@@ -2,8 +2,7 @@
 
 Memory that is fresh from the system is slow to write for the first time, slower than any activation is computed.  So
 the memory of a result of a mebibyte or more, once the array is no longer used, is kept for the next result of about its
-size (_buffers.h).  What is kept at most, ``FASTACT_BUFFER_LIMIT`` says, or `set_buffer_limit`; else it is 256 MiB, or a
-32nd part of the machine's memory if that is less.
+size (_buffers.h).  What is kept at most, ``FASTACT_BUFFER_LIMIT`` says, or `set_buffer_limit`, or `_default`.
 """
 
 import os
@@ -14,7 +13,7 @@ from fastact._engine import clear_buffers
 __all__ = ["clear_buffers", "get_buffer_limit", "set_buffer_limit"]
 
 LARGEST_DEFAULT = 256 << 20
-SHARE = 32
+SHARE = 32  # one of so many parts of the machine's memory, if that is less
 
 
 def set_buffer_limit(limit: int) -> None:
@@ -29,6 +28,8 @@ def set_buffer_limit(limit: int) -> None:
     ------
     TypeError, ValueError
         If `limit` is not an integer, or is negative.
+    RuntimeError
+        If the memory is locked for ever, by a thread that was giving a result back while the process was forked.
     """
     if isinstance(limit, bool) or not hasattr(limit, "__index__"):
         raise TypeError(f"fastact.set_buffer_limit: limit must be an integer, got {type(limit).__name__}")
@@ -39,7 +40,13 @@ def set_buffer_limit(limit: int) -> None:
 
 
 def get_buffer_limit() -> int:
-    """The number of bytes that are kept at most."""
+    """The limit of the memory that is kept for large results.
+
+    Returns
+    -------
+    int
+        In bytes; 0 if NumPy allocates all results.
+    """
     return _engine.buffers()[0]
 
 

@@ -51,8 +51,7 @@ cdef extern from "_runtime.h" nogil:
 
 cdef extern from "_buffers.h":
     int fastact_start_buffers() noexcept
-    bint fastact_reduce_buffers(size_t limit) noexcept
-    bint fastact_limit_buffers(size_t limit) noexcept
+    bint fastact_reduce_buffers(size_t bytes, size_t limit) noexcept
     size_t fastact_buffer_limit() noexcept
     size_t fastact_buffer_bytes() noexcept
     cnp.ndarray fastact_empty_like(cnp.ndarray array)
@@ -173,7 +172,7 @@ def get_threads():
 
 
 def set_parallel_nanoseconds(double nanoseconds):
-    """Share work among threads from so many nanoseconds on; returns the number before.  For benchmarks/costs.py."""
+    """Share work among threads from so many nanoseconds on; returns the number before.  For benchmarks and tests."""
     global PARALLEL_NANOSECONDS
     before = PARALLEL_NANOSECONDS
     PARALLEL_NANOSECONDS = nanoseconds
@@ -191,7 +190,7 @@ def thread_source():
 
 def limit_buffers(size_t limit):
     """Keep at most so many bytes of large results that were given back; 0: leave all memory to NumPy."""
-    if not fastact_limit_buffers(limit):
+    if not fastact_reduce_buffers(limit, limit):
         raise RuntimeError("fastact.set_buffer_limit: the buffers are locked by a thread that a fork left behind")
 
 
@@ -208,7 +207,7 @@ def clear_buffers():
     RuntimeError
         If it is locked for ever, by a thread that was giving a result back while the process was forked.
     """
-    if not fastact_reduce_buffers(0):
+    if not fastact_reduce_buffers(0, fastact_buffer_limit()):
         raise RuntimeError("fastact.clear_buffers: the buffers are locked by a thread that a fork left behind")
 
 
@@ -1168,17 +1167,15 @@ cdef class RowOperation:
         call.arrays[2] = <char*> cnp.PyArray_DATA(x if out is None else out)
         call.n, call.inner = n, inner
         call.count_of_rows = outer * inner
-        # Divisions are what small calls wait for: none is made that can be done without.
-        call.width = STRIP if inner != 1 or 0 < n <= SEGMENT // STRIP else SEGMENT // n if 0 < n < PIECE else 1
-        call.strips = 1 if inner == 1 else (inner + call.width - 1) // call.width
+        call.width = STRIP if inner != 1 else min(SEGMENT // n, STRIP) if 0 < n < PIECE else 1
+        call.strips = (inner + call.width - 1) // call.width
         call.fetching = size * 2 * call.itemsize > BEYOND_CACHE
         call.results = NULL if results is None else <double*> cnp.PyArray_DATA(results)
         call.scales = NULL if scales is None else <double*> cnp.PyArray_DATA(scales)
         call.scale = scale
         call.factor, call.factor_low = factor, factor_low
         call.labels = NULL if labels is None else <cnp.npy_intp*> cnp.PyArray_DATA(labels)
-        strips = (outer * call.strips if inner != 1 else outer if call.width == 1 else 1 if 0 < outer <= call.width
-                  else (outer + call.width - 1) // call.width)
+        strips = outer * call.strips if inner != 1 else (outer + call.width - 1) // call.width
         nanoseconds = size * self.cost * format.number_size / 4
         packed.call, packed.format = &call, format
         packed.reads_y, packed.writes, packed.in_place = y is not None, out is not None, self.in_place

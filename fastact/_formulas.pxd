@@ -777,7 +777,7 @@ cdef inline floating tanh_shrink_derivative(floating x) noexcept nogil:
     else:
         limit = <floating> 19.1
     cdef floating a = at_most(absolute(x), limit)
-    a = expm1_in_two[floating](a + a, 0, floating is double, &low)
+    a = expm1_in_two[floating](a + a, 0, floating is double, &low)       # in float the promise is kept without
     high = ratio_to_two_more[floating](a, low, 1, &rest)
     tangent = high + rest
     rest = (high - tangent) + rest

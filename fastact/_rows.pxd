@@ -39,7 +39,6 @@ from fastact._primitives cimport (
 
 cdef enum:
     LINES = 8               # entries of a lane that are added together
-    PAIRS = 4               # the same in pairs
     BLOCK = 128             # the same for the 16 lanes together
     SHORT = 128             # entries of a row that is not worth a second look
     PIECE = 1024            # entries whose terms are held on the stack
@@ -646,7 +645,7 @@ cdef inline void accumulate_piece(void* f, int sums, const floating* x, const fl
 
 # The last four lanes of one block of floats: the bits of add_to_lanes and lanes_total, without the way through memory.
 cdef inline void four_of_block(const float* x, Py_ssize_t lines, double* four) noexcept nogil:
-    cdef float pairs[PAIRS * LANES]
+    cdef float pairs[BLOCK]
     cdef int j, k
     if lines == 1:
         fastact_four_of_lanes(x, 1, four)

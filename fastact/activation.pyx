@@ -702,12 +702,6 @@ cdef inline bint is_last(object axis):
     return axis is LAST or isinstance(axis, int) and axis == -1
 
 
-# How many rows of n entries
-cdef inline Py_ssize_t rows_of(cnp.ndarray array, Py_ssize_t n):
-    cdef Py_ssize_t size = cnp.PyArray_SIZE(array)
-    return 0 if size == 0 else 1 if size == n else size // n
-
-
 # The fast door: rows along the last axis of plain arrays.  Returns the result, or None if the arrays are none of that.
 cdef object run_plain(RowOperation operation, object x, object y, object out, object axis, Factor factor):
     cdef cnp.ndarray first, target
@@ -722,7 +716,8 @@ cdef object run_plain(RowOperation operation, object x, object y, object out, ob
     else:
         return None
     n = cnp.PyArray_DIM(first, cnp.PyArray_NDIM(first) - 1)
-    operation.run(first, y, target, None, None, 1, None, rows_of(first, n), n, 1, factor.high, factor.low)
+    operation.run(first, y, target, None, None, 1, None, cnp.PyArray_SIZE(first) // n if n else 0, n, 1,
+                  factor.high, factor.low)
     return target
 
 
@@ -734,7 +729,7 @@ cdef object reduce_plain(RowOperation operation, object x, object axis):
         return None
     array = x
     n = cnp.PyArray_DIM(array, cnp.PyArray_NDIM(array) - 1)
-    count = rows_of(array, n)
+    count = cnp.PyArray_SIZE(array) // n
     results = cnp.PyArray_EMPTY(cnp.PyArray_NDIM(array) - 1, cnp.PyArray_DIMS(array), cnp.NPY_DOUBLE, 0)
     operation.run(array, None, None, results, None, 1, None, count, n, 1)
     if cnp.PyArray_TYPE(array) == cnp.NPY_DOUBLE:

@@ -241,6 +241,7 @@ def report(path: Path, page: Path) -> None:
     pictures.mkdir(parents=True, exist_ok=True)
     text = [_introduction(file, compared)]
     text += ["## By dtype, threads and instruction set", _summary(compared)]
+    text += ["## By size", _sizes([r for r in compared if not r.work.is_rowwise])]
     maps = [_heat_map(pictures, *way) for way in _by(compared, lambda r: (r.isa, r.work.dtype, r.threads))]
     text += ["\n".join(f"![{picture.stem}]({pictures.name}/{picture.name})" for picture in maps)]
     text += ["## Where a peer leads", _behind(compared)]
@@ -299,6 +300,21 @@ def _summary(compared: Sequence[Result]) -> str:
             f"| {isa} | {threads} | {dtype} | {len(found)} | {' | '.join(shares)} "
             f"| {1 / mean_ratio(found):.2f} | {where} |"
         )
+    return "\n".join(lines)
+
+
+def _sizes(compared: Sequence[Result]) -> str:
+    sizes = sorted({r.work.size for r in compared})
+    lines = [
+        "Elementwise, how many times as fast as the fastest peer (geometric mean).",
+        "",
+        f"| set | threads | dtype | {' | '.join(f'{size:,}' for size in sizes)} |",
+        f"|---|---|---|{'---:|' * len(sizes)}",
+    ]
+    for way, found in sorted(_by(compared, lambda r: (r.isa, r.threads, r.work.dtype)), reverse=True):
+        here = {size: [r for r in found if r.work.size == size] for size in sizes}
+        cells = (f"{1 / mean_ratio(results):.2f}" if results else "" for results in here.values())
+        lines.append(f"| {' | '.join(map(str, way))} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
