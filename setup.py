@@ -85,6 +85,15 @@ def kernel_table():
 
     formulas = dict(re.findall(r"^cdef inline floating (\w+)\(floating \w+([^)]*)\)",
                                (PACKAGE / "_formulas.pxd").read_text(), re.MULTILINE))
+    reaches = {name: reach for name, rest in formulas.items() for reach in re.findall(r"bint (near|close)", rest)}
+    for name, reach in reaches.items():
+        parameters = re.findall(r"floating (\w+)", formulas[name])
+        signature = "".join(f", floating {parameter}" for parameter in parameters)
+        anywhere = ", ".join(["x", *parameters, "False"])
+        within = ", ".join(["x", *["<floating> 1"] * len(parameters), "True"])
+        for version, arguments in (("anywhere", anywhere), (reach, within)):
+            functions.append(f"cdef inline floating {name}_{version}(floating x{signature}) noexcept nogil:\n"
+                             f"    return {name}({arguments})\n")
     for name, rest in formulas.items():
         derivative, from_output = name + "_derivative", name + "_derivative_from_output"
         if derivative not in formulas:
@@ -95,17 +104,18 @@ def kernel_table():
             kernels["backward_from_output"] = "backward", from_output
         if derivative + "_in_parameter" in formulas:
             kernels["backward_parameter"] = "backward", derivative + "_in_parameter"
-        near = {formula: f"{formula}_near" for formula in (name, derivative) if f"{formula}_near" in formulas}
         parameters = rest.count("floating")
         rows.append(f'PARAMETERS["{name}"] = {parameters}')
         for mode, (loop, *arguments) in kernels.items():
+            reach = next((reaches[formula] for formula in arguments if formula in reaches), None)
+            versions = [f"{formula}_anywhere" if formula in reaches else formula for formula in arguments]
+            within = [f"{formula}_{reach}" if formula in reaches else formula for formula in arguments] if reach else []
             for dtype in DTYPES:
-                versions = [near.get(argument) for argument in arguments]
-                versions = versions if all(versions) else [None] * len(arguments)
-                pointers = ", ".join(f"<void*> &{formula}[{dtype}]" if formula else "NULL"
-                                     for formula in (*arguments, *versions))
+                pointers = [f"<void*> &{formula}[{dtype}]" for formula in versions + within]
+                pointers += [] if reach else ["NULL"] * len(arguments)
                 kernel(f"{name}.{mode}", dtype, "void {name}(void** operands, Py_ssize_t n, int form)",
-                       f"{loop}_block[{dtype}]({pointers}, {parameters}, <{dtype}**> operands, n, form)")
+                       f"{loop}_block[{dtype}]({', '.join(pointers)}, {reach == 'close'}, {parameters}, "
+                       f"<{dtype}**> operands, n, form)")
 
     text = (PACKAGE / "_rows.pxd").read_text()
     steps = re.findall(r"^cdef inline floating (accumulate|emit)_(\w+)\(floating x, floating y(.*?)\)", text,

@@ -5,11 +5,13 @@
 #     name(x, parameters...)                      the value
 #     name_derivative(x, parameters...)           its derivative in x; at a kink the right-hand one
 #     name_derivative_from_output(y, ...)         optional: the derivative as a function of the value
-#     name_near, name_derivative_near             optional: the same bits for |x| <= near_limit of _loops.pxd, sooner;
-#                                                 a parameter is 1
 #     name_derivative_in_parameter(x, ...)        optional: the derivative in its one parameter
 #
-# and nothing about arrays, threads or instruction sets: setup.py finds the functions by these names, and the loops of
+# A value or a derivative may end its arguments with `bint near` or `bint close`, a constant.  Where it is true, |x| is
+# at most 40 or 9 (350 or 20 in double: near_limit of _loops.pxd) and a parameter is 1; what is left out then must not
+# change a bit.  The two of one function have the same word, if both have one.
+#
+# Write nothing about arrays, threads or instruction sets: setup.py finds the functions by these names, and the loops of
 # _loops.pxd make from them the kernels `value`, `derivative`, `backward`, `backward_from_output`, `backward_parameter`
 # and `value_and_derivative`, for float and double.  How to write them: straight-line code, see the head of
 # _primitives.pxd.  Then one row in catalogue.py and one line in reference.py; the tests say what is missing.
@@ -17,14 +19,13 @@
 from libc.math cimport INFINITY, NAN
 
 from fastact._primitives cimport (
-    absolute, at_least, at_most, atanh_polynomial, double_guard_scale, erf_polynomial, exp_anywhere, exp_limit,
-    exp_near_by, exp_negative, exp_polynomial, exp_reduce, exp_reduce_1702, exp_reduce_gelu_tanh,
-    exp_reduce_product, exp_split, expm1_bounded, expm1_in_two, exponent_beside, floating, fma, guard_bits, guard_scale,
-    inverse_power_of_two, largest, line_in_two, log1p_exp_negative, logistic, logistic_product,
-    logistic_product_derivative, logistic_tail, magnitude_at_most, normal_limit, normal_tail, power_of_two,
-    product_in_two, product_limit, product_low, ratio_to_two_more, rectified, remainder, root_of_square_and,
-    sech_squared, sixth, square_root, sum_in_two, tanh_positive, tanh_shrink_polynomial, times_ln2, times_sigmoid,
-    with_sign_of)
+    absolute, at_least, at_most, atanh_polynomial, erf_polynomial, exp_anywhere, exp_limit, exp_near_by,
+    exp_negative_guarded, exp_polynomial, exp_reduce, exp_reduce_1702, exp_reduce_gelu_tanh, exp_reduce_product,
+    exp_split, expm1_bounded, expm1_in_two, exponent_beside, floating, fma, guard_bits, inverse_power_of_two, largest,
+    line_in_two, log1p_exp_negative, logistic, logistic_product, logistic_product_derivative, logistic_slope, lowered,
+    lowered_beside_one, lowered_signed, magnitude_at_most, normal_limit, normal_tail, power_of_two, product_in_two,
+    product_limit, product_low, raised_limit, ratio_to_two_more, rectified, remainder, root_of_square_and, sixth,
+    square_root, sum_in_two, tanh_positive, tanh_shrink_polynomial, times_ln2, times_sigmoid, with_sign_of)
 
 
 # identity
@@ -62,22 +63,12 @@ cdef inline floating relu_derivative_from_output(floating y) noexcept nogil:
 # sigmoid: the logistic function (Verhulst 1845)
 #   y  = 1 / (1 + e^-x)
 #   y' = y (1 - y) = t (1 - t) with t = 1 / (1 + e^|x|)     even in x, right in both tails
-cdef inline floating sigmoid(floating x) noexcept nogil:
-    return logistic[floating](x, 0, False)
+cdef inline floating sigmoid(floating x, bint near) noexcept nogil:
+    return logistic[floating](x, 0, near)
 
 
-cdef inline floating sigmoid_near(floating x) noexcept nogil:
-    return logistic[floating](x, 0, True)
-
-
-cdef inline floating sigmoid_derivative(floating x) noexcept nogil:
-    cdef floating t = logistic_tail[floating](absolute(x), 0, 1, False)
-    return fma(-t, t, t)
-
-
-cdef inline floating sigmoid_derivative_near(floating x) noexcept nogil:
-    cdef floating t = logistic_tail[floating](absolute(x), 0, 1, True)
-    return fma(-t, t, t)
+cdef inline floating sigmoid_derivative(floating x, bint near) noexcept nogil:
+    return logistic_slope[floating](absolute(x), 1, near)
 
 
 cdef inline floating sigmoid_derivative_from_output(floating y) noexcept nogil:
@@ -96,12 +87,8 @@ cdef inline floating tanh(floating x) noexcept nogil:
     return with_sign_of(<floating> 1 if a > limit else y, x)    # a choice at the end keeps nobody waiting
 
 
-cdef inline floating tanh_derivative(floating x) noexcept nogil:
-    return sech_squared(absolute(x), False)
-
-
-cdef inline floating tanh_derivative_near(floating x) noexcept nogil:
-    return sech_squared(absolute(x), True)
+cdef inline floating tanh_derivative(floating x, bint near) noexcept nogil:
+    return logistic_slope[floating](absolute(x + x), 4, near)
 
 
 cdef inline floating tanh_derivative_from_output(floating y) noexcept nogil:
@@ -114,31 +101,33 @@ cdef inline floating tanh_derivative_from_output(floating y) noexcept nogil:
 #
 # beta x is carried in two parts, product + product_low: its rounding would cost |beta x| times as much in the value.
 # For beta = 1 the loops hand over the literal, and all of that folds away.
-cdef inline floating softplus(floating x, floating beta) noexcept nogil:
+cdef inline floating softplus(floating x, floating beta, bint near) noexcept nogil:
     cdef floating product = beta * x
     cdef floating magnitude = absolute(product)
     cdef floating magnitude_low = <floating> 0 if beta == 1 else product_low(x, beta, product)
-    cdef floating low, ramp, larger, smaller, total, correction
-    cdef floating high = log1p_exp_negative(magnitude, magnitude_low, &low)
-    high = high if beta == 1 else (high + low) / beta
+    cdef floating low, tail, ramp, larger, smaller, total, y
+    cdef floating high = log1p_exp_negative(magnitude, magnitude_low, near, &low)
+    cdef bint raised = not near and magnitude > raised_limit(x)
+    tail = high + low
+    tail = lowered(tail, 2 * guard_bits(x, near)) if raised else tail
+    high = high if beta == 1 else tail / beta
     low = low if beta == 1 else <floating> 0
     ramp = <floating> 0 if product < 0 else x
     larger = ramp if ramp > high else high
     smaller = high if ramp > high else ramp
     total = larger + smaller
-    correction = ((larger - total) + smaller) + low
-    return total if total > exp_limit(x) else total + correction
+    y = total + (((larger - total) + smaller) + low)
+    if beta == 1:
+        return (tail if x < 0 else x) if raised else y
+    else:
+        return total if total > exp_limit(x) else y
 
 
-cdef inline floating softplus_derivative(floating x, floating beta) noexcept nogil:
+cdef inline floating softplus_derivative(floating x, floating beta, bint near) noexcept nogil:
     cdef floating product = beta * x
-    cdef floating low = <floating> 0 if beta == 1 else product_low(x, beta, product)
+    cdef floating low = product_low(x, beta, product)
     low = -low if product < 0 else low
-    return logistic(product, low, False)
-
-
-cdef inline floating softplus_derivative_near(floating x, floating beta) noexcept nogil:
-    return sigmoid_near(x)
+    return logistic(product, <floating> 0 if beta == 1 else low, near)
 
 
 cdef inline floating softplus_derivative_from_output(floating y, floating beta) noexcept nogil:
@@ -367,8 +356,9 @@ cdef inline floating elu(floating x, floating alpha) noexcept nogil:
     return x if x >= 0 else negative
 
 
-cdef inline floating elu_derivative(floating x, floating alpha) noexcept nogil:
-    cdef floating negative = alpha * exp_negative[floating](at_most[floating](x, 0), 0)
+cdef inline floating elu_derivative(floating x, floating alpha, bint near) noexcept nogil:
+    cdef floating negative = alpha * exp_negative_guarded[floating](at_most[floating](x, 0), 0, near)
+    negative = negative if near else lowered_signed(negative, guard_bits(x, near))
     return <floating> 1 if x >= 0 else negative
 
 
@@ -397,14 +387,15 @@ cdef inline floating selu(floating x) noexcept nogil:
     return positive if x >= 0 else negative
 
 
-cdef inline floating selu_derivative(floating x) noexcept nogil:
+cdef inline floating selu_derivative(floating x, bint near) noexcept nogil:
     cdef floating scale, alpha
-    cdef floating negative = exp_negative[floating](at_most[floating](x, 0), 0)
+    cdef floating negative = exp_negative_guarded[floating](at_most[floating](x, 0), 0, near)
     if floating is float:
         scale, alpha = <floating> 1.0507010221481323, <floating> 1.7580993175506592
     else:
         scale, alpha = 1.0507009873554805, 1.7580993408473768
     negative = alpha * negative
+    negative = negative if near else lowered(negative, guard_bits(x, near))
     return scale if x >= 0 else negative
 
 
@@ -421,16 +412,12 @@ cdef inline floating selu_derivative_from_output(floating y) noexcept nogil:
 # log_sigmoid: the logarithm of sigmoid, right where sigmoid rounds to 0 or to 1
 #   y  = -log(1 + e^-x) = -softplus(-x)
 #   y' = sigmoid(-x) = 1 - e^y
-cdef inline floating log_sigmoid(floating x) noexcept nogil:
-    return -softplus[floating](-x, 1)
+cdef inline floating log_sigmoid(floating x, bint near) noexcept nogil:
+    return -softplus[floating](-x, 1, near)
 
 
-cdef inline floating log_sigmoid_derivative(floating x) noexcept nogil:
-    return sigmoid(-x)
-
-
-cdef inline floating log_sigmoid_derivative_near(floating x) noexcept nogil:
-    return sigmoid_near(-x)
+cdef inline floating log_sigmoid_derivative(floating x, bint near) noexcept nogil:
+    return sigmoid(-x, near)
 
 
 cdef inline floating log_sigmoid_derivative_from_output(floating y) noexcept nogil:
@@ -440,20 +427,12 @@ cdef inline floating log_sigmoid_derivative_from_output(floating y) noexcept nog
 # exp
 #   y  = e^x
 #   y' = e^x                                            from y: y
-cdef inline floating exp(floating x) noexcept nogil:
-    return exp_anywhere(x)
+cdef inline floating exp(floating x, bint near) noexcept nogil:
+    return exp_near_by(x) if near else exp_anywhere(x)
 
 
-cdef inline floating exp_near(floating x) noexcept nogil:
-    return exp_near_by(x)
-
-
-cdef inline floating exp_derivative(floating x) noexcept nogil:
-    return exp_anywhere(x)
-
-
-cdef inline floating exp_derivative_near(floating x) noexcept nogil:
-    return exp_near_by(x)
+cdef inline floating exp_derivative(floating x, bint near) noexcept nogil:
+    return exp(x, near)
 
 
 cdef inline floating exp_derivative_from_output(floating y) noexcept nogil:
@@ -471,13 +450,14 @@ cdef inline floating celu(floating x, floating alpha) noexcept nogil:
     return x if x >= 0 else negative
 
 
-cdef inline floating celu_derivative(floating x, floating alpha) noexcept nogil:
+cdef inline floating celu_derivative(floating x, floating alpha, bint near) noexcept nogil:
     cdef floating below = at_most[floating](x, 0)
     cdef floating quotient = below if alpha == 1 else below / alpha
     cdef floating low = <floating> 0 if alpha == 1 else -remainder(quotient, alpha, below) / alpha
     cdef floating negative
     low = low if quotient > -exp_limit(x) else <floating> 0
-    negative = exp_negative(quotient, low)
+    negative = exp_negative_guarded(quotient, low, near)
+    negative = negative if near else lowered(negative, guard_bits(x, near))
     return <floating> 1 if x >= 0 else negative
 
 
@@ -485,22 +465,22 @@ cdef inline floating celu_derivative(floating x, floating alpha) noexcept nogil:
 #   y  = x sigmoid(beta x)                              = max(x, 0) - |x| / (1 + e^|x|) for beta = 1
 #   y' = s (1 + beta x (1 - s)) with s = sigmoid(beta x)
 #      = d for x < 0, 1 - d for x >= 0, with e = e^-|beta x|, d = e (1 - |beta x| + e) / (1 + e)^2
-cdef inline floating silu(floating x, floating beta) noexcept nogil:
+cdef inline floating silu(floating x, floating beta, bint near) noexcept nogil:
     cdef floating r
     cdef floating product = beta * x
     cdef floating any_beta = times_sigmoid(x, product, product_low(x, beta, product))
-    cdef floating a = magnitude_at_most(absolute(x), product_limit(x))
+    cdef floating a = absolute(x) if near else magnitude_at_most(absolute(x), product_limit(x))
     cdef floating shifted = exp_reduce[floating](a, 0, &r)
-    return rectified(x) - logistic_product(a, shifted, r) if beta == 1 else any_beta
+    return rectified(x) - logistic_product(a, shifted, r, near) if beta == 1 else any_beta
 
 
-cdef inline floating silu_derivative(floating x, floating beta) noexcept nogil:
+cdef inline floating silu_derivative(floating x, floating beta, bint near) noexcept nogil:
     cdef floating r, falling, rising
     cdef floating product = beta * x
     cdef floating low = <floating> 0 if beta == 1 else product_low(x, beta, product)
-    cdef floating a = at_most(absolute(product), product_limit(x))
+    cdef floating a = absolute(product) if near else at_most(absolute(product), product_limit(x))
     cdef floating shifted = exp_reduce(a, low, &r)
-    falling = logistic_product_derivative[floating](<floating> 1 - a, 0, shifted, r)
+    falling = logistic_product_derivative[floating](<floating> 1 - a, 0, shifted, r, near)
     rising = <floating> 1 - falling
     return falling if product < 0 else rising
 
@@ -508,18 +488,18 @@ cdef inline floating silu_derivative(floating x, floating beta) noexcept nogil:
 # gelu_quick: silu with beta = 1.702, which is near gelu (Hendrycks and Gimpel 2016)
 #   y  = x sigmoid(1.702 x)                             = max(x, 0) - |x| / (1 + e^(1.702 |x|))
 #   y' = s (1 + 1.702 x (1 - s)) with s = sigmoid(1.702 x)          as that of silu
-cdef inline floating gelu_quick(floating x) noexcept nogil:
+cdef inline floating gelu_quick(floating x, bint near) noexcept nogil:
     cdef floating r
-    cdef floating a = magnitude_at_most(absolute(x), product_limit(x) * <floating> 0.5875)
+    cdef floating a = absolute(x) if near else magnitude_at_most(absolute(x), product_limit(x) * <floating> 0.5875)
     cdef floating shifted = exp_reduce_1702(a, &r)
-    return rectified(x) - logistic_product(a, shifted, r)
+    return rectified(x) - logistic_product(a, shifted, r, near)
 
 
-cdef inline floating gelu_quick_derivative(floating x) noexcept nogil:
+cdef inline floating gelu_quick_derivative(floating x, bint near) noexcept nogil:
     cdef floating r, falling, rising
-    cdef floating a = at_most(absolute(x), product_limit(x) * <floating> 0.5875)
+    cdef floating a = absolute(x) if near else at_most(absolute(x), product_limit(x) * <floating> 0.5875)
     cdef floating shifted = exp_reduce_1702(a, &r)
-    falling = logistic_product_derivative[floating](fma[floating](a, -1.702, 1), 0, shifted, r)
+    falling = logistic_product_derivative[floating](fma[floating](a, -1.702, 1), 0, shifted, r, near)
     rising = <floating> 1 - falling
     return falling if x < 0 else rising
 
@@ -529,33 +509,36 @@ cdef inline floating gelu_quick_derivative(floating x) noexcept nogil:
 #   y' = N(x) + x n(x)                                  = d for x < 0, 1 - d for x >= 0, d = N(-|x|) - |x| n(x)
 #
 # N(-a) = e^(-a^2 / 2) g(a), g in two parts; n(x) = e^(-x^2 / 2) / sqrt(2 pi).
-cdef inline floating gelu(floating x) noexcept nogil:
+cdef inline floating gelu(floating x, bint close) noexcept nogil:
     cdef floating r, r2, q, scale, low, tail
-    cdef floating a = magnitude_at_most(absolute(x), normal_limit(x))
+    cdef int bits = 2 * guard_bits(x, close)
+    cdef floating a = absolute(x) if close else magnitude_at_most(absolute(x), normal_limit(x))
     cdef floating shifted = exp_reduce_product(a, a * <floating> -0.5, &r)
     cdef floating high = normal_tail(a, &low)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
-    scale = power_of_two(shifted, 2 * guard_bits(x))
-    tail = high + fma(high, q, fma(low, q, low))
-    return rectified(x) - a * tail * scale * double_guard_scale(x)
+    scale = power_of_two(shifted, bits)
+    tail = a * (high + fma(high, q, fma(low, q, low))) * scale
+    return rectified(x) - (tail if close else lowered(tail, bits))
 
 
-cdef inline floating gelu_derivative(floating x) noexcept nogil:
+cdef inline floating gelu_derivative(floating x, bint close) noexcept nogil:
     cdef floating r, r2, q, scale, low, density, density_low, difference, falling, rising
-    cdef floating a = at_most(absolute(x), normal_limit(x))
+    cdef int bits = 2 * guard_bits(x, close)
+    cdef floating a = absolute(x) if close else at_most(absolute(x), normal_limit(x))
     cdef floating shifted = exp_reduce_product(a, a * <floating> -0.5, &r)
     cdef floating high = normal_tail(a, &low)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
-    scale = power_of_two(shifted, 2 * guard_bits(x))
+    scale = power_of_two(shifted, bits)
     if floating is float:
         density, density_low = <floating> 0.398942291736602783203125, <floating> -1.133517e-08     # 1 / sqrt(2 pi)
     else:
         density, density_low = 0.3989422804014327, -2.49232720227773e-17
     difference = fma(-density, a, high)
     low = fma(-density_low, a, low)
-    falling = (difference + fma(difference, q, fma(low, q, low))) * scale * double_guard_scale(x)
+    falling = (difference + fma(difference, q, fma(low, q, low))) * scale
+    falling = falling if close else lowered_signed(falling, bits)
     rising = <floating> 1 - falling
     return falling if x < 0 else rising
 
@@ -564,18 +547,18 @@ cdef inline floating gelu_derivative(floating x) noexcept nogil:
 #   y  = x (1 + tanh(z / 2)) / 2, z = 2 sqrt(2 / pi) (x + 0.044715 x^3)
 #      = x / (1 + e^-z)                                 = max(x, 0) - |x| / (1 + e^|z|)
 #   y' = s (1 + x z' (1 - s)) with s = sigmoid(z)       as that of silu, with |x| z' for |x|
-cdef inline floating gelu_tanh(floating x) noexcept nogil:
+cdef inline floating gelu_tanh(floating x, bint close) noexcept nogil:
     cdef floating r, limit
     if floating is float:
         limit = <floating> 10.95            # nothing is left of x / (1 + e^z)
     else:
         limit = <floating> 21.6
-    cdef floating a = magnitude_at_most(absolute(x), limit)
+    cdef floating a = absolute(x) if close else magnitude_at_most(absolute(x), limit)
     cdef floating shifted = exp_reduce_gelu_tanh(a, &r)
-    return rectified(x) - logistic_product(a, shifted, r)
+    return rectified(x) - logistic_product(a, shifted, r, close)
 
 
-cdef inline floating gelu_tanh_derivative(floating x) noexcept nogil:
+cdef inline floating gelu_tanh_derivative(floating x, bint close) noexcept nogil:
     cdef floating r, limit, first, first_low, third, cubes, cubes_low, slope, slope_low, less, less_low, falling, rising
     if floating is float:
         limit = <floating> 11.1
@@ -585,14 +568,14 @@ cdef inline floating gelu_tanh_derivative(floating x) noexcept nogil:
         limit = <floating> 21.7
         first, first_low = 1.5957691216057308, -9.96930880911092e-17
         third = 0.21406444881780073
-    cdef floating a = at_most(absolute(x), limit)
+    cdef floating a = absolute(x) if close else at_most(absolute(x), limit)
     cdef floating shifted = exp_reduce_gelu_tanh(a, &r)
     cubes = product_in_two(third, a, &cubes_low)
     slope = line_in_two(cubes, a, first, first_low, &slope_low)
     slope_low = fma(cubes_low, a, slope_low)
     less = fma[floating](-a, slope, 1)
     less_low = fma(-a, slope_low, fma(-a, slope, <floating> 1 - less))
-    falling = logistic_product_derivative(less, less_low, shifted, r)
+    falling = logistic_product_derivative(less, less_low, shifted, r, close)
     rising = <floating> 1 - falling
     return falling if x < 0 else rising
 
@@ -601,42 +584,47 @@ cdef inline floating gelu_tanh_derivative(floating x) noexcept nogil:
 #   y  = x tanh(softplus(x))                            with e = e^x, d = 1 + e + e^2 / 2:
 #      = x e (1 - (e + e^2) / 2d) for x < 0,  x (1 - 1/d) for x >= 0
 #   y' = e ((1 + x) (1 + e) + e / 2 + e^2 + e^3 / 4) / d^2 for x < 0,  1 + (x e (1 + e) - d) / d^2 for x >= 0
-cdef inline floating mish(floating x) noexcept nogil:
+cdef inline floating mish(floating x, bint near) noexcept nogil:
     cdef floating r, r2, q, scale, w, e, half, d, top, base, falling, rising, limit, one = 1
     if floating is float:
         limit = <floating> 9.1              # y rounds to x
     else:
         limit = <floating> 19.1
-    cdef floating inner = at_least(at_most(x, limit), -product_limit(x))
-    scale = exp_split[floating](inner, 0, 2 * guard_bits(x), &r)
+    cdef int bits = 2 * guard_bits(x, near)
+    cdef floating below = at_most(x, limit)
+    cdef floating inner = below if near else at_least(below, -product_limit(x))
+    scale = exp_split[floating](inner, 0, bits, &r)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
-    w = scale * double_guard_scale(x)
+    w = scale if near else lowered_beside_one(scale, bits)
     e = fma(w, q, w)
     half = e * <floating> 0.5
     d = fma(e, one + half, one)
     top = fma(e, half, half) if x < 0 else one
     base = fma(inner, q, inner) if x < 0 else x
     rising = fma(-base, top / d, base)
-    falling = rising * scale * double_guard_scale(x)
+    falling = rising * scale
+    falling = falling if near else lowered(absolute(falling), bits)
     rising = x if x > limit else rising
     return with_sign_of(falling if x < 0 else rising, x)        # the sum of -0 and 0 is 0
 
 
 # The polynomials in e = w (1 + q) are evaluated from the small powers on; the quotient is corrected by what was lost in
 # numerator and denominator.
-cdef inline floating mish_derivative(floating x) noexcept nogil:
+cdef inline floating mish_derivative(floating x, bint near) noexcept nogil:
     cdef floating r, r2, q, scale, w, e, d, square, square_low, inverse, ratio, ratio_low, falling, limit, one = 1
     cdef floating one_more, one_x, one_x_low, base, a, b, top, top_low, steep
     if floating is float:
         limit = <floating> 12               # y' rounds to 1
     else:
         limit = <floating> 24
-    cdef floating inner = at_least(at_most(x, limit), -product_limit(x))
-    scale = exp_split[floating](inner, 0, 2 * guard_bits(x), &r)
+    cdef int bits = 2 * guard_bits(x, near)
+    cdef floating below = at_most(x, limit)
+    cdef floating inner = below if near else at_least(below, -product_limit(x))
+    scale = exp_split[floating](inner, 0, bits, &r)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
-    w = scale * double_guard_scale(x)
+    w = scale if near else lowered_beside_one(scale, bits)
     e = fma(w, q, w)
     one_more = one + e
     steep = fma[floating](e, fma[floating](e, fma[floating](e, 0.25, 1), 2), 2)
@@ -654,7 +642,8 @@ cdef inline floating mish_derivative(floating x) noexcept nogil:
     inverse = one / square
     ratio = top * inverse
     ratio_low = fma(-ratio, square_low, remainder(ratio, square, top) + top_low) * inverse
-    falling = (ratio + fma(ratio, q, fma(ratio_low, q, ratio_low))) * scale * double_guard_scale(x)
+    falling = (ratio + fma(ratio, q, fma(ratio_low, q, ratio_low))) * scale
+    falling = falling if near else lowered_signed(falling, bits)
     return falling if x < 0 else one + ratio
 
 
@@ -905,20 +894,21 @@ cdef inline floating erf(floating x) noexcept nogil:
     return with_sign_of(absolute(high + low), x)
 
 
-cdef inline floating erf_derivative(floating x) noexcept nogil:
-    cdef floating r, r2, q, scale, limit, factor, factor_low
+cdef inline floating erf_derivative(floating x, bint close) noexcept nogil:
+    cdef floating r, r2, q, scale, limit, factor, factor_low, density
     if floating is float:
         limit = <floating> 10.25            # y' rounds to 0
         factor, factor_low = <floating> 1.128379225730896, <floating> -5.8635382771399236e-08
     else:
         limit = <floating> 27.35
         factor, factor_low = 1.1283791670955126, 1.533545961316588e-17
-    cdef floating a = at_most(absolute(x), limit)
+    cdef floating a = absolute(x) if close else at_most(absolute(x), limit)
     cdef floating shifted = exp_reduce_product(a, -a, &r)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
-    scale = power_of_two(shifted, guard_bits(x))
-    return (factor + fma(factor, q, fma(factor_low, q, factor_low))) * scale * guard_scale(x)
+    scale = power_of_two(shifted, guard_bits(x, close))
+    density = (factor + fma(factor, q, fma(factor_low, q, factor_low))) * scale
+    return density if close else lowered(density, guard_bits(x, close))
 
 
 # xielu (Huang and Schlag 2025), with alpha_p and alpha_n as they are, not through softplus
@@ -942,7 +932,7 @@ cdef inline floating xielu_derivative(floating x, floating alpha_p, floating alp
                                       floating eps) noexcept nogil:
     cdef floating slope_low
     cdef floating slope = sum_in_two(beta, -alpha_n, &slope_low)
-    cdef floating e = exp_negative[floating](at_most[floating](x, 0), 0)
+    cdef floating e = lowered(exp_negative_guarded[floating](at_most[floating](x, 0), 0, False), guard_bits(x, False))
     cdef floating rising = fma(alpha_p + alpha_p, x, beta)
     e = e if x < eps else <floating> 0
     return fma(alpha_n, e, slope) + slope_low if x < 0 else rising

@@ -9,8 +9,8 @@
 #   * Parameters come in one of three forms: arrays like x; one number each for the whole block; or a single parameter
 #     that is the literal 1, of which then nothing is left: softplus(x) with beta = 1 costs nothing for its parameter.
 
-#   * A formula may have a second version for near numbers (`name_near` in _formulas.pxd), which gives the same bits
-#     with fewer operations.  Which one a stretch of NEAR_STRETCH elements takes is decided by their largest magnitude:
+#   * A formula may have a second version for near numbers (`near` or `close` in _formulas.pxd), which gives the same
+#     bits with fewer operations.  Which one a stretch of STRETCH elements takes is decided by their largest magnitude:
 #     looking at all of them costs less than two of the operations saved.
 #   * While a stretch is computed the memory of the next is on its way, where the engine says that this pays: in a long
 #     computation the processor does not see far enough ahead to ask for it by itself.
@@ -81,16 +81,17 @@ cdef inline floating number(floating** operands, int parameters, int k) noexcept
     return operands[k][0] if k < parameters else <floating> 1
 
 
-# How far near numbers reach: 2^n is in the normal range for e^(2x) = 2^n e^r.
-cdef inline floating near_limit(floating unused) noexcept nogil:
+# How far near numbers reach: 2^n is in the normal range for e^(2x) = 2^n e^r; and close ones, for e^(x^2) and, with
+# the polynomial of gelu_tanh in place of x^2, for that.
+cdef inline floating near_limit(bint close, floating unused) noexcept nogil:
     if floating is float:
-        return 40
+        return 9 if close else 40
     else:
-        return 350
+        return 20 if close else 350
 
 
 # Whether |x| <= near_limit for all of them; the order of magnitudes is that of their bits, NaN above all.
-cdef inline bint all_near(const floating* x, Py_ssize_t n) noexcept nogil:
+cdef inline bint all_near(bint close, const floating* x, Py_ssize_t n) noexcept nogil:
     cdef uint32_t bits, largest = 0
     cdef uint64_t wide, widest = 0
     cdef Py_ssize_t i
@@ -98,12 +99,12 @@ cdef inline bint all_near(const floating* x, Py_ssize_t n) noexcept nogil:
         for i in range(n):
             bits = fastact_bits_of_float(x[i]) & <uint32_t> 0x7fffffff
             largest = bits if bits > largest else largest
-        return largest <= fastact_bits_of_float(near_limit(x[0]))
+        return largest <= fastact_bits_of_float(near_limit(close, x[0]))
     else:
         for i in range(n):
             wide = fastact_bits_of_double(x[i]) & <uint64_t> 0x7fffffffffffffff
             widest = wide if wide > widest else widest
-        return widest <= fastact_bits_of_double(near_limit(x[0]))
+        return widest <= fastact_bits_of_double(near_limit(close, x[0]))
 
 
 # Asks for memory that will be needed soon; asking beyond the end of an array does no harm.
@@ -118,10 +119,11 @@ cdef inline void fetch_stretch(const floating* address) noexcept nogil:
 
 
 # How many elements from x on are computed in one go, of n that are left, and whether all of them are near
-cdef inline Py_ssize_t stretch(void* near, int form, const floating* x, Py_ssize_t n, bint* is_near) noexcept nogil:
+cdef inline Py_ssize_t stretch(void* near, bint close, int form, const floating* x, Py_ssize_t n,
+                               bint* is_near) noexcept nogil:
     if n > STRETCH and (near != NULL or form & FETCHING):
         n = STRETCH
-    is_near[0] = near != NULL and all_near(x, n)
+    is_near[0] = near != NULL and all_near(close, x, n)
     return n
 
 
@@ -132,7 +134,7 @@ cdef inline void map_plain(void* f, int parameters, const floating* x, floating*
 
 
 # out = f(x): values and derivatives
-cdef inline void map_block(void* f, void* near, int parameters, floating** operands, Py_ssize_t n,
+cdef inline void map_block(void* f, void* near, bint close, int parameters, floating** operands, Py_ssize_t n,
                            int form) noexcept nogil:
     cdef floating* x = operands[0]
     cdef floating* a = operands[1]
@@ -147,7 +149,7 @@ cdef inline void map_block(void* f, void* near, int parameters, floating** opera
     if parameters == 0 or parameters == 1 and form & ONES:
         i = 0
         while i < n:
-            part = stretch(near, form, x + i, n - i, &is_near)
+            part = stretch(near, close, form, x + i, n - i, &is_near)
             if form & FETCHING and n - i >= 2 * part:
                 fetch_stretch(x + i + part)
                 fetch_stretch(out + i + part)
@@ -176,8 +178,8 @@ cdef inline void backward_plain(void* f, int parameters, const floating* dy, con
 
 
 # out = dy f(x): backward from the input or, f being a function of the output, from the output
-cdef inline void backward_block(void* f, void* near, int parameters, floating** operands, Py_ssize_t n,
-                                int form) noexcept nogil:
+cdef inline void backward_block(void* f, void* near, bint close, int parameters, floating** operands,
+                                Py_ssize_t n, int form) noexcept nogil:
     cdef floating* dy = operands[0]
     cdef floating* x = operands[1]
     cdef floating* a = operands[2]
@@ -192,7 +194,7 @@ cdef inline void backward_block(void* f, void* near, int parameters, floating** 
     if parameters == 0 or parameters == 1 and form & ONES:
         i = 0
         while i < n:
-            part = stretch(near, form, x + i, n - i, &is_near)
+            part = stretch(near, close, form, x + i, n - i, &is_near)
             if form & FETCHING and n - i >= 2 * part:
                 fetch_stretch(dy + i + part)
                 fetch_stretch(x + i + part)
@@ -225,8 +227,8 @@ cdef inline void both_plain(void* f, void* g, int parameters, const floating* x,
 
 
 # out, second = f(x), g(x): what the two have in common is computed once
-cdef inline void both_block(void* f, void* g, void* near_f, void* near_g, int parameters, floating** operands,
-                            Py_ssize_t n, int form) noexcept nogil:
+cdef inline void both_block(void* f, void* g, void* near_f, void* near_g, bint close, int parameters,
+                            floating** operands, Py_ssize_t n, int form) noexcept nogil:
     cdef floating* x = operands[0]
     cdef floating* a = operands[1]
     cdef floating* b = operands[2]
@@ -241,7 +243,7 @@ cdef inline void both_block(void* f, void* g, void* near_f, void* near_g, int pa
     if parameters == 0 or parameters == 1 and form & ONES:
         i = 0
         while i < n:
-            part = stretch(near_f, form, x + i, n - i, &is_near)
+            part = stretch(near_f, close, form, x + i, n - i, &is_near)
             if form & FETCHING and n - i >= 2 * part:
                 fetch_stretch(x + i + part)
                 fetch_stretch(out + i + part)

@@ -92,6 +92,18 @@ cdef inline floating magnitude_at_most(floating a, floating limit) noexcept nogi
         return fastact_double_of_bits(double_bits if double_bits < double_limit else double_limit)
 
 
+# The larger of two numbers that are not negative; a NaN is kept.
+cdef inline floating magnitude_at_least(floating a, floating limit) noexcept nogil:
+    cdef int32_t float_bits, float_limit
+    cdef int64_t double_bits, double_limit
+    if floating is float:
+        float_bits, float_limit = fastact_bits_of_float(a), fastact_bits_of_float(limit)
+        return fastact_float_of_bits(float_bits if float_bits > float_limit else float_limit)
+    else:
+        double_bits, double_limit = fastact_bits_of_double(a), fastact_bits_of_double(limit)
+        return fastact_double_of_bits(double_bits if double_bits > double_limit else double_limit)
+
+
 # x for x >= 0, -0 for x < 0: what a function like relu is but for a tail, which is subtracted.  A NaN is kept.
 cdef inline floating rectified(floating x) noexcept nogil:
     return <floating> -0.0 if x < 0 else x
@@ -347,25 +359,70 @@ cdef inline floating inverse_power_of_two(floating shifted, int offset) noexcept
         return fastact_double_of_bits((<uint64_t> (1023 + offset) << 52) - (fastact_bits_of_double(shifted) << 52))
 
 
-# Powers of two below the normal range are made as 2^(n + guard) and brought down by one exact multiplication.
-cdef inline int guard_bits(floating unused) noexcept nogil:
+# 2^exponent, in the normal range
+cdef inline floating two_to(int exponent, floating unused) noexcept nogil:
     if floating is float:
+        return fastact_float_of_bits(<uint32_t> (127 + exponent) << 23)
+    else:
+        return fastact_double_of_bits(<uint64_t> (1023 + exponent) << 52)
+
+
+# y / 2^bits for y >= 0 that is 0 or normal and guard_bits or twice that, rounded once where it is subnormal.
+#
+# A multiplication whose result is subnormal, or which meets a subnormal number, stops the processor for a hundred
+# cycles and more; an addition does not.  So y, in units of the smallest subnormal number, is added to 2^23 (2^52),
+# which rounds it to an integer: those are the bits of the result.
+#
+# Each half of the sum below is the smallest normal number where y is on the other side of it.  `scale` is 2^-bits, or
+# whatever else large numbers are multiplied by.  A NaN may have a sign, and is kept.
+cdef inline floating lowered_by(floating y, int bits, floating scale) noexcept nogil:
+    cdef floating unit, least, subnormal, normal, a = absolute(y)
+    if floating is float:
+        unit, least = two_to(23, y), two_to(-126, y)
+        subnormal = fma(magnitude_at_most(a, two_to(bits - 126, y)), two_to(149 - bits, y), unit)
+        normal = magnitude_at_least(a, two_to(bits - 126, y)) * scale
+        return fastact_float_of_bits(fastact_bits_of_float(normal) + fastact_bits_of_float(subnormal)
+                                     - (fastact_bits_of_float(unit) + fastact_bits_of_float(least)))
+    else:
+        unit, least = two_to(52, y), two_to(-1022, y)
+        subnormal = fma(magnitude_at_most(a, two_to(bits - 1022, y)), two_to(1074 - bits, y), unit)
+        normal = magnitude_at_least(a, two_to(bits - 1022, y)) * scale
+        return fastact_double_of_bits(fastact_bits_of_double(normal) + fastact_bits_of_double(subnormal)
+                                      - (fastact_bits_of_double(unit) + fastact_bits_of_double(least)))
+
+
+cdef inline floating lowered(floating y, int bits) noexcept nogil:
+    return lowered_by(y, bits, two_to(-bits, y))
+
+
+cdef inline floating lowered_signed(floating y, int bits) noexcept nogil:
+    return with_sign_of(lowered(absolute(y), bits), y)
+
+
+# y / 2^bits, but not less than 2^-100 (2^-900): for what is added to 1
+cdef inline floating lowered_beside_one(floating y, int bits) noexcept nogil:
+    if floating is float:
+        return magnitude_at_least(y, two_to(bits - 100, y)) * two_to(-bits, y)
+    else:
+        return magnitude_at_least(y, two_to(bits - 900, y)) * two_to(-bits, y)
+
+
+# How many bits more e^x and the like have where they may be subnormal.  x e^-z is not yet 0 where e^-z is, and has
+# twice as many.  `near` arguments are not within reach of either end of the range, and have none: the same bits.
+cdef inline int guard_bits(floating unused, bint near) noexcept nogil:
+    if near:
+        return 0
+    elif floating is float:
         return 30
     else:
         return 60
 
 
-cdef inline floating guard_scale(floating unused) noexcept nogil:
-    if floating is float:
-        return <floating> 9.31322574615478515625e-10        # 2^-30
-    else:
-        return <floating> 8.6736173798840355e-19            # 2^-60
-
-
-# e^(x - x_low) for x <= 0, down to the last subnormal number.  0.9 ulp.
-cdef inline floating exp_negative(floating x, floating x_low) noexcept nogil:
+# 2^guard_bits e^(x - x_low) for x <= 0.  0.9 ulp, and to be lowered.
+cdef inline floating exp_negative_guarded(floating x, floating x_low, bint near) noexcept nogil:
     cdef floating r, q, r2, scale
-    scale = exp_split(at_least[floating](x, -exp_limit(x)), x_low, guard_bits(x), &r) * guard_scale(x)
+    cdef floating within = x if near else at_least(x, -exp_limit(x))
+    scale = exp_split(within, x_low, guard_bits(x, near), &r)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
     return fma(scale, q, scale)
@@ -373,7 +430,7 @@ cdef inline floating exp_negative(floating x, floating x_low) noexcept nogil:
 
 # e^x, overflow and subnormal numbers included.  1.0 ulp.
 #
-# The scale is kept away from both ends of the range, and the result brought there by one multiplication.
+# The scale is kept away from both ends of the range.
 cdef inline floating exp_anywhere(floating x) noexcept nogil:
     cdef floating r, q, r2, scale, guard, rest, upper
     cdef floating shifted
@@ -384,10 +441,10 @@ cdef inline floating exp_anywhere(floating x) noexcept nogil:
     shifted = exp_reduce[floating](at_most(at_least[floating](x, -exp_limit(x)), upper), 0, &r)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
-    guard = <floating> 1 / guard_scale(x) if x < 0 else <floating> 0.25
-    rest = guard_scale(x) if x < 0 else <floating> 4
+    guard = two_to(guard_bits(x, False), x) if x < 0 else <floating> 0.25
+    rest = two_to(-guard_bits(x, False), x) if x < 0 else <floating> 4
     scale = times_power_of_two(guard, shifted)
-    return fma(scale, q, scale) * rest
+    return lowered_by(fma(scale, q, scale), guard_bits(x, False), rest)
 
 
 # The same bits for near numbers: neither end of the range is within reach.
@@ -442,26 +499,23 @@ cdef inline floating logistic(floating x, floating x_low, bint near) noexcept no
     cdef floating r, v, guarded, inverse
     cdef floating below = at_most[floating](x, 60)                      # from there it rounds to 1
     cdef floating within = x if near else at_least(below, -exp_limit(x))
-    guarded = exp_split(within, x_low, 0 if near else guard_bits(x), &r)
-    v = guarded if near else guarded * guard_scale(x)
+    guarded = exp_split(within, x_low, guard_bits(x, near), &r)
+    v = guarded if near else lowered_beside_one(guarded, guard_bits(x, near))
     inverse = inverse_of_one_more(v, expm1_of_minus(r))
-    return v * inverse if near else guarded * inverse * guard_scale(x)
+    return v * inverse if near else lowered(guarded * inverse, guard_bits(x, near))
 
 
-# multiple / (1 + e^(x - x_low)) for x >= 0 and a small power of two `multiple`.  1.1 ulp.
-cdef inline floating logistic_tail(floating x, floating x_low, floating multiple, bint near) noexcept nogil:
-    cdef floating r, v, guarded, inverse
+# multiple t (1 - t) with t = 1 / (1 + e^x), for x >= 0 and a small power of two `multiple`.  2.0 ulp.
+cdef inline floating logistic_slope(floating x, floating multiple, bint near) noexcept nogil:
+    cdef floating r, v, guarded, inverse, t, slope
     cdef floating within = x if near else at_most(x, exp_limit(x))
-    guarded = exp_split(-within, <floating> 0 - x_low, 0 if near else guard_bits(x), &r)       # 0 - 0 vanishes, -0 not
-    v = guarded if near else guarded * guard_scale(x)
+    guarded = exp_split[floating](-within, 0, guard_bits(x, near), &r)
+    v = guarded if near else lowered_beside_one(guarded, guard_bits(x, near))
     inverse = inverse_of_one_more(v, expm1_of_minus(r))
-    return multiple * v * inverse if near else guarded * (multiple * guard_scale(x)) * inverse
-
-
-# 1 / cosh(a)^2 = 4 t (1 - t) with t = 1 / (1 + e^(2a)), for a >= 0.  2.0 ulp.
-cdef inline floating sech_squared(floating a, bint near) noexcept nogil:
-    cdef floating four_t = logistic_tail[floating](a + a, 0, 4, near)
-    return fma(-four_t, four_t * <floating> 0.25, four_t)
+    t = v * inverse
+    guarded = multiple * guarded * inverse
+    slope = fma(-t, guarded, guarded)
+    return slope if near else lowered(slope, guard_bits(x, near))
 
 
 # The hyperbolic tangent of a >= 0, for a so small that e^(2a) is finite.  1.5 ulp.
@@ -507,12 +561,6 @@ cdef inline floating tanh_polynomial(floating s) noexcept nogil:
         return fma(odd, s, even)
 
 
-# x e^-z and the like are not yet 0 where e^-z is.  There 2^-n is made 2^(2 guard_bits) too large, multiplied by x first
-# and then by this.
-cdef inline floating double_guard_scale(floating unused) noexcept nogil:
-    return guard_scale(unused) * guard_scale(unused)
-
-
 # Beyond this nothing is left of x e^-x.
 cdef inline floating product_limit(floating unused) noexcept nogil:
     return exp_limit(unused) + <floating> 12
@@ -521,22 +569,25 @@ cdef inline floating product_limit(floating unused) noexcept nogil:
 # x / (1 + e^z) for 0 <= x <= z <= product_limit, where e^z = 2^n (1 + q) is reduced already: x w / (w + 1 + q).
 #
 # q + w comes first: where w is small beside 1 nothing of it is lost.
-cdef inline floating logistic_product(floating x, floating shifted, floating r) noexcept nogil:
-    cdef floating scale = inverse_power_of_two(shifted, 2 * guard_bits(x))
+cdef inline floating logistic_product(floating x, floating shifted, floating r, bint near) noexcept nogil:
+    cdef int bits = 2 * guard_bits(x, near)
+    cdef floating scale = inverse_power_of_two(shifted, bits)
     cdef floating r2 = r * r
     cdef floating q = fma(r2, exp_polynomial(r, r2), r)
-    cdef floating d = <floating> 1 + fma(scale, double_guard_scale(x), q)
-    return x / d * scale * double_guard_scale(x)
+    cdef floating d = <floating> 1 + (scale + q if near else fma(scale, two_to(-bits, x), q))
+    cdef floating product = x / d * scale
+    return product if near else lowered(product, bits)
 
 
 # e (less + e) / (1 + e)^2 with e = e^-z, where e^z = 2^n e^r is reduced already: for less = 1 - z the derivative of
 # z / (1 + e^-z) at -z, and 1 less that at z.  less_low is what less lost, where it is worth having.
 #
 # e = w (1 + q) comes out of the quotient, which is corrected by its remainder.
-cdef inline floating logistic_product_derivative(floating less, floating less_low, floating shifted,
-                                                 floating r) noexcept nogil:
-    cdef floating scale = inverse_power_of_two(shifted, 2 * guard_bits(r))
-    cdef floating w = scale * double_guard_scale(r)
+cdef inline floating logistic_product_derivative(floating less, floating less_low, floating shifted, floating r,
+                                                 bint near) noexcept nogil:
+    cdef int bits = 2 * guard_bits(r, near)
+    cdef floating scale = inverse_power_of_two(shifted, bits)
+    cdef floating w = scale if near else lowered_beside_one(scale, bits)
     cdef floating r2 = r * r
     cdef floating q = fma(r2, exp_polynomial(-r, r2), -r)
     cdef floating e = fma(w, q, w)
@@ -548,7 +599,8 @@ cdef inline floating logistic_product_derivative(floating less, floating less_lo
     cdef floating inverse = <floating> 1 / square
     cdef floating ratio = top * inverse
     cdef floating ratio_low = fma(-ratio, square_low, remainder(ratio, square, top) + top_low) * inverse
-    return (ratio + fma(ratio, q, fma(ratio_low, q, ratio_low))) * scale * double_guard_scale(r)
+    cdef floating product = (ratio + fma(ratio, q, fma(ratio_low, q, ratio_low))) * scale
+    return product if near else lowered_signed(product, bits)
 
 
 # x / (1 + e^-z), with |z| less by z_low, for x and z that have nothing to do with each other: where |x| is large,
@@ -620,17 +672,45 @@ cdef inline double log_of_one_more(double x) noexcept nogil:
     return log if x >= 0 else x             # NaN
 
 
+# A power of two over 2^bits, or as it is: by its exponent, since a multiplication by one factor or another becomes two
+# multiplications and a choice.
+cdef inline floating power_lowered(floating scale, int bits, bint stays) noexcept nogil:
+    cdef uint32_t float_bits = <uint32_t> 0 if stays else <uint32_t> bits
+    cdef uint64_t double_bits = <uint64_t> 0 if stays else <uint64_t> bits
+    if floating is float:
+        return fastact_float_of_bits(fastact_bits_of_float(scale) - (float_bits << 23))
+    else:
+        return fastact_double_of_bits(fastact_bits_of_double(scale) - (double_bits << 52))
+
+
+# Beyond this what log1p_exp_negative gives has 2 guard_bits more, and is to be lowered: there log(1 + e) is e.
+cdef inline floating raised_limit(floating unused) noexcept nogil:
+    if floating is float:
+        return 64
+    else:
+        return 600
+
+
 # log(1 + e^-x) for x - x_low >= 0 as high + low:  log(1 + e) = 2 atanh(e / (2 + e)).
-cdef inline floating log1p_exp_negative(floating x, floating x_low, floating* low) noexcept nogil:
-    cdef floating r, r2, q, m, scale, e, two_u, two_u_low, v, one = 1, quarter = 0.25
-    scale = exp_split(-at_most(x, exp_limit(x)), <floating> 0 - x_low, guard_bits(x), &r) * guard_scale(x)
+cdef inline floating log1p_exp_negative(floating x, floating x_low, bint near, floating* low) noexcept nogil:
+    cdef floating r, r2, q, m, scale, e, two_u, two_u_low, large, v, least, one = 1, quarter = 0.25
+    cdef int bits = 2 * guard_bits(x, near)
+    cdef floating within = x if near else at_most(x, exp_limit(x))
+    scale = exp_split(-within, <floating> 0 - x_low, bits, &r)
+    if not near:
+        scale = power_lowered(scale, bits, x > raised_limit(x))
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
     m = one + q
     e = m * scale
     two_u = ratio_to_two_more[floating](e, (q - (m - one)) * scale, 2, &two_u_low)
-    v = two_u * two_u * quarter
-    low[0] = fma(two_u * v, atanh_polynomial(v), two_u_low)
+    if floating is float:
+        least = two_to(-30, x)
+    else:
+        least = two_to(-60, x)
+    large = magnitude_at_least(two_u, least) - least        # 0 where nothing is left of the third power
+    v = large * large * quarter
+    low[0] = fma(large * v, atanh_polynomial(v), two_u_low)
     return two_u
 
 

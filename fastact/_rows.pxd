@@ -33,9 +33,10 @@ from libc.stdint cimport INT32_MIN, INT64_MIN, int32_t, int64_t, uint32_t, uint6
 
 from fastact._loops cimport LANES, STRETCH, fetch_stretch
 from fastact._primitives cimport (
-    at_least, exp_integer, exp_limit, exp_negative, exp_polynomial, exp_shift, exp_split_by, fastact_bits_of_double,
-    fastact_bits_of_float, fastact_double_of_bits, fastact_float_of_bits, fastact_four_of_lanes,
-    fastact_totals_of_fours, floating, fma, largest, log_of_one_more, remainder, sum_in_two)
+    at_least, exp_integer, exp_limit, exp_negative_guarded, exp_polynomial, exp_shift, exp_split_by,
+    fastact_bits_of_double, fastact_bits_of_float, fastact_double_of_bits, fastact_float_of_bits,
+    fastact_four_of_lanes, fastact_totals_of_fours, floating, fma, guard_bits, largest, log_of_one_more, remainder,
+    sum_in_two, two_to)
 
 cdef enum:
     LINES = 8               # entries of a lane that are added together
@@ -375,7 +376,7 @@ cdef inline floating emit_softmax_backward(floating x, floating y, floating dot,
 # log_softmax_backward, x = dy and y = log p: dy - p sum dy
 cdef inline floating emit_log_softmax_backward(floating x, floating y, floating total, floating total_low,
                                                floating scale, floating d, floating e) noexcept nogil:
-    cdef floating p = exp_negative[floating](y, 0)
+    cdef floating p = exp_negative_guarded[floating](y, 0, False) * two_to(-guard_bits(y, False), y)
     return fma(-p, total, x) * scale
 
 
