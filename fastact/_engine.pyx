@@ -530,6 +530,8 @@ cdef class Mode:
         if not (is_plain(first) if second is None else is_plain_pair(first, second)):
             return None
         call.loop = &self.loops[format_of(<cnp.ndarray> first)]
+        if second is None and call.loop.inputs == 2:
+            return None                     # None was passed
         k = call.loop.inputs + call.loop.parameters
         if out is None:
             target = empty_like_plain(first)

@@ -495,7 +495,20 @@ Source: {self.source}.
                 values[k] = np.asarray(values[k], dtype)
         if integers and "dtype" not in keywords and "signature" not in keywords:
             keywords["dtype"] = np.float64      # NumPy would take float32 for small integers
+        if "where" in keywords and keywords.get("out") is not None:
+            outs = keywords["out"]
+            outs = [out for out in (outs if isinstance(outs, tuple) else (outs,)) if isinstance(out, np.ndarray)]
+            values = [apart(value, outs) for value in values]
+            keywords["where"] = apart(keywords["where"], outs)
         return mode.ufunc(*values, **keywords)
+
+
+# A copy of an array that shares memory with an output.  Under a mask and with a cast NumPy (2.4) makes such copies too
+# late: it reads a mask that it has written over, and elements of `out` that were to stay are lost.
+cdef object apart(object value, list outs):
+    if isinstance(value, np.ndarray) and any([np.may_share_memory(value, out) for out in outs]):
+        return value.copy()
+    return value
 
 
 # The plainest calls, without the tuple and the dict that Python makes for others.  Each takes the place of a method of
@@ -735,7 +748,7 @@ cdef object reduce_plain(RowOperation operation, object x, object axis):
     if cnp.PyArray_TYPE(array) == cnp.NPY_DOUBLE:
         return results[()]
     if count > FEW or cnp.PyArray_TYPE(array) != cnp.NPY_FLOAT:
-        return rounded(results, array.dtype)
+        return rounded(results, array.dtype)[()]
     rows = cnp.PyArray_EMPTY(cnp.PyArray_NDIM(results), cnp.PyArray_DIMS(results), cnp.NPY_FLOAT, 0)
     nearest_floats(<double*> cnp.PyArray_DATA(results), <float*> cnp.PyArray_DATA(rows), count)
     return rows[()]

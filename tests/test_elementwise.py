@@ -451,7 +451,8 @@ def test_arguments_are_checked(f):
     x = numbers(3)
     count = len(f.parameters)
     for wrong in (lambda: f(), lambda: f.backward(x), lambda: f(x, *[1.0] * (count + 1)), lambda: f(x, x=x),
-                  lambda: f.derivative(), lambda: f.backward(x, x, output=x), lambda: f.backward(output=x)):
+                  lambda: f.derivative(), lambda: f.backward(x, x, output=x), lambda: f.backward(output=x),
+                  lambda: f(None), lambda: f.backward(x, None), lambda: f.backward(x, output=None)):
         with pytest.raises(TypeError, match=rf"fastact\.{f.name}"):
             wrong()
 
