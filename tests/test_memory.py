@@ -1,6 +1,6 @@
 """Nothing is lost, however often a function is called or refuses a call, and no call takes more memory than its result.
 
-With FASTACT_TEST_SLOW each entry is called a million times.
+With FASTACT_TEST_SLOW each entry is called a million times, and some with more elements than an int counts.
 """
 
 import gc
@@ -159,3 +159,22 @@ def test_calls_take_no_more_memory_than_their_result():
     excess = dict(line.rsplit(": ", 1) for line in result.stdout.splitlines())
     assert len(excess) == 15
     assert {name: float(number) for name, number in excess.items() if float(number) > 1} == {}, result.stdout
+
+
+@pytest.mark.skipif("FASTACT_TEST_SLOW" not in os.environ, reason="takes 5 GiB and a minute: FASTACT_TEST_SLOW=1")
+def test_more_elements_than_an_int_counts():
+    n = 2**31 + 3
+    x = np.zeros(n, np.float16)
+    x[:: 2**20] = -3
+    x[-3:] = 1, -1, 2
+    assert fastact.relu(x, out=x) is x
+    assert x[-3:].tolist() == [1, 0, 2]
+    assert np.count_nonzero(x) == 2
+    x[-3:] = 1, -1, 2
+    fastact.tanh(x[::-1], out=x[::-1])  # the ufunc
+    assert x[-3:].tolist() == fastact.tanh(np.array([1, -1, 2], np.float16)).tolist()
+    assert np.count_nonzero(x) == 3
+    x[-3:] = 0
+    assert fastact.logsumexp(x) == np.float16(np.log(n))
+    rows = x.reshape(-1, 1277)
+    assert (fastact.softmax(rows, out=rows) == np.float16(1 / 1277)).all()
