@@ -81,6 +81,11 @@ cdef inline floating number(floating** operands, int parameters, int k) noexcept
     return operands[k][0] if k < parameters else <floating> 1
 
 
+# The array of a parameter; beyond the last one another array, so that nothing reads what is not there.
+cdef inline floating* parameter(floating** operands, int k, int count) noexcept nogil:
+    return operands[k] if k < count else operands[0]
+
+
 # How far near numbers reach: 2^n is in the normal range for e^(2x) = 2^n e^r; and close ones, for e^(x^2) and, with
 # the polynomial of gelu_tanh in place of x^2, for that.
 cdef inline floating near_limit(bint close, floating unused) noexcept nogil:
@@ -137,10 +142,10 @@ cdef inline void map_plain(void* f, int parameters, const floating* x, floating*
 cdef inline void map_block(void* f, void* near, bint close, int parameters, floating** operands, Py_ssize_t n,
                            int form) noexcept nogil:
     cdef floating* x = operands[0]
-    cdef floating* a = operands[1]
-    cdef floating* b = operands[2]
-    cdef floating* c = operands[3]
-    cdef floating* d = operands[4]
+    cdef floating* a = parameter(operands, 1, 1 + parameters)
+    cdef floating* b = parameter(operands, 2, 1 + parameters)
+    cdef floating* c = parameter(operands, 3, 1 + parameters)
+    cdef floating* d = parameter(operands, 4, 1 + parameters)
     cdef floating* out = operands[1 + parameters]
     cdef floating a_number, b_number, c_number, d_number
     cdef Py_ssize_t i, part
@@ -182,10 +187,10 @@ cdef inline void backward_block(void* f, void* near, bint close, int parameters,
                                 Py_ssize_t n, int form) noexcept nogil:
     cdef floating* dy = operands[0]
     cdef floating* x = operands[1]
-    cdef floating* a = operands[2]
-    cdef floating* b = operands[3]
-    cdef floating* c = operands[4]
-    cdef floating* d = operands[5]
+    cdef floating* a = parameter(operands, 2, 2 + parameters)
+    cdef floating* b = parameter(operands, 3, 2 + parameters)
+    cdef floating* c = parameter(operands, 4, 2 + parameters)
+    cdef floating* d = parameter(operands, 5, 2 + parameters)
     cdef floating* out = operands[2 + parameters]
     cdef floating a_number, b_number, c_number, d_number
     cdef Py_ssize_t i, part
@@ -230,10 +235,10 @@ cdef inline void both_plain(void* f, void* g, int parameters, const floating* x,
 cdef inline void both_block(void* f, void* g, void* near_f, void* near_g, bint close, int parameters,
                             floating** operands, Py_ssize_t n, int form) noexcept nogil:
     cdef floating* x = operands[0]
-    cdef floating* a = operands[1]
-    cdef floating* b = operands[2]
-    cdef floating* c = operands[3]
-    cdef floating* d = operands[4]
+    cdef floating* a = parameter(operands, 1, 1 + parameters)
+    cdef floating* b = parameter(operands, 2, 1 + parameters)
+    cdef floating* c = parameter(operands, 3, 1 + parameters)
+    cdef floating* d = parameter(operands, 4, 1 + parameters)
     cdef floating* out = operands[1 + parameters]
     cdef floating* second = operands[2 + parameters]
     cdef floating element, a_number, b_number, c_number, d_number

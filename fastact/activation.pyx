@@ -653,11 +653,13 @@ cdef class Layout:
         self.n = product(self.shape[self.first:self.first + self.count])
         self.inner = product(self.shape[self.first + self.count:])
 
-    # The array in this order, contiguous: a view where that is possible
+    # The array in this order, contiguous and aligned: a view where that is possible
     cdef cnp.ndarray matrix(self, cnp.ndarray array):
+        cdef cnp.ndarray ordered
         if cnp.PyArray_NDIM(array) == 0:
             array = array.reshape(1)
-        return np.ascontiguousarray(array if self.straight else array.transpose(self.order))
+        ordered = np.ascontiguousarray(array if self.straight else array.transpose(self.order))
+        return ordered if cnp.PyArray_ISALIGNED(ordered) else ordered.copy()
 
     # A matrix in this order as an array in the order of the user
     cdef object restore(self, cnp.ndarray matrix, int ndim):
