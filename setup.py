@@ -158,6 +158,8 @@ def kernel_table():
 
 class build(build_ext):
     def finalize_options(self):
+        if os.name == "nt":
+            self.compiler = self.compiler or "mingw32"      # MSVC knows none of the flags, nor GNU's vectors
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()
 
