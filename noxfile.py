@@ -4,7 +4,6 @@ Each session builds from a copy of the tracked files, so that the checkout stays
 system - an interpreter, a compiler, an emulator - it names when it is not there, and skips.
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -16,13 +15,11 @@ import nox
 nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["interpreters", "oldest_numpy", "builds", "hosts", "parallel"]
 ROOT = Path(__file__).parent
-NUMERIC = ["tests/test_primitives.py", "tests/test_elementwise.py", "tests/test_rows.py", "tests/test_losses.py",
-           "tests/test_packing.py"]
 
 
 def tracked(session: nox.Session, name: str = "copy") -> Path:
     """The tracked files of the checkout in a folder of the session's own, which is the working folder from here on."""
-    target = Path(session.create_tmp()) / name
+    target = Path(session.create_tmp()).resolve() / name
     shutil.rmtree(target, ignore_errors=True)
     listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for file in filter(None, listing.split("\0")):
@@ -82,12 +79,27 @@ def hosts(session: nox.Session) -> None:
 
 @nox.session
 def parallel(session: nox.Session) -> None:
-    """Every test in eight threads at once, twice."""
+    """Each test of the functions in eight threads at once."""
     tracked(session)
     install(session, "pytest-run-parallel")
-    session.run("pytest", "-q", "--parallel-threads=8", "--iterations=2", *NUMERIC, "tests/test_names.py",
-                "tests/test_surface.py", "tests/test_buffers.py", *session.posargs,
-                env={"FASTACT_NUM_THREADS": "2"})
+    session.run("pytest", "-q", "--parallel-threads=8", "tests/test_elementwise.py", "tests/test_rows.py",
+                "tests/test_losses.py", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("processor", ["Nehalem", "Haswell"])
+def emulated(session: nox.Session, processor: str) -> None:
+    """x86-64-v2 and x86-64-v3, by qemu: what does not start processes, which would be this machine's own."""
+    needs(session, "qemu-x86_64-static", package="qemu-user-static")
+    tracked(session)
+    install(session)
+    python = "qemu-x86_64-static", "-cpu", processor, str(Path(session.bin) / "python")
+    newest = {"Nehalem": "v2", "Haswell": "v3"}[processor]
+    chosen = f"from fastact import _isa; assert _isa.CHOSEN == {newest!r}, _isa.CHOSEN"
+    session.run(*python, "-c", chosen, external=True)
+    session.run(*python, "-c", "import fastact", external=True, success_codes=[1], env={"FASTACT_ISA": "v4"})
+    tests = [f"tests/test_{name}.py" for name in ("elementwise", "rows", "losses", "packing")]
+    session.run(*python, "-m", "pytest", "-q", *tests, *session.posargs, external=True)
 
 
 @nox.session
@@ -98,11 +110,28 @@ def sanitizers(session: nox.Session) -> None:
     install(session, FASTACT_SANITIZE="address,undefined", CC="gcc")
     libraries = [subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True,
                                 check=True).stdout.strip() for name in ("libasan.so", "libubsan.so")]
-    session.run("pytest", "-q", *session.posargs, env={
+    # Of the others one reads the disassembly, and one looks at what other libraries compute.
+    ignored = "--ignore=tests/test_codegen.py", "--ignore=tests/test_bench.py"
+    session.run("pytest", "-q", *ignored, *session.posargs, env={
         "LD_PRELOAD": " ".join(libraries),
         "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:strict_init_order=1:exitcode=86",
         "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     })
+
+
+@nox.session
+def memcheck(session: nox.Session) -> None:
+    """valgrind over the kernels of v3, the newest set that it knows; a report counts if fastact is on its stack."""
+    needs(session, "valgrind", package="valgrind")
+    root = tracked(session)
+    install(session)
+    log = root / "valgrind.log"
+    session.run("valgrind", f"--log-file={log}", "--num-callers=40", "python", "tests/memcheck.py", external=True,
+                env={"FASTACT_ISA": "v3", "FASTACT_NUM_THREADS": "1", "PYTHONMALLOC": "malloc"})
+    reports = [report for report in log.read_text().split("== \n") if "/fastact/" in report and " at 0x" in report]
+    if reports:
+        session.error("\n".join(reports))
+    session.log("no report has fastact on its stack")
 
 
 @nox.session
@@ -134,7 +163,7 @@ def packages(session: nox.Session) -> None:
         assert not [name for name in files.namelist() if name.endswith(".c")], "generated C in the wheel"
     if sys.platform == "linux":
         session.run("auditwheel", "show", str(wheel))
-    away = Path(session.create_tmp()) / "away"
+    away = Path(session.create_tmp()).resolve() / "away"
     shutil.rmtree(away, ignore_errors=True)
     away.mkdir()
     shutil.unpack_archive(sdist, away)
