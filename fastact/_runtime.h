@@ -58,7 +58,7 @@ static _Thread_local int fastact_thread_request = 0;
 /* ---- fork -----------------------------------------------------------------------------------------------------------
  * GNU OpenMP's worker threads do not survive a fork, and the child would wait for them for ever.  Giving the pool back
  * before the fork (OpenMP 5.0; looked up at run time, since older libraries lack it) lets parent and child each start a
- * new one at their next parallel region.
+ * new one at their next parallel region.  The runtime of LLVM and Intel looks after forks itself, and is left alone.
  */
 #if FASTACT_OPENMP && !defined(_WIN32)
 #include <dlfcn.h>
@@ -69,7 +69,8 @@ static void fastact_before_fork(void) {
     if (fastact_pause_all && !omp_in_parallel()) fastact_pause_all(1 /* omp_pause_soft */);
 }
 static inline int fastact_survive_fork(void) {
-    *(void **)&fastact_pause_all = dlsym(RTLD_DEFAULT, "omp_pause_resource_all");
+    if (!dlsym(RTLD_DEFAULT, "__kmpc_fork_call"))
+        *(void **)&fastact_pause_all = dlsym(RTLD_DEFAULT, "omp_pause_resource_all");
     return pthread_atfork(fastact_before_fork, NULL, NULL);
 }
 #else

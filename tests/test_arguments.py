@@ -95,6 +95,14 @@ def addresses(array):
     return offsets, len(np.unique(offsets)) < len(offsets)
 
 
+def bits(result):
+    """The bytes of a result; which NaN stands in it is no part of it, nor is what fills up a longdouble."""
+    array = np.array(result)
+    if array.dtype.kind in "fV":
+        array[array != array] = np.nan  # NumPy has no isnan for bfloat16
+    return repr(array.tolist()) if array.dtype.char == "g" else array.tobytes()
+
+
 def attempt(call, arguments, keywords):
     """What a call gives or which refusal; anything else - another exception, a crash - is a failure."""
     with warnings.catch_warnings():
@@ -192,7 +200,4 @@ def test_a_call_gives_what_it_gives_for_copies_or_has_written_nothing(drawn):
             assert type(one) is type(other)
             if isinstance(one, np.ndarray | np.generic) and one.dtype != object:
                 assert (one.shape, one.dtype) == (other.shape, other.dtype)
-                if one.dtype.char == "g":  # some of its bytes are not part of the number
-                    assert np.array_equal(one, other, equal_nan=True)
-                else:
-                    assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+                assert bits(one) == bits(other)
