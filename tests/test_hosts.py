@@ -19,7 +19,8 @@ from fastact import _engine
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 needs_openmp = pytest.mark.skipif(not _engine.OPENMP, reason="built without OpenMP")
-VARIABLES = "FASTACT_NUM_THREADS", "OMP_NUM_THREADS"
+# The last one is set by scikit-learn at import, in the process of the tests too, and takes away LLVM's care of forks.
+VARIABLES = "FASTACT_NUM_THREADS", "OMP_NUM_THREADS", "KMP_INIT_AT_FORK"
 
 PREPARE = """
 import os, time
