@@ -92,7 +92,7 @@ cdef inline floating magnitude_at_most(floating a, floating limit) noexcept nogi
         return fastact_double_of_bits(double_bits if double_bits < double_limit else double_limit)
 
 
-# The larger of two numbers that are not negative; a NaN is kept.
+# The larger of two numbers that are not negative; a NaN without a sign is kept.
 cdef inline floating magnitude_at_least(floating a, floating limit) noexcept nogil:
     cdef int32_t float_bits, float_limit
     cdef int64_t double_bits, double_limit
