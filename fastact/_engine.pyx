@@ -44,6 +44,7 @@ cdef extern from "_runtime.h" nogil:
     int fastact_max_threads() noexcept
     int fastact_in_parallel() noexcept
     int fastact_thread_request
+    int fastact_serial_child
     int fastact_survive_fork() noexcept
     int fastact_supports_v2() noexcept
     int fastact_supports_v3() noexcept
@@ -135,7 +136,7 @@ _fixed_by = ""
 # The number of threads of a parallel pass that the calling thread starts now
 cdef int team() noexcept nogil:
     cdef int threads
-    if not FASTACT_OPENMP or fastact_in_parallel():
+    if not FASTACT_OPENMP or fastact_serial_child or fastact_in_parallel():
         return 1
     if fastact_thread_request:
         return fastact_thread_request
@@ -181,6 +182,8 @@ def set_parallel_nanoseconds(double nanoseconds):
 
 def thread_source():
     """Who fixed the number of threads ("" if nobody did), and how many OpenMP would use."""
+    if fastact_serial_child:
+        return "forked while KMP_INIT_AT_FORK forbids OpenMP to look after forks", 1
     if fastact_thread_request:
         return f"fastact.threads: {fastact_thread_request}", fastact_max_threads()
     return _fixed_by, fastact_max_threads()

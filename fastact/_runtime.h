@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- floating-point environment -------------------------------------------------------------------------------------
  * Kernels run in the default environment (round to nearest, subnormals kept, nothing trapped) whatever the caller set,
@@ -58,20 +59,29 @@ static _Thread_local int fastact_thread_request = 0;
 /* ---- fork -----------------------------------------------------------------------------------------------------------
  * GNU OpenMP's worker threads do not survive a fork, and the child would wait for them for ever.  Giving the pool back
  * before the fork (OpenMP 5.0; looked up at run time, since older libraries lack it) lets parent and child each start a
- * new one at their next parallel region.  The runtime of LLVM and Intel looks after forks itself, and is left alone.
+ * new one at their next parallel region.  The runtime of LLVM and Intel looks after forks itself, and is left alone; if
+ * KMP_INIT_AT_FORK forbids it to, as `import sklearn` does, nothing else can be relied on, and the child stays serial.
  */
+static int fastact_serial_child = 0;
 #if FASTACT_OPENMP && !defined(_WIN32)
 #include <dlfcn.h>
 #include <pthread.h>
+#include <strings.h>
 typedef int (*fastact_pause)(int);
 static fastact_pause fastact_pause_all = NULL;
+static int fastact_runtime_of_llvm = 0, fastact_uncared = 0;
 static void fastact_before_fork(void) {
     if (fastact_pause_all && !omp_in_parallel()) fastact_pause_all(1 /* omp_pause_soft */);
+    if (fastact_runtime_of_llvm) {
+        const char *care = getenv("KMP_INIT_AT_FORK");
+        fastact_uncared |= care && strcasecmp(care, "TRUE") && strcmp(care, "1");
+    }
 }
+static void fastact_in_child(void) { fastact_serial_child = fastact_uncared; }
 static inline int fastact_survive_fork(void) {
-    if (!dlsym(RTLD_DEFAULT, "__kmpc_fork_call"))
-        *(void **)&fastact_pause_all = dlsym(RTLD_DEFAULT, "omp_pause_resource_all");
-    return pthread_atfork(fastact_before_fork, NULL, NULL);
+    fastact_runtime_of_llvm = dlsym(RTLD_DEFAULT, "__kmpc_fork_call") != NULL;
+    if (!fastact_runtime_of_llvm) *(void **)&fastact_pause_all = dlsym(RTLD_DEFAULT, "omp_pause_resource_all");
+    return pthread_atfork(fastact_before_fork, NULL, fastact_in_child);
 }
 #else
 static inline int fastact_survive_fork(void) { return 0; }

@@ -3,13 +3,12 @@
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import processes
 import pytest
 import threadpoolctl
 
@@ -33,12 +32,8 @@ def as_it_was():
 
 
 def run(code, timeout=60, **variables):
-    """What `code` prints in a process of its own."""
-    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES} | variables
-    result = subprocess.run([sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c",
-                             textwrap.dedent(code)], env=environment, capture_output=True, text=True, timeout=timeout)
-    assert result.returncode == 0, result.stderr
-    return result.stdout.strip()
+    options = "-W", "error", "-W", "ignore::DeprecationWarning"
+    return processes.run(code, *options, timeout=timeout, without=VARIABLES, **variables)
 
 
 def results(f, dtype):
