@@ -490,7 +490,10 @@ Source: {self.source}.
             if len({dtype.newbyteorder("=") for dtype in dtypes}) > 1:
                 keywords["dtype"] = np.float32  # the loops would take the dtype of the arrays, whatever the parameters'
         elif LOOKS_AT_VALUES and scalars:
-            dtype = np.result_type(np.float32, *[dtype for dtype in dtypes if isinstance(dtype, np.dtype)])
+            dtype = keywords.get("dtype")
+            if dtype is None:
+                least = np.float64 if integers else np.float32
+                dtype = np.result_type(least, *[dtype for dtype in dtypes if isinstance(dtype, np.dtype)])
             for k in scalars:
                 values[k] = np.asarray(values[k], dtype)
         if integers and "dtype" not in keywords and "signature" not in keywords:

@@ -54,7 +54,7 @@ def views(memory):
         offset = draw(st.sampled_from([0, 0, 0, dtype.itemsize, 1, 64, 4 * dtype.itemsize])) % (room + 1)
         array = as_strided(memory[offset - low:][:dtype.itemsize].view(dtype), shape, strides)
         if dtype.kind == "b":
-            array.view(np.uint8)[...] &= 1  # no other byte is a bool
+            array.view(np.uint8)[...] &= np.uint8(1)  # no other byte is a bool
         if draw(st.integers(0, 9)) == 0:
             array = array.view(Tagged)
         if draw(st.integers(0, 9)) == 0:
