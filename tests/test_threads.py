@@ -194,40 +194,47 @@ import fastact
 x = np.linspace(-5, 5, 2_000_000, dtype=np.float32)
 fastact.set_num_threads(2)
 expected = fastact.sigmoid(x)
+seconds = []
 
-def child_is_right(_=None):
+def compute(_=None):
     began = time.monotonic()
-    right = fastact.sigmoid(x).tobytes() == expected.tobytes() and fastact.softmax(x)[-1] > 0
-    assert time.monotonic() - began < 1
-    return right
+    assert fastact.sigmoid(x).tobytes() == expected.tobytes() and fastact.softmax(x)[-1] > 0
+    return time.monotonic() - began
 
 def fork_and_wait():
+    began = time.monotonic()
     child = os.fork()
     if child == 0:
-        os._exit(0 if child_is_right() else 1)
+        try:
+            compute()
+            os._exit(0)
+        finally:
+            os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    seconds.append(time.monotonic() - began)
 """
 FORKS = {
     "os.fork": """
         for _ in range(20):
             fork_and_wait()
-            assert child_is_right()
+            compute()
         """,
     "Pool": """
         with multiprocessing.get_context("fork").Pool(2) as pool:
-            assert all(pool.map(child_is_right, range(8)))
+            seconds = pool.map(compute, range(8))
         """,
     "from a second thread": """
-        thread = threading.Thread(target=fork_and_wait)
-        thread.start()
-        thread.join()
+        for _ in range(5):
+            thread = threading.Thread(target=fork_and_wait)
+            thread.start()
+            thread.join()
         """,
     "while another thread computes": """
         done = threading.Event()
-        def compute():
+        def go_on():
             while not done.is_set():
-                assert child_is_right()
-        thread = threading.Thread(target=compute)
+                compute()
+        thread = threading.Thread(target=go_on)
         thread.start()
         for _ in range(20):
             fork_and_wait()
@@ -235,12 +242,15 @@ FORKS = {
         thread.join()
         """,
     "from a child": """
-        child = os.fork()
-        if child == 0:
-            assert child_is_right()
-            fork_and_wait()
-            os._exit(0)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        for _ in range(5):
+            began = time.monotonic()
+            child = os.fork()
+            if child == 0:
+                compute()
+                fork_and_wait()
+                os._exit(0)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            seconds.append((time.monotonic() - began) / 2)
         """,
 }
 
@@ -248,7 +258,9 @@ FORKS = {
 @needs_fork
 @pytest.mark.parametrize("way", FORKS)
 def test_fork(way):
-    run(PREPARE + textwrap.dedent(FORKS[way]), timeout=60)
+    """Every child computes, and most of them, on a machine that others may use too, within a second."""
+    seconds = [float(word) for word in run(PREPARE + textwrap.dedent(FORKS[way]) + "\nprint(*seconds)").split()]
+    assert sorted(seconds)[len(seconds) // 2] < 1
 
 
 def _sigmoid_of_zero(_):
