@@ -47,12 +47,34 @@ def interpreters(session: nox.Session) -> None:
     session.run("pytest", "-q", *session.posargs)
 
 
+@nox.session
+def free_threaded(session: nox.Session) -> None:
+    """A free-threaded Python, named by its path: the whole suite, then each test of the functions in eight threads.
+
+    `nox -s free_threaded -- PYTHON`.  With warnings as errors the import fails if it switches the lock on again.
+    """
+    if not session.posargs:
+        session.skip("no interpreter is given: nox -s free_threaded -- python3.13t")
+    python, *arguments = session.posargs
+    root = tracked(session)
+    session.run(python, "-m", "venv", str(root / "venv"), external=True)
+    own = str(root / "venv/bin/python")
+    session.run(own, "-m", "pip", "install", "-q", "-e", ".[test]", "pytest-run-parallel", "--prefer-binary",
+                external=True)
+    lock = "import sys, fastact; assert not sys._is_gil_enabled()"
+    session.run(own, "-W", "error", "-c", lock, external=True)
+    session.run(own, "-m", "pytest", "-q", "-p", "no:run-parallel", *arguments, external=True)
+    session.run(own, "-m", "pytest", "-q", "--parallel-threads=8", "tests/test_elementwise.py", "tests/test_rows.py",
+                "tests/test_losses.py", *arguments, external=True)
+
+
 @nox.session(python="3.11")
 def oldest_numpy(session: nox.Session) -> None:
     """Built with today's NumPy, run with the oldest that is supported."""
     tracked(session)
     install(session)
-    session.install("numpy==1.26.*", "scikit-learn<1.6", "matplotlib<3.10", "scipy<1.14", "contourpy<1.3")
+    session.install("numpy==1.26.*", "scikit-learn<1.6", "matplotlib<3.10", "scipy<1.14", "contourpy<1.3",
+                    "pyparsing<3.3")
     session.run("pytest", "-q", *session.posargs)
 
 
@@ -104,6 +126,95 @@ def emulated(session: nox.Session, processor: str) -> None:
         session.run(*python, "-c", refused, external=True, success_codes=[7], env=environment | {"FASTACT_ISA": isa})
     tests = [f"tests/test_{name}.py" for name in ("elementwise", "rows", "losses", "packing")]
     session.run(*python, "-m", "pytest", "-q", *tests, *session.posargs, external=True, env=environment)
+
+
+APT = """APT::Architecture "arm64"; APT::Architectures {{ "arm64"; }};
+Dir::State "{0}"; Dir::State::status "{0}/status"; Dir::Cache "{0}"; Dir::Etc::sourceparts "-";
+Dir::Etc::sourcelist "{0}/sources.list";
+"""
+OF_DEBIAN = ["python3.11", "python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib", "libpython3.11-dev",
+             "libc6", "libgcc-s1", "libgomp1", "libstdc++6", "zlib1g", "libexpat1", "libssl3", "libffi8", "libbz2-1.0",
+             "liblzma5", "libsqlite3-0", "libuuid1"]
+
+
+@nox.session(python="3.11")
+def aarch64(session: nox.Session) -> None:
+    """aarch64: built by a cross compiler, run by qemu with the Python of Debian 12 and NumPy's wheel.
+
+    Processes that the tests start are emulated too. tests/test_threads.py is left out: it looks at the clock.
+    """
+    needs(session, "qemu-aarch64-static", "aarch64-linux-gnu-gcc", "apt-get", "dpkg",
+          package="qemu-user-static gcc-aarch64-linux-gnu")
+    root = tracked(session)
+    system, packages, state = root / "system", root / "packages", root / "apt"
+    for folder in (system, packages, state / "lists/partial", state / "archives/partial"):
+        folder.mkdir(parents=True)
+    (state / "status").touch()
+    (state / "sources.list").write_text("deb http://deb.debian.org/debian bookworm main\n")
+    (state / "apt.conf").write_text(APT.format(state))
+    apt = {"APT_CONFIG": str(state / "apt.conf")}
+    session.run("apt-get", "-q", "update", external=True, env=apt)
+    with session.chdir(state):
+        session.run("apt-get", "-q", "download", *OF_DEBIAN, external=True, env=apt)
+    for package in state.glob("*.deb"):
+        session.run("dpkg", "-x", str(package), str(system), external=True, silent=True)
+
+    platforms = [f"--platform=manylinux_2_{version}_aarch64" for version in (17, 27, 28)]
+    session.run("pip", "install", "-q", "--target", str(packages), *platforms, "--only-binary=:all:", "numpy", "pytest",
+                "pytest-benchmark", "hypothesis", "threadpoolctl", "ml_dtypes", "rich", "mpmath")
+    python = root / "python"
+    python.write_text(f'#!/bin/sh\nexec qemu-aarch64-static -cpu max -L {system} {system}/usr/bin/python3.11 "$@"\n')
+    python.chmod(0o755)
+    (packages / "sitecustomize.py").write_text(f"import sys; sys.executable = {str(python)!r}\n")
+
+    session.install("setuptools", "cython>=3.3", "numpy")
+    settings = system / "usr/lib/python3.11/_sysconfigdata__aarch64-linux-gnu.py"
+    shutil.copy(settings, root)
+    headers = [system / "usr/include/python3.11", system / "usr/include", packages / "numpy/_core/include"]
+    session.run("python", "setup.py", "build_ext", "--inplace", env={
+        "CC": "aarch64-linux-gnu-gcc", "LDSHARED": "aarch64-linux-gnu-gcc -shared", "PYTHONPATH": str(root),
+        "CFLAGS": " ".join(f"-I{folder}" for folder in headers), "_PYTHON_HOST_PLATFORM": "linux-aarch64",
+        "_PYTHON_SYSCONFIGDATA_NAME": settings.stem,
+    })
+    tests = [f"tests/test_{name}.py" for name in ("elementwise", "rows", "losses", "packing", "environment", "buffers",
+                                                  "primitives", "accuracy", "arguments", "isa")]
+    session.run(str(python), "-m", "pytest", "-q", *tests, *session.posargs, external=True,
+                env={"PYTHONPATH": f"{root}:{packages}"})
+
+
+@nox.session
+def elsewhere(session: nox.Session) -> None:
+    """musl, macOS and Windows, on x86-64 and aarch64: compiled by zig's clang, not linked, not run.
+
+    Windows has a pyconfig.h of its own: `nox -s elsewhere -- FOLDER`, where CPython's source lies, 3.11 or 3.12.
+    """
+    root = tracked(session)
+    install(session)
+    session.install("ziglang")
+    include = session.run("python", "-c", "import sysconfig; print(sysconfig.get_path('include'))", silent=True).strip()
+    flags = ["-O1", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-Wall", "-Wno-unused-function",
+             "-DNPY_NO_DEPRECATED_API=NPY_1_7_API_VERSION", "-DCYTHON_INLINE=inline __attribute__((always_inline))"]
+    systems = {"linux-musl": "musllinux_1_2_{0}", "macos": "macosx_14_0_{1}"}
+    if session.posargs:
+        source = Path(session.posargs[0])
+        shutil.copytree(source / "Include", root / "windows")
+        shutil.copy(source / "PC/pyconfig.h", root / "windows")
+        systems["windows-gnu"] = "win_{2}"
+    else:
+        session.warn("Windows is left out: CPython's source is not given")
+    for system, wheel in systems.items():
+        for processor, *names in (("x86_64", "x86_64", "x86_64", "amd64"), ("aarch64", "aarch64", "arm64", "arm64")):
+            platform, numpy = wheel.format(*names), root / f"{system}-{processor}"
+            session.run("pip", "install", "-q", "--target", str(numpy), "--platform", platform, "--no-deps",
+                        "--only-binary=:all:", "numpy")
+            more = [f"-I{numpy}/numpy/_core/include", "-Ifastact"]
+            more += [f"-I{root}/windows", "-DMS_WIN64="] if system == "windows-gnu" else [f"-I{include}"]
+            sets = {"baseline": "x86_64_v2", "v3": "x86_64_v3", "v4": "x86_64_v4"} if processor == "x86_64" else {
+                "baseline": None}
+            sources = {"_engine": None, "activation": None} | {f"_kernels_{name}": cpu for name, cpu in sets.items()}
+            for name, cpu in sources.items():
+                session.run("python", "-m", "ziglang", "cc", "-target", f"{processor}-{system}", "-c", *flags, *more,
+                            *([f"-march={cpu}"] if cpu else []), f"fastact/{name}.c", "-o", f"{name}.o")
 
 
 @nox.session

@@ -14,7 +14,6 @@ Environment: ``FASTACT_OPENMP=0`` builds without threads; ``FASTACT_INSTRUCTION_
 """
 
 import os
-import platform
 import re
 import shlex
 import subprocess
@@ -37,7 +36,7 @@ SANITIZE = []
 if "FASTACT_SANITIZE" in os.environ:
     SANITIZE = [f"-fsanitize={os.environ['FASTACT_SANITIZE']}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
     FLAGS += [*SANITIZE, "-O1", "-g1"]
-X86_64 = platform.machine().lower() in ("x86_64", "amd64")
+X86_64 = sysconfig.get_platform().lower().endswith(("x86_64", "amd64"))  # of what is built, not of this machine
 INSTRUCTION_SETS = {"baseline": ["-march=x86-64-v2"] if X86_64 else []}
 if X86_64 and os.environ.get("FASTACT_INSTRUCTION_SETS") != "baseline":
     INSTRUCTION_SETS["v3"] = ["-march=x86-64-v3"]
@@ -166,8 +165,9 @@ class build(build_ext):
 
 def extensions():
     openmp = openmp_flags()
-    macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
-    inline = [("CYTHON_INLINE", "inline __attribute__((always_inline))")]
+    windows = [("MS_WIN64", "")] if os.name == "nt" else []     # which the headers of Python 3.11 say to MSVC alone
+    macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"), *windows]
+    inline = [("CYTHON_INLINE", "inline __attribute__((always_inline))"), *windows]
     headers = [str(path) for path in PACKAGE.glob("_*.h")]
     for name, flags in INSTRUCTION_SETS.items():
         yield Extension(f"fastact._kernels_{name}", [f"fastact/_kernels_{name}.pyx"], define_macros=inline,
