@@ -167,7 +167,7 @@ def aarch64(session: nox.Session) -> None:
     python.chmod(0o755)
     (packages / "sitecustomize.py").write_text(f"import sys; sys.executable = {str(python)!r}\n")
 
-    session.install("setuptools", "cython>=3.3", "numpy")
+    session.install("setuptools>=77", "cython>=3.3", "numpy>=2.0")
     settings = system / "usr/lib/python3.11/_sysconfigdata__aarch64-linux-gnu.py"
     shutil.copy(settings, root)
     headers = [system / "usr/include/python3.11", system / "usr/include", packages / "numpy/_core/include"]
