@@ -4,6 +4,7 @@ Each session builds from a copy of the tracked files, so that the checkout stays
 system - an interpreter, a compiler, an emulator - it names when it is not there, and skips.
 """
 
+import json
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import nox
 nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["interpreters", "oldest_numpy", "builds", "hosts", "parallel"]
 ROOT = Path(__file__).parent
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 
 
 def tracked(session: nox.Session, name: str = "copy") -> Path:
@@ -128,10 +130,9 @@ def emulated(session: nox.Session, processor: str) -> None:
     session.run(*python, "-m", "pytest", "-q", *tests, *session.posargs, external=True, env=environment)
 
 
-APT = """APT::Architecture "arm64"; APT::Architectures {{ "arm64"; }};
-Dir::State "{0}"; Dir::State::status "{0}/status"; Dir::Cache "{0}"; Dir::Etc::sourceparts "-";
-Dir::Etc::sourcelist "{0}/sources.list";
-"""
+# A state of its own for apt, whose sources are those of the system
+APT = 'APT::Architecture "arm64"; APT::Architectures {{ "arm64"; }};\n' \
+      'Dir::State "{0}"; Dir::State::status "{0}/status"; Dir::Cache "{0}";\n'
 OF_DEBIAN = ["python3.11", "python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib", "libpython3.11-dev",
              "libc6", "libgcc-s1", "libgomp1", "libstdc++6", "zlib1g", "libexpat1", "libssl3", "libffi8", "libbz2-1.0",
              "liblzma5", "libsqlite3-0", "libuuid1"]
@@ -139,7 +140,7 @@ OF_DEBIAN = ["python3.11", "python3.11-minimal", "libpython3.11-minimal", "libpy
 
 @nox.session(python="3.11")
 def aarch64(session: nox.Session) -> None:
-    """aarch64: built by a cross compiler, run by qemu with the Python of Debian 12 and NumPy's wheel.
+    """aarch64: built by a cross compiler, run by qemu with Debian's Python and NumPy's wheel.  For Debian 12.
 
     Processes that the tests start are emulated too. tests/test_threads.py is left out: it looks at the clock.
     """
@@ -150,7 +151,6 @@ def aarch64(session: nox.Session) -> None:
     for folder in (system, packages, state / "lists/partial", state / "archives/partial"):
         folder.mkdir(parents=True)
     (state / "status").touch()
-    (state / "sources.list").write_text("deb http://deb.debian.org/debian bookworm main\n")
     (state / "apt.conf").write_text(APT.format(state))
     apt = {"APT_CONFIG": str(state / "apt.conf")}
     session.run("apt-get", "-q", "update", external=True, env=apt)
@@ -160,14 +160,15 @@ def aarch64(session: nox.Session) -> None:
         session.run("dpkg", "-x", str(package), str(system), external=True, silent=True)
 
     platforms = [f"--platform=manylinux_2_{version}_aarch64" for version in (17, 27, 28)]
-    session.run("pip", "install", "-q", "--target", str(packages), *platforms, "--only-binary=:all:", "numpy", "pytest",
-                "pytest-benchmark", "hypothesis", "threadpoolctl", "ml_dtypes", "rich", "mpmath")
+    needed = [name for name in PROJECT["project"]["optional-dependencies"]["test"] if not name.startswith("fastact")]
+    session.run("pip", "install", "-q", "--target", str(packages), *platforms, "--only-binary=:all:", "numpy", "mpmath",
+                "rich", *needed)
     python = root / "python"
     python.write_text(f'#!/bin/sh\nexec qemu-aarch64-static -cpu max -L {system} {system}/usr/bin/python3.11 "$@"\n')
     python.chmod(0o755)
     (packages / "sitecustomize.py").write_text(f"import sys; sys.executable = {str(python)!r}\n")
 
-    session.install("setuptools>=77", "cython>=3.3", "numpy>=2.0")
+    session.install(*PROJECT["build-system"]["requires"])
     settings = system / "usr/lib/python3.11/_sysconfigdata__aarch64-linux-gnu.py"
     shutil.copy(settings, root)
     headers = [system / "usr/include/python3.11", system / "usr/include", packages / "numpy/_core/include"]
@@ -189,32 +190,36 @@ def elsewhere(session: nox.Session) -> None:
     Windows has a pyconfig.h of its own: `nox -s elsewhere -- FOLDER`, where CPython's source lies, 3.11 or 3.12.
     """
     root = tracked(session)
-    install(session)
-    session.install("ziglang")
+    session.install(*PROJECT["build-system"]["requires"], "ziglang")
+    session.run("python", "setup.py", "-q", "build_ext", "--inplace")
     include = session.run("python", "-c", "import sysconfig; print(sysconfig.get_path('include'))", silent=True).strip()
-    flags = ["-O1", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-Wall", "-Wno-unused-function",
-             "-DNPY_NO_DEPRECATED_API=NPY_1_7_API_VERSION", "-DCYTHON_INLINE=inline __attribute__((always_inline))"]
-    systems = {"linux-musl": "musllinux_1_2_{0}", "macos": "macosx_14_0_{1}"}
+    targets = [("x86_64-linux-musl", "linux-x86_64", "musllinux_1_2_x86_64"),
+               ("aarch64-linux-musl", "linux-aarch64", "musllinux_1_2_aarch64"),
+               ("x86_64-macos", "macosx-14.0-x86_64", "macosx_14_0_x86_64"),
+               ("aarch64-macos", "macosx-14.0-arm64", "macosx_14_0_arm64")]
     if session.posargs:
         source = Path(session.posargs[0])
         shutil.copytree(source / "Include", root / "windows")
         shutil.copy(source / "PC/pyconfig.h", root / "windows")
-        systems["windows-gnu"] = "win_{2}"
+        targets += [("x86_64-windows-gnu", "win-amd64", "win_amd64"), ("aarch64-windows-gnu", "win-arm64", "win_arm64")]
     else:
         session.warn("Windows is left out: CPython's source is not given")
-    for system, wheel in systems.items():
-        for processor, *names in (("x86_64", "x86_64", "x86_64", "amd64"), ("aarch64", "aarch64", "arm64", "arm64")):
-            platform, numpy = wheel.format(*names), root / f"{system}-{processor}"
-            session.run("pip", "install", "-q", "--target", str(numpy), "--platform", platform, "--no-deps",
-                        "--only-binary=:all:", "numpy")
-            more = [f"-I{numpy}/numpy/_core/include", "-Ifastact"]
-            more += [f"-I{root}/windows", "-DMS_WIN64="] if system == "windows-gnu" else [f"-I{include}"]
-            sets = {"baseline": "x86_64_v2", "v3": "x86_64_v3", "v4": "x86_64_v4"} if processor == "x86_64" else {
-                "baseline": None}
-            sources = {"_engine": None, "activation": None} | {f"_kernels_{name}": cpu for name, cpu in sets.items()}
-            for name, cpu in sources.items():
-                session.run("python", "-m", "ziglang", "cc", "-target", f"{processor}-{system}", "-c", *flags, *more,
-                            *([f"-march={cpu}"] if cpu else []), f"fastact/{name}.c", "-o", f"{name}.o")
+    ask = ("import json, setup; print(json.dumps([(one.sources[0], one.define_macros, one.extra_compile_args) "
+           "for one in setup.extensions()]))")
+    for target, platform, wheel in targets:
+        numpy = root / target
+        session.run("pip", "install", "-q", "--target", str(numpy), "--platform", wheel, "--no-deps",
+                    "--only-binary=:all:", "numpy")
+        headers = [f"-I{folder}" for folder in (
+            root / "fastact", numpy / "numpy/_core/include", root / "windows" if "windows" in target else include)]
+        answer = session.run("python", "-c", ask, silent=True,
+                             env={"_PYTHON_HOST_PLATFORM": platform, "FASTACT_OPENMP": "0"})
+        for source, macros, flags in json.loads(answer):
+            # As zig spells them; it takes no -mtune.
+            flags = [flag.replace("x86-64-v", "x86_64_v") for flag in flags if not flag.startswith("-mtune")]
+            flags += [f"-D{name}={value}" for name, value in macros]
+            session.run("python", "-m", "ziglang", "cc", "-target", target, "-c", *flags, *headers,
+                        source.replace(".pyx", ".c"), "-o", "unused.o")
 
 
 @nox.session

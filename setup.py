@@ -165,7 +165,8 @@ class build(build_ext):
 
 def extensions():
     openmp = openmp_flags()
-    windows = [("MS_WIN64", "")] if os.name == "nt" else []     # which the headers of Python 3.11 say to MSVC alone
+    # MS_WIN64, which Windows' own headers of Python 3.11 define for MSVC alone
+    windows = [("MS_WIN64", "")] if sysconfig.get_platform().startswith("win-") else []
     macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"), *windows]
     inline = [("CYTHON_INLINE", "inline __attribute__((always_inline))"), *windows]
     headers = [str(path) for path in PACKAGE.glob("_*.h")]

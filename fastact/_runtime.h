@@ -4,7 +4,6 @@
 
 #include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* ---- floating-point environment -------------------------------------------------------------------------------------
  * Kernels run in the default environment (round to nearest, subnormals kept, nothing trapped) whatever the caller set,
@@ -66,6 +65,7 @@ static int fastact_serial_child = 0;
 #if FASTACT_OPENMP && !defined(_WIN32)
 #include <dlfcn.h>
 #include <pthread.h>
+#include <string.h>
 #include <strings.h>
 typedef int (*fastact_pause)(int);
 static fastact_pause fastact_pause_all = NULL;
@@ -74,6 +74,7 @@ static void fastact_before_fork(void) {
     if (fastact_pause_all && !omp_in_parallel()) fastact_pause_all(1 /* omp_pause_soft */);
     if (fastact_runtime_of_llvm) {
         const char *care = getenv("KMP_INIT_AT_FORK");
+        /* Other words for yes count as no: serial where it need not be, never a hang. */
         fastact_uncared |= care && strcasecmp(care, "TRUE") && strcmp(care, "1");
     }
 }

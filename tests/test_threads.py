@@ -261,6 +261,7 @@ def test_fork(way):
     """Every child computes, and most of them, on a machine that others may use too, within a second."""
     seconds = [float(word) for word in run(PREPARE + textwrap.dedent(FORKS[way]) + "\nprint(*seconds)").split()]
     assert sorted(seconds)[len(seconds) // 2] < 1
+    assert max(seconds) < 10
 
 
 def _sigmoid_of_zero(_):
