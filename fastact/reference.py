@@ -8,7 +8,6 @@ by mpmath, which only the callers of :func:`mpmath_namespace` need.
 Adding an activation is one entry of ``ELEMENTWISE``.
 """
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -455,9 +454,12 @@ def _widen(x: npt.ArrayLike) -> npt.NDArray[Any]:
     return x.astype(np.result_type(x, np.float64), copy=False)
 
 
-@functools.cache
 def mpmath_namespace(digits: int = 50) -> Any:
-    """The names of NumPy that the formulas use, over object arrays of mpmath numbers with so many digits."""
+    """The names of NumPy that the formulas use, over object arrays of mpmath numbers with so many digits.
+
+    Each has a context of its own: mpmath's functions change the precision of theirs while they compute, and two threads
+    in one would leave it changed.
+    """
     import mpmath
 
     context = mpmath.mp.clone()

@@ -149,11 +149,12 @@ def test_labels_within_4_ulp(kind, dtype):
 ])
 def test_labels_against_mpmath(dtype, row, label):
     logits = np.array(row, dtype)
-    with mpmath.workdps(400):
-        powers = [mpmath.exp(float(z)) for z in logits]
-        p = [power / sum(powers) for power in powers]
-        right = [-sum(p[:j] + p[j + 1 :]) if j == label else p[j] for j in range(len(p))]
-        right_loss = -mpmath.log(p[label])
+    context = mpmath.mp.clone()     # mpmath's own is everybody's, other threads' too
+    context.dps = 400
+    powers = [context.exp(float(z)) for z in logits]
+    p = [power / sum(powers) for power in powers]
+    right = [-sum(p[:j] + p[j + 1 :]) if j == label else p[j] for j in range(len(p))]
+    right_loss = -context.log(p[label])
     loss, gradient = fastact.softmax_cross_entropy(logits, label)
     convert = reference.mpmath_namespace(50).asarray
     assert reference.ulp_error(loss, convert(right_loss)) <= 4
