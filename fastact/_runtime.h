@@ -89,13 +89,19 @@ static inline int fastact_survive_fork(void) { return 0; }
 #endif
 
 /* ---- instruction sets ---------------------------------------------------------------------------------------------*/
-#if defined(__x86_64__) && defined(__GNUC__) && (__GNUC__ >= 12 || defined(__clang__))
+#if defined(__clang__)
+#define FASTACT_LEVELS (__clang_major__ >= 18)      /* older compilers cannot ask for a whole level by its name */
+#else
+#define FASTACT_LEVELS (__GNUC__ >= 12)
+#endif
+#if defined(__x86_64__) && defined(__GNUC__) && FASTACT_LEVELS
 #define fastact_supports_v2() __builtin_cpu_supports("x86-64-v2")
 #define fastact_supports_v3() __builtin_cpu_supports("x86-64-v3")
 #define fastact_supports_v4() __builtin_cpu_supports("x86-64-v4")
 #elif defined(__x86_64__) && defined(__GNUC__)
 #define fastact_supports_v2() __builtin_cpu_supports("sse4.2")
-#define fastact_supports_v3() (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+#define fastact_supports_v3() (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") \
+    && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2"))
 #define fastact_supports_v4() (fastact_supports_v3() && __builtin_cpu_supports("avx512f") \
     && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") \
     && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
