@@ -105,8 +105,12 @@ cdef inline floating magnitude_at_least(floating a, floating limit) noexcept nog
 
 
 # x for x >= 0, -0 for x < 0: what a function like relu is but for a tail, which is subtracted.  A NaN is kept.
+#
+# -0 is also what x is compared with: clang 14 takes `-0.0 if x < 0 else x` for `-0.0 if x <= 0 else x`, and 0 lost its
+# sign.
 cdef inline floating rectified(floating x) noexcept nogil:
-    return <floating> -0.0 if x < 0 else x
+    cdef floating zero = <floating> -0.0
+    return zero if x < zero else x
 
 
 # The largest finite number: at_most(x, largest) keeps infinities out of products with 0

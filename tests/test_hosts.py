@@ -190,8 +190,10 @@ if hasattr(os, "fork"):
     if child == 0:
         os._exit(0 if right() else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+RUNTIMES = """
 with open("/proc/self/maps") as maps:
-    print(*sorted({{line.split("/")[-1].strip().split(".so")[0] for line in maps if "omp" in line.split("/")[-1]}}))
+    print(*sorted({line.split("/")[-1].strip().split(".so")[0] for line in maps if "omp" in line.split("/")[-1]}))
 """
 
 
@@ -224,7 +226,7 @@ needs_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="l
 @needs_openmp
 def test_inside_a_parallel_region_of_another_library(tmp_path):
     """Its four threads call fastact, which is then one of several regions that are active."""
-    assert "libgomp" in run(NESTED.format(library=helper(tmp_path)))
+    assert "libgomp" in run(NESTED.format(library=helper(tmp_path)) + RUNTIMES)
 
 
 @needs_linux
@@ -234,8 +236,8 @@ def test_beside_the_runtime_of_llvm(tmp_path):
     if runtime is None:
         pytest.skip("no OpenMP runtime of LLVM: neither the package intel-openmp nor a libomp")
     library = helper(tmp_path, str(runtime), f"-Wl,-rpath,{runtime.parent}")
-    found = run(NESTED.format(library=library))
-    assert {"libgomp", runtime.name.split(".so")[0]} <= set(found), found
+    found = run(NESTED.format(library=library) + RUNTIMES)
+    assert {*run("assert right()" + RUNTIMES), runtime.name.split(".so")[0]} <= set(found), found
 
 
 @needs_linux
