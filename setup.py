@@ -84,6 +84,7 @@ def kernel_table():
 
     formulas = dict(re.findall(r"^cdef inline floating (\w+)\(floating \w+([^)]*)\)",
                                (PACKAGE / "_formulas.pxd").read_text(), re.MULTILINE))
+    tables = re.findall(r"^static inline void fastact_(\w+)_lanes\(", (PACKAGE / "_tables.h").read_text(), re.MULTILINE)
     reaches = {name: reach for name, rest in formulas.items() for reach in re.findall(r"bint (near|close)", rest)}
     for name, reach in reaches.items():
         parameters = re.findall(r"floating (\w+)", formulas[name])
@@ -112,6 +113,9 @@ def kernel_table():
             for dtype in DTYPES:
                 pointers = [f"<void*> &{formula}[{dtype}]" for formula in versions + within]
                 pointers += [] if reach else ["NULL"] * len(arguments)
+                if loop != "backward":
+                    of_value = dtype == "float" and name in tables and arguments[0] == name
+                    pointers.append(f"<void*> fastact_{name}_lanes" if of_value else "NULL")
                 kernel(f"{name}.{mode}", dtype, "void {name}(void** operands, Py_ssize_t n, int form)",
                        f"{loop}_block[{dtype}]({', '.join(pointers)}, {reach == 'close'}, {parameters}, "
                        f"<{dtype}**> operands, n, form)")
@@ -151,7 +155,8 @@ def kernel_table():
                 kernel(f"{layout}.{name}", dtype,
                        "void {name}(const void* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, Rows* rows)",
                        f"extreme_of_{layout}[{dtype}]({negated}, <const {dtype}*> x, {strip})")
-    imports = [f"from fastact._formulas cimport {', '.join(formulas)}", "from fastact._rows cimport *"]
+    imports = [f"from fastact._formulas cimport {', '.join(formulas)}", "from fastact._rows cimport *",
+               'cdef extern from "_tables.h" nogil:', *(f"    void* fastact_{name}_lanes" for name in tables)]
     return "\n".join(["# Written by setup.py.", *imports, "", *functions, *rows, ""])
 
 

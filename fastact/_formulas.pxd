@@ -78,6 +78,8 @@ cdef inline floating sigmoid_derivative_from_output(floating y) noexcept nogil:
 # tanh: the hyperbolic tangent
 #   y  = (e^x - e^-x) / (e^x + e^-x) = 2 sigmoid(2x) - 1
 #   y' = 1 - y^2 = 4 t (1 - t) with t = 1 / (1 + e^(2|x|))
+#
+# Floats with AVX-512 are looked up instead, piece by piece (_tables.h).
 cdef inline floating tanh(floating x) noexcept nogil:
     cdef floating limit, a = absolute(x), y = tanh_positive(a)
     if floating is float:

@@ -12,6 +12,8 @@
 #   * A formula may have a second version for near numbers (`near` or `close` in _formulas.pxd), which gives the same
 #     bits with fewer operations.  Which one a stretch of STRETCH elements takes is decided by their largest magnitude:
 #     looking at all of them costs less than two of the operations saved.
+#   * A function may have a version for LANES floats at once (_tables.h), which where it is not NULL is taken for the
+#     value.
 #   * While a stretch is computed the memory of the next is on its way, where the engine says that this pays: in a long
 #     computation the processor does not see far enough ahead to ask for it by itself.
 
@@ -42,6 +44,7 @@ ctypedef float (*float_formula_1)(float, float) noexcept nogil
 ctypedef float (*float_formula_2)(float, float, float) noexcept nogil
 ctypedef float (*float_formula_3)(float, float, float, float) noexcept nogil
 ctypedef float (*float_formula_4)(float, float, float, float, float) noexcept nogil
+ctypedef void (*lanes_formula)(const float* x, float* y) noexcept nogil
 ctypedef double (*double_formula)(double) noexcept nogil
 ctypedef double (*double_formula_1)(double, double) noexcept nogil
 ctypedef double (*double_formula_2)(double, double, double) noexcept nogil
@@ -132,15 +135,20 @@ cdef inline Py_ssize_t stretch(void* near, bint close, int form, const floating*
     return n
 
 
-cdef inline void map_plain(void* f, int parameters, const floating* x, floating* out, Py_ssize_t n) noexcept nogil:
+cdef inline void map_plain(void* f, void* lanes, int parameters, const floating* x, floating* out,
+                           Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
-    for i in range(n // LANES * LANES):
-        out[i] = call[floating](f, parameters, x[i], 1, 1, 1, 1)
+    if lanes != NULL:
+        for i in range(n // LANES):
+            (<lanes_formula> lanes)(<const float*> x + LANES * i, <float*> out + LANES * i)
+    else:
+        for i in range(n // LANES * LANES):
+            out[i] = call[floating](f, parameters, x[i], 1, 1, 1, 1)
 
 
 # out = f(x): values and derivatives
-cdef inline void map_block(void* f, void* near, bint close, int parameters, floating** operands, Py_ssize_t n,
-                           int form) noexcept nogil:
+cdef inline void map_block(void* f, void* near, void* lanes, bint close, int parameters, floating** operands,
+                           Py_ssize_t n, int form) noexcept nogil:
     cdef floating* x = operands[0]
     cdef floating* a = parameter(operands, 1, 1 + parameters)
     cdef floating* b = parameter(operands, 2, 1 + parameters)
@@ -159,9 +167,9 @@ cdef inline void map_block(void* f, void* near, bint close, int parameters, floa
                 fetch_stretch(x + i + part)
                 fetch_stretch(out + i + part)
             if is_near:
-                map_plain(near, parameters, x + i, out + i, part)
+                map_plain(near, lanes, parameters, x + i, out + i, part)
             else:
-                map_plain(f, parameters, x + i, out + i, part)
+                map_plain(f, lanes, parameters, x + i, out + i, part)
             i += part
     elif form == ARRAYS:
         for i in range(n):
@@ -221,18 +229,30 @@ cdef inline void backward_block(void* f, void* near, bint close, int parameters,
             out[i] = dy[i] * call[floating](f, parameters, x[i], a_number, b_number, c_number, d_number)
 
 
-cdef inline void both_plain(void* f, void* g, int parameters, const floating* x, floating* out, floating* second,
-                            Py_ssize_t n) noexcept nogil:
+cdef inline void both_plain(void* f, void* g, void* lanes, int parameters, const floating* x, floating* out,
+                            floating* second, Py_ssize_t n) noexcept nogil:
+    cdef floating values[LANES]
+    cdef floating others[LANES]
     cdef floating element
-    cdef Py_ssize_t i
-    for i in range(n // LANES * LANES):
-        element = x[i]
-        out[i] = call[floating](f, parameters, element, 1, 1, 1, 1)
-        second[i] = call[floating](g, parameters, element, 1, 1, 1, 1)
+    cdef Py_ssize_t i, j
+    if lanes != NULL:
+        for i in range(n // LANES):
+            (<lanes_formula> lanes)(<const float*> x + LANES * i, <float*> values)
+            for j in range(LANES):              # not yet to `out` and `second`, either of which may be x
+                others[j] = call[floating](g, parameters, x[LANES * i + j], 1, 1, 1, 1)
+            for j in range(LANES):
+                out[LANES * i + j] = values[j]
+            for j in range(LANES):
+                second[LANES * i + j] = others[j]
+    else:
+        for i in range(n // LANES * LANES):
+            element = x[i]
+            out[i] = call[floating](f, parameters, element, 1, 1, 1, 1)
+            second[i] = call[floating](g, parameters, element, 1, 1, 1, 1)
 
 
 # out, second = f(x), g(x): what the two have in common is computed once
-cdef inline void both_block(void* f, void* g, void* near_f, void* near_g, bint close, int parameters,
+cdef inline void both_block(void* f, void* g, void* near_f, void* near_g, void* lanes, bint close, int parameters,
                             floating** operands, Py_ssize_t n, int form) noexcept nogil:
     cdef floating* x = operands[0]
     cdef floating* a = parameter(operands, 1, 1 + parameters)
@@ -254,9 +274,9 @@ cdef inline void both_block(void* f, void* g, void* near_f, void* near_g, bint c
                 fetch_stretch(out + i + part)
                 fetch_stretch(second + i + part)
             if is_near:
-                both_plain(near_f, near_g, parameters, x + i, out + i, second + i, part)
+                both_plain(near_f, near_g, lanes, parameters, x + i, out + i, second + i, part)
             else:
-                both_plain(f, g, parameters, x + i, out + i, second + i, part)
+                both_plain(f, g, lanes, parameters, x + i, out + i, second + i, part)
             i += part
     elif form == ARRAYS:
         for i in range(n):

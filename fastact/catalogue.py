@@ -47,7 +47,7 @@ tanh = Elementwise(
     formula=r"y = (e^{x} - e^{-x}) / (e^{x} + e^{-x})",
     derivative_formula=r"y' = 1 - y^2",
     source="Y. LeCun et al., Efficient BackProp (1998)",
-    cost=0.35,
+    cost=0.3,
 )
 relu6 = Elementwise(
     "relu6",

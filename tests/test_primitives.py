@@ -1,15 +1,17 @@
-"""The polynomials and constants of _primitives.pxd, read from that page and measured in long arithmetic."""
+"""The polynomials, constants and tables of the mathematics, read from their pages and measured in long arithmetic."""
 
 import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache, reduce
 from itertools import zip_longest
 from pathlib import Path
 
 import mpmath
+import numpy as np
 import pytest
 
 import fastact
@@ -21,6 +23,7 @@ if not (PACKAGE / "_primitives.pxd").exists():
 PAGE = (PACKAGE / "_primitives.pxd").read_text()
 ROWS = (PACKAGE / "_rows.pxd").read_text()
 FORMULAS = (PACKAGE / "_formulas.pxd").read_text()
+HEADER = (PACKAGE / "_tables.h").read_text()
 
 PRECISION = {"float": 24, "double": 53}
 CASES = [(name, dtype) for name in ("exp", "atanh", "tanh") for dtype in PRECISION]
@@ -305,6 +308,39 @@ def test_reduction_of_gelu_tanh(dtype):
 def test_ln2_is_the_same_wherever_it_stands(dtype):
     numbers = [float(number) for number in re.findall(r"n \* <floating> (\S+)", branch("times_ln2", dtype))]
     assert numbers == [constants(dtype)["ln2_low"], constants(dtype)["ln2_high"]]
+
+
+# tables
+
+
+def table(name: str) -> tuple[float, list[list[np.float32]]]:
+    """The error that the header claims, in ulp, and the numbers under it."""
+    text = find(rf"/\* {name} on .*: error (\S+) ulp \*/\n.*\{{\n((?:.*\n)*?)\}};", HEADER)
+    rows = re.split(r"/\* \w+ \*/", text[2])[1:]
+    return float(text[1]), [[np.float32(number) for number in re.findall(r"([\d.e+-]+)f,", row)] for row in rows]
+
+
+def test_error_of_table_is_the_one_claimed():
+    claimed, (middle, *coefficients) = table("tanh")
+    assert [len(row) for row in (middle, *coefficients)] == [32] * 7
+    worst = exact.zero
+    for x in np.linspace(0, 10, 20_000, endpoint=False, dtype=np.float32)[1:]:
+        interval = int((np.float32(1.5) * x + np.float32(1)).view(np.uint32)) >> 20 & 31
+        r = exact.mpf(float(x)) - float(middle[interval])
+        true = exact.tanh(exact.mpf(float(x)))
+        approximation = exact.polyval([float(row[interval]) for row in reversed(coefficients)], r)
+        worst = max(worst, abs(approximation - true) / exact.ldexp(1, exact.frexp(true)[1] - 24))
+    assert claimed - 0.001 <= worst <= claimed + 0.0005
+
+
+def test_table_is_the_one_derived():
+    tool = TOOL.with_name("tables.py")
+    if not tool.exists():
+        pytest.skip("no tools/ beside tests/")
+    output = subprocess.run([sys.executable, tool], capture_output=True, text=True, check=True, timeout=120).stdout
+    first, rest = output.split("\n", 1)
+    assert first in HEADER
+    assert rest in HEADER
 
 
 # the derivation

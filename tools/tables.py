@@ -1,0 +1,117 @@
+"""Derives the tables of fastact/_tables.h: a function by 32 polynomials, of which a vector of AVX-512 picks its own.
+
+    python tools/tables.py
+
+prints, as C, the table of tanh, with function, intervals, degree, weight and resulting error. tests/test_primitives.py
+derives it again and compares.
+
+Interval j of |x| ends where 1 + 3/2 |x| has the next of its leading four bits: eight intervals between two powers of
+two, so that they grow as the function calms down. In each of them
+
+    tanh(x) = value + r (c1 + r (c2 + r (c3 + r (c4 + r c5)))),     r = |x| - middle
+
+`middle` is a float whose tanh is almost a float, `value` (Gal 1986): the part that counts most has no error. Then each
+coefficient in turn is rounded, and the others fitted again to what is left of the function: least squares of the
+relative error at the Chebyshev points of the interval.
+"""
+
+from itertools import count
+
+import mpmath
+import numpy as np
+
+SLOPE, OCTAVES, PER_OCTAVE, DEGREE = 1.5, 4, 8, 5
+LIMIT = np.nextafter(np.float32(10), np.float32(0))  # 1 + 3/2 x is below 16, and tanh rounds to 1
+BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
+NEAR_ENOUGH = 1 / 64  # ulp
+POINTS = 24
+
+exact = mpmath.MPContext()
+exact.dps = 40
+
+
+def number(x: np.float32) -> mpmath.mpf:
+    return exact.mpf(float(x))
+
+
+def ulp(x: mpmath.mpf) -> mpmath.mpf:
+    return exact.ldexp(1, exact.frexp(x)[1] - 24)
+
+
+def ends(j: int) -> tuple[mpmath.mpf, mpmath.mpf]:
+    """Of interval j of |x|."""
+    octave, part = divmod(j, PER_OCTAVE)
+    low, high = (((2**octave * exact.mpf(PER_OCTAVE + p)) / PER_OCTAVE - 1) / SLOPE for p in (part, part + 1))
+    return low, min(high, number(LIMIT))
+
+
+def index(j: int) -> int:
+    """Where interval j stands: the two last bits of the exponent of 1 + 3/2 |x|, and three of its fraction."""
+    octave, part = divmod(j, PER_OCTAVE)
+    return (127 + octave) % OCTAVES * PER_OCTAVE + part
+
+
+def middle_and_value(low: mpmath.mpf, high: mpmath.mpf) -> tuple[np.float32, np.float32]:
+    if low == 0:
+        return np.float32(0), np.float32(0)
+    start = min(np.float32(float(exact.tanh((low + high) / 2))), BELOW_ONE)
+    for k in count():
+        for value in (start - k * np.spacing(start), start + k * np.spacing(start)):
+            middle = np.float32(float(exact.atanh(number(value))))
+            if abs(exact.tanh(number(middle)) - number(value)) <= NEAR_ENOUGH * ulp(number(value)):
+                return middle, value
+    raise AssertionError("count() does not end")
+
+
+def lowest(power: int, points: list[mpmath.mpf], rest: list[mpmath.mpf], weight: list[mpmath.mpf]) -> mpmath.mpf:
+    """The coefficient of r^power in the polynomial of r^power ... r^DEGREE that is nearest to `rest`."""
+    rows = [[w * r**p for p in range(power, DEGREE + 1)] for r, w in zip(points, weight, strict=True)]
+    return exact.lu_solve(exact.matrix(rows), exact.matrix([w * y for w, y in zip(weight, rest, strict=True)]))[0]
+
+
+def polynomial(low: mpmath.mpf, high: mpmath.mpf) -> list[np.float32]:
+    """middle, value, c1 ... c5"""
+    middle, value = middle_and_value(low, high)
+    points = [(low + high + (high - low) * exact.cospi((k + exact.mpf(0.5)) / POINTS)) / 2 for k in range(POINTS)]
+    true = [exact.tanh(x) for x in points]
+    points, weight = [x - number(middle) for x in points], [1 / y for y in true]
+    rest = [y - number(value) for y in true]
+    found = []
+    for power in range(1, DEGREE + 1):
+        found.append(np.float32(float(lowest(power, points, rest, weight))))
+        rest = [y - number(found[-1]) * r**power for r, y in zip(points, rest, strict=True)]
+    return [middle, value, *found]
+
+
+def error(low: mpmath.mpf, high: mpmath.mpf, numbers: list[np.float32]) -> mpmath.mpf:
+    """The largest one on a fine grid, in ulp of the value that is approximated."""
+    middle, *coefficients = map(number, numbers)
+    largest = exact.zero
+    for x in exact.linspace(low, high, 200)[1:]:
+        true = exact.tanh(x)
+        largest = max(largest, abs(exact.polyval(coefficients[::-1], x - middle) - true) / ulp(true))
+    return largest
+
+
+def derive() -> tuple[np.ndarray, mpmath.mpf]:
+    """The table, a row for each number of `polynomial`, and its largest error in ulp."""
+    table = np.empty((DEGREE + 2, OCTAVES * PER_OCTAVE), np.float32)
+    worst = exact.zero
+    for j in range(OCTAVES * PER_OCTAVE):
+        table[:, index(j)] = numbers = polynomial(*ends(j))
+        worst = max(worst, error(*ends(j), numbers))
+    return table, worst
+
+
+def main() -> None:
+    table, worst = derive()
+    fit = f"in 32 intervals, degree {DEGREE}, weight 1 / tanh"
+    print(f"/* tanh on [0, {LIMIT!s}] {fit}: error {float(worst):.3f} ulp */")
+    for name, row in zip(["middle", "value", *(f"c{p}" for p in range(1, DEGREE + 1))], table, strict=True):
+        print(f"/* {name} */")
+        for start in range(0, len(row), 4):
+            print("    " + " ".join(f"{v!s}f," for v in row[start : start + 4]))
+
+
+if __name__ == "__main__":
+    main()
