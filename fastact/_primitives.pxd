@@ -106,11 +106,14 @@ cdef inline floating magnitude_at_least(floating a, floating limit) noexcept nog
 
 # x for x >= 0, -0 for x < 0: what a function like relu is but for a tail, which is subtracted.  A NaN is kept.
 #
-# -0 is also what x is compared with: clang 14 takes `-0.0 if x < 0 else x` for `-0.0 if x <= 0 else x`, and 0 lost its
-# sign.
+# Not compared with 0: clang 14 takes `-0.0 if x < 0 else x` for `-0.0 if x <= 0 else x`.
 cdef inline floating rectified(floating x) noexcept nogil:
-    cdef floating zero = <floating> -0.0
-    return zero if x < zero else x
+    cdef floating below_zero
+    if floating is float:
+        below_zero = <floating> -1.401298464324817e-45
+    else:
+        below_zero = -5e-324
+    return <floating> -0.0 if x <= below_zero else x
 
 
 # The largest finite number: at_most(x, largest) keeps infinities out of products with 0
@@ -627,8 +630,8 @@ cdef inline floating times_sigmoid(floating x, floating z, floating z_low) noexc
     inverse = <floating> 1 / (<floating> 1 + (w + q))
     bounded = at_most(absolute(x), largest(x))
     near, far = bounded * (inverse * near), bounded * half_scale * inverse * far * half_scale
-    tail = with_sign_of(near if a < nearby else far, x)
-    return tail if z < 0 else x - tail
+    tail = near if a < nearby else far
+    return with_sign_of(tail if z < 0 else absolute(x) - tail, x)
 
 
 # multiple x / (2 + x) as high + low, for x + x_low >= 0 and a small power of two `multiple`

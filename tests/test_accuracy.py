@@ -5,6 +5,7 @@ at which an activation may go wrong, and all inputs there are of the 16-bit type
 """
 
 import hashlib
+import itertools
 import os
 import subprocess
 import sys
@@ -129,8 +130,8 @@ def digest():
     total = hashlib.sha256()
     for dtype in (np.float32, np.float64):
         x = float32_points() if dtype == np.float32 else np.ldexp(*_significands_and_exponents())
-        for f in FUNCTIONS:
-            for mode in MODES:
+        for f, mode in itertools.product(FUNCTIONS, MODES):
+            if (f, mode, dtype) != (fastact.tanh, "value", np.float32):  # by tables, with v4
                 y = call(f, mode)(x)
                 y[np.isnan(y)] = np.nan
                 total.update(y.tobytes())

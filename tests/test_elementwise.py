@@ -167,6 +167,13 @@ def test_special_values(f, dtype):
 
 
 @every_dtype
+@pytest.mark.parametrize("beta", [-1.3, 0.5, 1.3])
+def test_zero_keeps_its_sign_in_silu_of_any_beta(beta, dtype):
+    x = np.array([-0.0, 0.0] * 10, dtype)
+    same(fastact.silu(x, beta), x)
+
+
+@every_dtype
 @every_function
 def test_shape_of_the_function(f, dtype):
     """Odd functions stay odd, bounded ones bounded, and no monotone one steps back by more than an ulp."""
