@@ -630,8 +630,8 @@ cdef inline floating times_sigmoid(floating x, floating z, floating z_low) noexc
     inverse = <floating> 1 / (<floating> 1 + (w + q))
     bounded = at_most(absolute(x), largest(x))
     near, far = bounded * (inverse * near), bounded * half_scale * inverse * far * half_scale
-    tail = near if a < nearby else far
-    return with_sign_of(tail if z < 0 else absolute(x) - tail, x)
+    tail = with_sign_of(near if a < nearby else far, x)
+    return tail if z <= 0 else x - tail                 # -0, too
 
 
 # multiple x / (2 + x) as high + low, for x + x_low >= 0 and a small power of two `multiple`
