@@ -155,6 +155,9 @@ def kernel_table():
                 kernel(f"{layout}.{name}", dtype,
                        "void {name}(const void* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, Rows* rows)",
                        f"extreme_of_{layout}[{dtype}]({negated}, <const {dtype}*> x, {strip})")
+            kernel(f"{layout}.mend_pairs", dtype,
+                   "void {name}(const void* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, Rows* rows)",
+                   f"mend_{layout}[{dtype}](<const {dtype}*> x, {strip})")
     imports = [f"from fastact._formulas cimport {', '.join(formulas)}", "from fastact._rows cimport *",
                'cdef extern from "_tables.h" nogil:', *(f"    void* fastact_{name}_lanes" for name in tables)]
     return "\n".join(["# Written by setup.py.", *imports, "", *functions, *rows, ""])

@@ -6,7 +6,7 @@ from fastact._loops cimport block_kernel, convert_block
 
 cdef enum:
     OPERANDS = 8                    # inputs, parameters and outputs of one kernel at most
-    STEPS = 10                      # of a row operation at most
+    STEPS = 12                      # of a row operation at most
     FORMATS = 4
 
 # float16, float32, float64, bfloat16: what an array holds

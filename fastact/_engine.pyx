@@ -580,10 +580,10 @@ ROW_OPERATIONS = {
         "maximum x", "prepare_exponentials", "accumulate_exponentials.store x", "finish_softmax", "emit_scaled out"),
     "log_softmax": (
         "maximum x", "prepare_exponentials", "prepare_peak", "-accumulate_exponentials x", "-judge_confidence",
-        "?accumulate_others x", "finish_log", "emit_log_softmax x"),
+        "-mend_pairs x", "?accumulate_others x", "finish_log", "emit_log_softmax x"),
     "logsumexp": (
         "maximum x", "prepare_exponentials", "prepare_peak", "-accumulate_exponentials x", "-judge_confidence",
-        "?accumulate_others x", "finish_log"),
+        "-mend_pairs x", "?accumulate_others x", "finish_log"),
     "softmax_scaled": (
         "maximum x", "prepare_scaled", "accumulate_scaled_exponentials.store x", "finish_softmax", "emit_scaled out"),
     "softmin": (
@@ -604,22 +604,24 @@ ROW_OPERATIONS = {
         "accumulate_squared_error.store out y", "finish_squared_error", "emit_squared_error out y"),
     "softmax_cross_entropy": (
         "maximum x", "prepare_exponentials", "prepare_peak", "-accumulate_exponentials.store x",
-        "-judge_confidence", "?accumulate_others.store x", "finish_log", "accumulate_cross_entropy x y",
-        "finish_weighted", "emit_cross_entropy out y"),
+        "-judge_confidence", "-mend_pairs x", "?accumulate_others.store x", "finish_log",
+        "accumulate_cross_entropy x y", "finish_weighted", "emit_cross_entropy out y"),
     "softmax_cross_entropy_labels": (
         "maximum x", "prepare_exponentials", "prepare_peak", "-accumulate_exponentials.store x",
-        "-judge_confidence", "?accumulate_others.store x", "finish_label", "settle_label x", "emit_scaled out"),
+        "-judge_confidence", "-mend_pairs x", "?accumulate_others.store x", "finish_label", "settle_label x",
+        "emit_scaled out"),
 }
 
 cdef enum:
     MAXIMUM
     CONSTANTS
     ACCUMULATE
+    MEND
     SETTLE
     EMIT
 
 cdef dict STEP_KINDS = {"maximum": MAXIMUM, "minimum": MAXIMUM, "prepare": CONSTANTS, "accumulate": ACCUMULATE,
-                        "judge": CONSTANTS, "finish": CONSTANTS, "settle": SETTLE, "emit": EMIT}
+                        "judge": CONSTANTS, "finish": CONSTANTS, "mend": MEND, "settle": SETTLE, "emit": EMIT}
 
 cdef struct RowPass:
     const Step* steps
@@ -700,8 +702,9 @@ cdef inline void* kernel(const RowPass* call, const Step* step) noexcept nogil:
     return step.rows if call.inner == 1 else step.columns
 
 
-cdef inline void find_maximum(const RowPass* call, const Step* step, const Strip* strip, Py_ssize_t first,
-                              Py_ssize_t n, Rows* rows) noexcept nogil:
+# Steps that look at x alone: maximum and mend_pairs
+cdef inline void inspect(const RowPass* call, const Step* step, const Strip* strip, Py_ssize_t first, Py_ssize_t n,
+                         Rows* rows) noexcept nogil:
     (<strip_maximum> kernel(call, step))(entries(call, step.x, strip, first), n, stride(call), strip.place.width, rows)
 
 
@@ -782,7 +785,10 @@ cdef void run_strip(const RowPass* call, Py_ssize_t index) noexcept nogil:
         if step.for_long and call.n <= SHORT:
             continue
         if step.kind == MAXIMUM:
-            find_maximum(call, step, &strip, 0, call.n, &strip.rows)
+            inspect(call, step, &strip, 0, call.n, &strip.rows)
+        elif step.kind == MEND:
+            if any_confident(&strip):
+                inspect(call, step, &strip, 0, call.n, &strip.rows)
         elif step.kind == EMIT:
             emit(call, step, &strip, 0, call.n, &strip.rows)
         elif step.kind != ACCUMULATE:
@@ -804,7 +810,7 @@ cdef inline void run_segment(const RowPass* call, const Step* step, const Strip*
     cdef fastact_environment callers = fastact_enter()
     cdef Py_ssize_t n = call.n - start if call.n - start < SEGMENT else SEGMENT
     if step.kind == MAXIMUM:
-        find_maximum(call, step, strip, start, n, rows)
+        inspect(call, step, strip, start, n, rows)
     elif step.kind == ACCUMULATE:
         accumulate(call, step, strip, start, n, rows)
     else:
@@ -826,6 +832,10 @@ cdef void run_strip_in_segments(const RowPass* call, Py_ssize_t index, int threa
         step = &call.steps[k]
         if step.kind == CONSTANTS or step.kind == SETTLE:
             take_small_step(call, step, &strip)
+            continue
+        if step.kind == MEND:
+            if any_confident(&strip):
+                inspect(call, step, &strip, 0, call.n, &strip.rows)
             continue
         if step.for_confident and not any_confident(&strip):
             continue
@@ -854,7 +864,7 @@ cdef void run_strip_in_segments(const RowPass* call, Py_ssize_t index, int threa
         if step.kind == MAXIMUM:
             for j in range(strip.place.width):
                 if isinf(strip.rows.maximum[j]):    # and a NaN may stand in another segment: look at the whole row
-                    find_maximum(call, step, &strip, 0, call.n, &strip.rows)
+                    inspect(call, step, &strip, 0, call.n, &strip.rows)
                     break
     close_strip(call, &strip)
 
@@ -1132,6 +1142,7 @@ cdef class RowOperation:
         cdef bint stored = False
         self.cost = cost
         self.count = len(ROW_OPERATIONS[name])
+        assert self.count <= STEPS
         self.in_place = True
         for k, text in enumerate(ROW_OPERATIONS[name]):
             function, *read = text.lstrip("-?").split()

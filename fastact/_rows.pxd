@@ -6,6 +6,7 @@
 #   prepare_*     constants of the row from m
 #   accumulate_*  one sum over the row or two, and perhaps a number stored for each entry
 #   judge_*, finish_*   constants of the row from the sums
+#   mend_*        a sum that an entry has spoilt
 #   settle_*      entries of their own
 #   emit_*        the entries of the result
 #
@@ -152,6 +153,21 @@ cdef inline void judge_confidence(Rows* rows, Py_ssize_t i, floating unused) noe
     rows.confident[i] = not rows.first[i] >= 2 * rows.peak[i]           # NaN too
     rows.first[i] -= rows.peak[i]
     rows.second[i] = 1
+
+
+# Where that costs a sum its digits: floats are added in pairs, and the one beside the maximum drowns in it, all other
+# additions are of doubles.  So the entry beside it is computed once more, and what the pair lost is added.  Only where
+# the others are so little that doubles lose them, too, they are to be added up again.
+cdef inline void mend_pair(const floating* x, Py_ssize_t n, Py_ssize_t distance, Py_ssize_t place, Rows* rows,
+                           Py_ssize_t i) noexcept nogil:
+    cdef Py_ssize_t beside = place - place % (2 * LANES) + (place + LANES) % (2 * LANES)
+    cdef floating peak = <floating> rows.peak[i], neighbour = 0, pair
+    if beside < n:
+        neighbour = exp_guarded(x[beside * distance] - <floating> rows.constants[0][i], <floating> 0,
+                                <floating> rows.constants[1][i], <floating> rows.constants[2][i])
+    pair = peak + neighbour
+    rows.first[i] += (rows.peak[i] - pair) + neighbour
+    rows.confident[i] = not rows.first[i] >= rows.peak[i] * 9.5e-7          # 2^-20: of the doubles' 53 bits 33 are left
 
 
 # factor / 2^guard as a product of two numbers, of which the first does not underflow
@@ -735,6 +751,33 @@ cdef inline void extreme_of_rows(bint negated, const floating* x, Py_ssize_t n, 
         rows.maximum[j] = extreme_of_row(negated, x + j * stride, n)
 
 
+# Where the value stands in the row, first; n if it does not
+cdef inline Py_ssize_t place_in_row(const floating* x, Py_ssize_t n, floating value) noexcept nogil:
+    cdef Py_ssize_t start = 0, i
+    cdef bint found = False
+    while n - start >= BLOCK:               # a whole block is looked at as vectors
+        for i in range(BLOCK):
+            found |= x[start + i] == value
+        if found:
+            break
+        start += BLOCK
+    for i in range(start, n):
+        if x[i] == value:
+            return i
+    return n
+
+
+cdef inline void mend_rows(const floating* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
+                           Rows* rows) noexcept nogil:
+    cdef Py_ssize_t j, place
+    if floating is float:                   # sums of doubles are in two parts, but are rounded to one in the end
+        for j in range(width):
+            if rows.confident[j]:
+                place = place_in_row(x + j * stride, n, <floating> rows.maximum[j])
+                if place < n:
+                    mend_pair(x + j * stride, n, 1, place, rows, j)
+
+
 # Of all rows, as the numbers that the formulas take: one after the other they would cost more than a short row.
 cdef inline void constants_of_rows(const Rows* rows, Py_ssize_t width, floating* a, floating* b, floating* c,
                                    floating* d, floating* e) noexcept nogil:
@@ -924,6 +967,23 @@ cdef inline void emit_some_columns(void* f, const floating* x, const floating* y
             emitted[j] = emit(f, x[i * stride + j], y[i * stride + j], a[j], b[j], c[j], d[j], e[j])
         for j in range(width):
             out[i * stride + j] = emitted[j]
+
+
+cdef inline void mend_columns(const floating* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
+                              Rows* rows) noexcept nogil:
+    cdef floating maximum[STRIP]
+    cdef double place[STRIP]
+    cdef Py_ssize_t i, j
+    if floating is float:
+        for j in range(width):
+            maximum[j] = <floating> rows.maximum[j]
+            place[j] = n
+        for i in range(n):
+            for j in range(width):
+                place[j] = i if x[i * stride + j] == maximum[j] else place[j]
+        for j in range(width):
+            if rows.confident[j] and place[j] < n:
+                mend_pair(x + j, n, stride, <Py_ssize_t> place[j], rows, j)
 
 
 cdef inline void extreme_of_columns(bint negated, const floating* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
