@@ -46,6 +46,14 @@ def confident(random, shape):
     return rows
 
 
+def decided(random, shape):
+    """The maximum is from about as much as all others together to ten million times as much."""
+    rows = random.standard_normal(shape)
+    others = np.log(np.exp(rows).sum(axis=-1))
+    rows[np.arange(len(rows)), random.integers(shape[-1], size=len(rows))] = others + random.uniform(-1, 17, len(rows))
+    return rows
+
+
 def with_ties(random, shape):
     return random.integers(-3, 1, shape) * random.choice([1.0, 20.0])
 
@@ -69,6 +77,7 @@ KINDS = {
     "uniform": lambda random, shape: random.uniform(-100, 100, shape),
     "normal": lambda random, shape: random.standard_normal(shape),
     "confident": confident,
+    "decided": decided,
     "above_equals": above_equals,
     "ties": with_ties,
     "holes": with_holes,

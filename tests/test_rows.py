@@ -79,6 +79,14 @@ def confident(random, shape):
     return rows
 
 
+def decided(random, shape):
+    """The maximum is from about as much as all others together to ten million times as much."""
+    rows = random.standard_normal(shape)
+    others = np.log(np.exp(rows).sum(axis=-1))
+    rows[np.arange(len(rows)), random.integers(shape[-1], size=len(rows))] = others + random.uniform(-1, 17, len(rows))
+    return rows
+
+
 def with_holes(random, shape):
     rows = np.where(random.random(shape) < 0.3, -INF, random.uniform(-100, 100, shape))
     rows[..., random.integers(shape[-1])] = random.uniform(-100, 100)
@@ -106,6 +114,7 @@ KINDS = {
     "uniform": lambda random, shape: random.uniform(-100, 100, shape),
     "normal": lambda random, shape: random.standard_normal(shape),
     "confident": confident,
+    "decided": decided,
     "above_equals": above_equals,
     "every_binade": every_binade,
     "offset_1e4": lambda random, shape: 1e4 + random.standard_normal(shape),
@@ -576,10 +585,11 @@ def layouts(rows):
 
 
 @every_dtype
+@pytest.mark.parametrize("kind", ["uniform", "decided"])
 @pytest.mark.parametrize("length", [1, 5, 16, 37, 300, 4100])
 @every_mode
-def test_rows_have_the_same_bits_in_any_layout(call, length, dtype):
-    rows = logits_of("uniform", dtype, length, rows=6)
+def test_rows_have_the_same_bits_in_any_layout(call, length, kind, dtype):
+    rows = logits_of(kind, dtype, length, rows=6)
     expected = call(rows)
     for layout, array, axis, back in layouts(rows):
         before = array.copy()
@@ -599,9 +609,10 @@ def test_rows_have_the_same_bits_beside_any_others(call, dtype):
 
 
 @every_dtype
+@pytest.mark.parametrize("kind", ["normal", "decided"])
 @every_mode
-def test_long_rows_have_the_same_bits_alone_and_among_others(call, dtype):
-    rows = logits_of("normal", dtype, 1_000_000, rows=3)
+def test_long_rows_have_the_same_bits_alone_and_among_others(call, kind, dtype):
+    rows = logits_of(kind, dtype, 1_000_000, rows=3)
     expected = call(rows)
     columns = np.ascontiguousarray(rows.T)
     for threads in (1, 2, 3):
