@@ -6,6 +6,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
+from rows import above_equals, confident, decided, normal, same_bits
 
 import fastact
 from fastact import reference
@@ -17,15 +18,6 @@ INF, NAN = math.inf, math.nan
 LOSSES = (fastact.softmax_mse, fastact.softmax_cross_entropy)
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.__name__)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
-
-
-def same_bits(a, b):
-    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-
-
-def normal(shape, dtype=np.float64, seed=0, spread=3.0):
-    return (np.random.default_rng(seed).standard_normal(shape) * spread).astype(dtype)
 
 
 def probabilities(shape, dtype=np.float64, seed=1):
@@ -40,20 +32,6 @@ def one_hot(labels, classes, dtype=np.float64):
     return (np.asarray(labels)[..., np.newaxis] == np.arange(classes)).astype(dtype)
 
 
-def confident(random, shape):
-    rows = random.standard_normal(shape)
-    rows[..., random.integers(shape[-1])] += random.uniform(5, 95)
-    return rows
-
-
-def decided(random, shape):
-    """The maximum is from about as much as all others together to ten million times as much."""
-    rows = random.standard_normal(shape)
-    others = np.log(np.exp(rows).sum(axis=-1))
-    rows[np.arange(len(rows)), random.integers(shape[-1], size=len(rows))] = others + random.uniform(-1, 17, len(rows))
-    return rows
-
-
 def with_ties(random, shape):
     return random.integers(-3, 1, shape) * random.choice([1.0, 20.0])
 
@@ -61,15 +39,6 @@ def with_ties(random, shape):
 def with_holes(random, shape):
     rows = np.where(random.random(shape) < 0.3, -INF, random.uniform(-50, 50, shape))
     rows[..., random.integers(shape[-1])] = 1
-    return rows
-
-
-def above_equals(random, shape):
-    """One entry far above many equal ones, so that the errors of a sum all go one way."""
-    others = random.uniform(-3, 3, shape[0])
-    above = random.choice([math.log(2) * 24, math.log(2) * 53, 91], shape[0]) + random.uniform(-0.1, 6, shape[0])
-    rows = np.repeat(others, shape[1]).reshape(shape)
-    rows[:, 0] += above
     return rows
 
 

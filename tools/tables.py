@@ -56,12 +56,10 @@ def middle_and_value(low: mpmath.mpf, high: mpmath.mpf) -> tuple[np.float32, np.
     if low == 0:
         return np.float32(0), np.float32(0)
     start = min(np.float32(float(exact.tanh((low + high) / 2))), BELOW_ONE)
-    for k in count():
-        for value in (start - k * np.spacing(start), start + k * np.spacing(start)):
-            middle = np.float32(float(exact.atanh(number(value))))
-            if abs(exact.tanh(number(middle)) - number(value)) <= NEAR_ENOUGH * ulp(number(value)):
-                return middle, value
-    raise AssertionError("count() does not end")
+    values = (start + sign * k * np.spacing(start) for k in count() for sign in (-1, 1))
+    pairs = ((np.float32(float(exact.atanh(number(value)))), value) for value in values)
+    return next((middle, value) for middle, value in pairs
+                if abs(exact.tanh(number(middle)) - number(value)) <= NEAR_ENOUGH * ulp(number(value)))
 
 
 def lowest(power: int, points: list[mpmath.mpf], rest: list[mpmath.mpf], weight: list[mpmath.mpf]) -> mpmath.mpf:
