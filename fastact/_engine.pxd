@@ -1,6 +1,7 @@
 # What activation.pyx sees of the engine.
 
 cimport numpy as cnp
+from libc.stdint cimport uint64_t
 
 from fastact._loops cimport block_kernel, convert_block
 
@@ -69,6 +70,8 @@ cdef class RowOperation:
                              Py_ssize_t inner, double factor, double factor_low)
 
 
+cdef cnp.ndarray exact_sums(cnp.ndarray numbers, Py_ssize_t outer, Py_ssize_t kept, Py_ssize_t inner,
+                            uint64_t divisor=?)
 cdef float nearest_float(double number) noexcept
 cdef void nearest_floats(const double* numbers, float* floats, Py_ssize_t count) noexcept
 cdef bint is_bfloat16(object dtype) except -1

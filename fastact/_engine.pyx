@@ -25,6 +25,7 @@ from libc.string cimport memcpy
 from fastact._loops cimport ARRAYS, CACHE_LINE, FETCHING, LANES, NUMBERS, ONES, block_kernel, convert_block, fetch
 from fastact._rows cimport (
     PIECE, SEGMENT, SHORT, STRIP, Rows, row_settle, strip_accumulate, strip_constants, strip_emit, strip_maximum)
+from fastact._sums cimport fastact_sum, fastact_sum_add, fastact_sum_rounded, fastact_sum_start, sum_block
 
 import sys
 from threading import Lock
@@ -59,13 +60,44 @@ cdef extern from "_buffers.h":
 
 cdef extern from *:
     """
-    /* NumPy asks a ufunc's resolver when it meets dtypes of which there is no loop, and keeps the answer for ever: the
-     * last moment to add the loops of bfloat16, whose package may have been imported at any time. */
+    /* NumPy asks a ufunc's resolver when it meets dtypes of which there is no loop, and keeps the answer for ever.
+     * This is the last moment to add the loops of bfloat16, whose package may have been imported at any time.  It is
+     * also the place to choose double for integers and bool: NumPy's own resolver takes the first loop whose dtype
+     * holds every integer of the given one, which for int8 is that of float16. */
     static PyUFunc_TypeResolutionFunc *fastact_resolver_of_numpy = NULL;
     static int (*fastact_meet)(void) = NULL;
+
+    /* Whether an operand takes the dtype of the others.  NumPy 2 marks Python integers so, for itself; NumPy 1 treated
+     * all integers without a dimension that way. */
+    static int fastact_takes_others_dtype(PyArrayObject *operand) {
+        if (PyArray_RUNTIME_VERSION < NPY_2_0_API_VERSION)
+            return PyArray_NDIM(operand) == 0;
+        return (PyArray_FLAGS(operand) & (1 << 30)) != 0;
+    }
+
     static int fastact_resolve(PyUFuncObject *ufunc, NPY_CASTING casting, PyArrayObject **operands, PyObject *types,
                                PyArray_Descr **dtypes) {
-        return fastact_meet() < 0 ? -1 : fastact_resolver_of_numpy(ufunc, casting, operands, types, dtypes);
+        int k, integers = 0, weak = 0, floats = 0, result;
+        if (fastact_meet() < 0)
+            return -1;
+        for (k = 0; k < ufunc->nin; k++) {
+            int type = PyArray_TYPE(operands[k]);
+            if (!PyTypeNum_ISBOOL(type) && !PyTypeNum_ISINTEGER(type))
+                floats++;
+            else if (fastact_takes_others_dtype(operands[k]))
+                weak++;
+            else
+                integers++;
+        }
+        if ((types && types != Py_None) || !(integers || (weak && !floats)))
+            return fastact_resolver_of_numpy(ufunc, casting, operands, types, dtypes);
+        if (!(types = PyTuple_New(ufunc->nargs)))
+            return -1;
+        for (k = 0; k < ufunc->nargs; k++)
+            PyTuple_SET_ITEM(types, k, (PyObject *) PyArray_DescrFromType(NPY_DOUBLE));
+        result = fastact_resolver_of_numpy(ufunc, casting, operands, types, dtypes);
+        Py_DECREF(types);
+        return result;
     }
     static void fastact_at_unknown_dtypes(PyObject *ufunc, int (*meet)(void)) {
         fastact_meet = meet;
@@ -103,6 +135,18 @@ def set_packing(dict packing):
         if name in packing:
             unpack, pack = packing[name]
             formats[k].unpack, formats[k].pack = <convert_block> unpack, <convert_block> pack
+
+
+cdef sum_block sums[2]               # of float and double
+
+
+def set_sums(dict addresses):
+    """Take the loops that add numbers: the table SUMS of the instruction set in use."""
+    cdef size_t address
+    cdef int k
+    for k, name in enumerate(("float", "double")):
+        address = addresses[name]
+        sums[k] = <sum_block> address
 
 
 cdef enum:
@@ -476,6 +520,24 @@ cdef bint is_bfloat16(object dtype) except -1:
     return dtype.num == formats[BFLOAT16].type_number
 
 
+# Since 2.4 NumPy lets a ufunc have attributes: the module in which pickle finds it, and other reductions than its own,
+# which would combine results as if they were arguments.
+cdef object complete_ufunc(object ufunc):
+    def refused(str method):
+        def refuse(*arguments, **keywords):
+            raise TypeError(f"fastact.ufuncs.{ufunc.__name__}.{method}: the two arguments of {ufunc.__name__} are "
+                            f"different things, and it has no {method}; accepted are calls, outer and at")
+        return refuse
+
+    try:
+        ufunc.__module__ = "fastact.ufuncs"
+    except AttributeError:
+        return
+    if ufunc.nin == 2 and ufunc.nout == 1:
+        for method in "reduce", "accumulate", "reduceat":
+            setattr(ufunc, method, refused(method))
+
+
 cdef class Mode:
     """One mode of one elementwise activation: its kernels, and the NumPy ufunc made of them.
 
@@ -510,6 +572,7 @@ cdef class Mode:
             self.functions, self.loops_of_ufunc, self.types, BFLOAT16, inputs + parameters, outputs,
             cnp.PyUFunc_None, self.name, self.documentation, 0)
         fastact_at_unknown_dtypes(self.ufunc, meet_bfloat16)
+        complete_ufunc(self.ufunc)
         modes.append(self)
         if formats[BFLOAT16].type_number >= 0:
             self.add_bfloat16(formats[BFLOAT16].type_number)
@@ -1171,6 +1234,8 @@ cdef class RowOperation:
         cdef double nanoseconds
         cdef int failed = 0
         cdef bint in_memory
+        if size == 0:                           # there may be more rows than can ever be counted
+            return
         if size > UNASKED and outer > 1:
             self.run_in_parts(x, y, out, results, scales, scale, labels, outer, n, inner, factor, factor_low)
             return
@@ -1183,7 +1248,7 @@ cdef class RowOperation:
         call.arrays[2] = <char*> cnp.PyArray_DATA(x if out is None else out)
         call.n, call.inner = n, inner
         call.count_of_rows = outer * inner
-        call.width = STRIP if inner != 1 else min(SEGMENT // n, STRIP) if 0 < n < PIECE else 1
+        call.width = STRIP if inner != 1 else min(SEGMENT // n, STRIP) if n < PIECE else 1
         call.strips = (inner + call.width - 1) // call.width
         call.fetching = size * 2 * call.itemsize > BEYOND_CACHE
         call.results = NULL if results is None else <double*> cnp.PyArray_DATA(results)
@@ -1228,3 +1293,100 @@ cdef class RowOperation:
                 None if array is None else array[start:start + part] for array in arrays]
             self.run(x, y, out, results, scales, scale, labels, min(part, outer - start), n, inner, factor, factor_low)
             PyErr_CheckSignals()
+
+
+# ----------------------------------------------------------------------------------------------------------------- sums
+
+cdef enum:
+    SIDE_BY_SIDE = 16               # sums of columns that are taken together: a cache line of floats
+
+cdef struct SumPass:
+    sum_block add
+    const char* numbers             # [outer, kept, inner]
+    Py_ssize_t itemsize
+    Py_ssize_t outer
+    Py_ssize_t kept
+    Py_ssize_t inner
+    Py_ssize_t width                # sums that are taken together
+    double* results                 # of every kept index
+    uint64_t divisor
+
+
+# Adds the outer indices `start` to `stop` of `width` sums, from `first` on.
+cdef void sum_part(const SumPass* call, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first, Py_ssize_t width,
+                   fastact_sum* totals) noexcept nogil:
+    cdef fastact_environment callers = fastact_enter()
+    cdef const char* numbers
+    cdef Py_ssize_t j, k
+    for j in range(width):
+        fastact_sum_start(&totals[j])
+    if call.kept == 1 and start < stop:
+        call.add(totals, call.numbers + start * call.inner * call.itemsize, (stop - start) * call.inner)
+    else:
+        for k in range(start, stop):
+            numbers = call.numbers + (k * call.kept + first) * call.inner * call.itemsize
+            for j in range(width):
+                call.add(&totals[j], numbers + j * call.inner * call.itemsize, call.inner)
+    fastact_leave(callers)
+
+
+cdef void round_sums(const SumPass* call, Py_ssize_t first, Py_ssize_t width, const fastact_sum* totals) noexcept nogil:
+    cdef fastact_environment callers = fastact_enter()
+    cdef Py_ssize_t j
+    for j in range(width):
+        call.results[first + j] = fastact_sum_rounded(&totals[j], call.divisor)
+    fastact_leave(callers)
+
+
+# Where there are many sums each thread takes some, else all threads take parts of the same.
+cdef void run_sum_pass(const SumPass* call, int threads, Py_ssize_t parts, fastact_sum* totals) noexcept nogil:
+    cdef Py_ssize_t groups = (call.kept + call.width - 1) // call.width, length = (call.outer + parts - 1) // parts
+    cdef Py_ssize_t share = (groups + threads - 1) // threads, group, first, width, part, j
+    cdef int k
+    if parts == 1:
+        for k in prange(threads, num_threads=threads, schedule="static"):
+            for group in range(k * share, (k + 1) * share if (k + 1) * share < groups else groups):
+                first = group * call.width
+                width = call.kept - first if call.kept - first < call.width else call.width
+                sum_part(call, 0, call.outer, first, width, totals + k * call.width)
+                round_sums(call, first, width, totals + k * call.width)
+        return
+    for group in range(groups):
+        first = group * call.width
+        width = call.kept - first if call.kept - first < call.width else call.width
+        for k in prange(<int> parts, num_threads=threads, schedule="static"):
+            sum_part(call, k * length, (k + 1) * length if (k + 1) * length < call.outer else call.outer, first, width,
+                     totals + k * call.width)
+        for j in range(width):
+            for part in range(1, parts):
+                fastact_sum_add(&totals[j], &totals[part * call.width + j])
+        round_sums(call, first, width, totals)
+
+
+# The sums over the first and the last axis of a contiguous [outer, kept, inner] of float32 or float64, over `divisor`,
+# each rounded once
+cdef cnp.ndarray exact_sums(cnp.ndarray numbers, Py_ssize_t outer, Py_ssize_t kept, Py_ssize_t inner,
+                            uint64_t divisor=1):
+    cdef SumPass call
+    cdef cnp.npy_intp length = kept
+    cdef cnp.ndarray results = cnp.PyArray_ZEROS(1, &length, cnp.NPY_DOUBLE, 0)
+    cdef fastact_sum* totals
+    cdef int threads = team() if outer * kept * inner > PARALLEL_NANOSECONDS else 1     # a nanosecond each
+    cdef Py_ssize_t parts
+    if outer * kept * inner == 0:
+        return results
+    if kept == 1:
+        outer, inner = outer * inner, 1
+    call.add = sums[0 if cnp.PyArray_ITEMSIZE(numbers) == 4 else 1]
+    call.numbers, call.itemsize = <const char*> cnp.PyArray_DATA(numbers), cnp.PyArray_ITEMSIZE(numbers)
+    call.outer, call.kept, call.inner, call.divisor = outer, kept, inner, divisor
+    call.width = min(kept, SIDE_BY_SIDE) if inner == 1 else 1
+    call.results = <double*> cnp.PyArray_DATA(results)
+    parts = threads if threads > 1 and (kept + call.width - 1) // call.width < 2 * threads <= outer else 1
+    totals = <fastact_sum*> malloc(threads * call.width * sizeof(fastact_sum))
+    if totals == NULL:
+        raise MemoryError("fastact: no memory for sums")
+    with nogil:
+        run_sum_pass(&call, threads, parts, totals)
+    free(totals)
+    return results

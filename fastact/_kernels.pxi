@@ -5,6 +5,7 @@
 from libc.stdint cimport uint16_t
 
 from fastact._loops cimport LANES, backward_block, both_block, map_block
+from fastact._sums cimport add_numbers, fastact_sum
 
 cdef extern from "_packing.h" nogil:
     void fastact_unpack_float16(const uint16_t* packed, float* numbers, Py_ssize_t n) noexcept
@@ -15,6 +16,7 @@ cdef extern from "_packing.h" nogil:
 KERNELS = {}            # "sigmoid.backward.float" -> address of the kernel
 PARAMETERS = {}         # "softplus" -> number of parameters
 PACKING = {}            # "float16" -> addresses of the loops from and to it
+SUMS = {}               # "float" -> address of the loop that adds numbers to an exact sum
 
 include "_kernel_table.pxi"
 
@@ -37,3 +39,15 @@ cdef void pack_bfloat16(const void* numbers, void* packed, Py_ssize_t n) noexcep
 
 PACKING["float16"] = <size_t> &unpack_float16, <size_t> &pack_float16
 PACKING["bfloat16"] = <size_t> &unpack_bfloat16, <size_t> &pack_bfloat16
+
+
+cdef void sum_float(void* total, const void* x, Py_ssize_t n) noexcept nogil:
+    add_numbers[float](<fastact_sum*> total, <const float*> x, n)
+
+
+cdef void sum_double(void* total, const void* x, Py_ssize_t n) noexcept nogil:
+    add_numbers[double](<fastact_sum*> total, <const double*> x, n)
+
+
+SUMS["float"] = <size_t> &sum_float
+SUMS["double"] = <size_t> &sum_double

@@ -1,0 +1,122 @@
+# Exact sums of arrays: most numbers are added in blocks by packed arithmetic, and go into the limbs of _sums.h then.
+#
+# Each number of a block is split at a bit of the largest one (S. M. Rump, T. Ogita, S. Oishi, Accurate floating-point
+# summation, 2008).  The upper part has at most 42 bits: 1,024 of them add up without a rounding error, in lanes.  The
+# rest of a double is split once more.  What is then left, of the few numbers that are far below the largest, is added
+# number by number.
+
+from libc.math cimport fabs
+from libc.stdint cimport uint32_t, uint64_t
+
+from fastact._loops cimport LANES
+from fastact._primitives cimport fastact_bits_of_double, fastact_bits_of_float, fastact_double_of_bits, floating
+
+
+cdef extern from "_sums.h" nogil:
+    enum:
+        FASTACT_UNCARRIED
+    ctypedef struct fastact_sum:
+        int uncarried
+    void fastact_sum_start(fastact_sum* sum) noexcept
+    void fastact_sum_carry(fastact_sum* sum) noexcept
+    void fastact_sum_number(fastact_sum* sum, double x) noexcept
+    void fastact_sum_add(fastact_sum* sum, const fastact_sum* other) noexcept
+    double fastact_sum_rounded(const fastact_sum* sum, uint64_t divisor) noexcept
+
+# Adds n numbers.
+ctypedef void (*sum_block)(void* sum, const void* x, Py_ssize_t n) noexcept nogil
+
+cdef enum:
+    SUM_BLOCK = 1024
+    SUM_FEW = 64                # for which the lanes do not pay
+    UPPER_BITS = 42
+
+
+# The exponent of the largest magnitude, as its bits have it
+cdef inline int largest_exponent(const floating* x, Py_ssize_t n) noexcept nogil:
+    cdef uint32_t bits, largest = 0
+    cdef uint64_t wide, widest = 0
+    cdef Py_ssize_t i
+    if floating is float:
+        for i in range(n):
+            bits = fastact_bits_of_float(x[i]) & <uint32_t> 0x7fffffff
+            largest = bits if bits > largest else largest
+        return largest >> 23
+    else:
+        for i in range(n):
+            wide = fastact_bits_of_double(x[i]) & <uint64_t> 0x7fffffffffffffff
+            widest = wide if wide > widest else widest
+        return <int> (widest >> 52)
+
+
+# 1.5 times a power of two in the normal range: what x is added to, and subtracted from, to lose its lower bits
+cdef inline double splitter(int exponent) noexcept nogil:
+    return fastact_double_of_bits((<uint64_t> (exponent + 1023) << 52) | <uint64_t> 1 << 51)
+
+
+# What two splits leave of a number
+cdef inline double what_is_left(floating x, double first, double second) noexcept nogil:
+    cdef double number = x
+    cdef double rest = number - ((number + first) - first)
+    if floating is double:
+        rest = rest - ((rest + second) - second)
+    return rest
+
+
+# Adds n numbers, a multiple of LANES and at most SUM_BLOCK, the largest of which is below 2^(exponent + 1).
+cdef inline void add_block(fastact_sum* sum, const floating* x, Py_ssize_t n, int exponent) noexcept nogil:
+    cdef double upper[LANES]
+    cdef double lower[LANES]
+    cdef double left[LANES]
+    cdef double first = splitter(exponent + 53 - UPPER_BITS), second = splitter(exponent + 53 - 2 * UPPER_BITS)
+    cdef double number, high, low, rest, anything = 0
+    cdef Py_ssize_t i, j
+    for j in range(LANES):
+        upper[j] = left[j] = 0
+        if floating is double:
+            lower[j] = 0
+    for i in range(n // LANES):
+        for j in range(LANES):
+            number = x[LANES * i + j]
+            high = (number + first) - first
+            rest = number - high
+            upper[j] += high
+            if floating is double:
+                low = (rest + second) - second
+                rest = rest - low
+                lower[j] += low
+            left[j] += fabs(rest)
+    for j in range(LANES):
+        fastact_sum_number(sum, upper[j])
+        if floating is double:
+            fastact_sum_number(sum, lower[j])
+        anything += left[j]
+    if anything != 0:
+        for i in range(n):
+            rest = what_is_left(x[i], first, second)
+            if rest != 0:
+                fastact_sum_number(sum, rest)
+
+
+cdef inline void add_numbers(fastact_sum* sum, const floating* x, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t part, i
+    cdef int exponent, bias, lowest, highest
+    if floating is float:
+        bias, lowest, highest = 127, 0, 254                     # of floats, all
+    else:
+        bias, lowest, highest = 1023, 2 * UPPER_BITS, 1023 + 1023 - (53 - UPPER_BITS) - 1     # units that are doubles
+    while n:
+        if sum.uncarried > FASTACT_UNCARRIED - SUM_BLOCK - 2 * LANES:
+            fastact_sum_carry(sum)
+        part = n if n < SUM_BLOCK else SUM_BLOCK
+        exponent = -1
+        if part >= SUM_FEW:
+            part = part // LANES * LANES
+            exponent = largest_exponent(x, part)
+        if lowest <= exponent <= highest:
+            add_block(sum, x, part, exponent - bias)
+        else:
+            for i in range(part):
+                fastact_sum_number(sum, x[i])
+        x += part
+        n -= part
