@@ -53,23 +53,27 @@ class Elementwise(Activation):
     @property
     def ufuncs(self) -> Mapping[str, np.ufunc]: ...
     def __call__(
-        self, x: npt.ArrayLike, /, *parameters: npt.ArrayLike, out: Array | None = None, **keywords: Any
+        self, x: npt.ArrayLike, *parameters: npt.ArrayLike, out: Array | None = None, **keywords: Any
     ) -> Any: ...
     def derivative(
-        self, x: npt.ArrayLike, /, *parameters: npt.ArrayLike, out: Array | None = None, **keywords: Any
+        self, x: npt.ArrayLike, *parameters: npt.ArrayLike, out: Array | None = None, **keywords: Any
     ) -> Any: ...
     def value_and_derivative(
         self,
         x: npt.ArrayLike,
-        /,
         *parameters: npt.ArrayLike,
         out: tuple[Array | None, Array | None] = ...,
         **keywords: Any,
     ) -> tuple[Any, Any]: ...
     def backward(
-        self, dy: npt.ArrayLike, /, *x_and_parameters: npt.ArrayLike, out: Array | None = None, **keywords: Any
+        self,
+        dy: npt.ArrayLike,
+        x: npt.ArrayLike | None = None,
+        *parameters: npt.ArrayLike,
+        output: npt.ArrayLike | None = None,
+        out: Array | None = None,
+        **keywords: Any,
     ) -> Any: ...
-
     def backward_parameter(
         self, dy: npt.ArrayLike, x: npt.ArrayLike, parameter: npt.ArrayLike | None = None
     ) -> Any: ...
@@ -109,9 +113,17 @@ class Rowwise(Activation):
         output: npt.ArrayLike | None = None,
         scale: float = 1.0,
         temperature: float = 1.0,
+        where: npt.ArrayLike | None = None,
         out: Array | None = None,
     ) -> Any: ...
-    def jacobian(self, x: npt.ArrayLike, *, scale: float = 1.0, temperature: float = 1.0) -> Array: ...
+    def jacobian(
+        self,
+        x: npt.ArrayLike,
+        *,
+        scale: float = 1.0,
+        temperature: float = 1.0,
+        where: npt.ArrayLike | None = None,
+    ) -> Array: ...
 
 class RowReduction(Activation):
     def __init__(
@@ -142,6 +154,7 @@ class RowReduction(Activation):
         axis: Axis = -1,
         *,
         keepdims: bool = False,
+        where: npt.ArrayLike | None = None,
         out: Array | None = None,
     ) -> Any: ...
 

@@ -8,6 +8,8 @@ same kernels (elementwise), or is brought into the form [outer, n, inner] (rows)
 cimport numpy as cnp
 from libc.math cimport INFINITY
 
+import difflib
+import inspect
 from numbers import Real
 from operator import methodcaller
 from types import MappingProxyType
@@ -15,8 +17,8 @@ from types import MappingProxyType
 import numpy as np
 
 from fastact._engine cimport (
-    Mode, Numbers, RowOperation, empty_like_plain, is_bfloat16, is_plain, is_plain_out, is_plain_pair, nearest_float,
-    nearest_floats)
+    Mode, Numbers, RowOperation, empty_like_plain, exact_sums, is_bfloat16, is_plain, is_plain_out, is_plain_pair,
+    nearest_float, nearest_floats)
 from fastact._primitives cimport remainder
 
 from fastact import _engine, _isa
@@ -26,8 +28,9 @@ cnp.import_array()
 cdef extern from *:
     """
     /* Cython calls its classes through tp_call, for which every call makes a tuple and a dict. */
-    static void fastact_enable_vectorcall(PyTypeObject *type, Py_ssize_t offset) {
-        type->tp_vectorcall_offset = offset;
+    static void fastact_enable_vectorcall(PyObject *object, const void *place) {
+        PyTypeObject *type = Py_TYPE(object);
+        type->tp_vectorcall_offset = (const char *) place - (const char *) object;
         type->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
     }
 
@@ -52,7 +55,7 @@ cdef extern from *:
     """
     ctypedef struct PyTypeObject:
         pass
-    void fastact_enable_vectorcall(PyTypeObject* type, Py_ssize_t offset)
+    void fastact_enable_vectorcall(object self, const void* place)
     int fastact_replace_method(PyTypeObject* type, const char* name, const char* doc, void* function) except -1
 
 cdef extern from "Python.h":
@@ -64,10 +67,15 @@ cdef extern from "Python.h":
 
 _kernels = _isa.load(_isa.CHOSEN)
 _engine.set_packing(_kernels.PACKING)
+_engine.set_sums(_kernels.SUMS)
 
 # NumPy 1 promoted float32 scalars to float64 beside any Python number.
 LOOKS_AT_VALUES = np.__version__.startswith("1.")
-UFUNC_KEYWORDS = frozenset(("out", "where", "casting", "order", "dtype", "subok", "signature"))
+UFUNC_KEYWORDS = MappingProxyType({          # with NumPy's defaults
+    "out": None, "where": True, "casting": "same_kind", "order": "K", "dtype": None, "subok": True, "signature": None})
+# What other libraries call an argument
+SYNONYMS = {"dim": "axis", "axes": "axis", "keepdim": "keepdims", "mask": "where", "tau": "temperature",
+            "input": "x", "grad": "dy", "grad_output": "dy"}
 ACCEPTED = "float16, bfloat16, float32 and float64 (bool and integers are computed in float64)"
 
 cdef enum:
@@ -94,6 +102,51 @@ cdef object common_dtype(object a, object b):
     return np.dtype(np.float32) if a != b and has_16_bits(a) and has_16_bits(b) else np.result_type(a, b)
 
 
+cdef object unknown_argument(str call, object name, object accepted):
+    name = str(name)
+    similar = [SYNONYMS[name]] if SYNONYMS.get(name) in accepted else difflib.get_close_matches(name, accepted, 1)
+    hint = f"; did you mean {similar[0]}?" if similar else ";"
+    return TypeError(f"fastact.{call}: unknown argument {name}{hint} accepted are {', '.join(accepted)}")
+
+
+# A signature: names that may be given by position too, then those that may not; a name alone has no default.
+def make_signature(either, keywords):
+    kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    return inspect.Signature([
+        inspect.Parameter(*((entry, kind) if isinstance(entry, str) else (entry[0], kind)),
+                          default=inspect.Parameter.empty if isinstance(entry, str) else entry[1])
+        for kind, entries in zip(kinds, (either, keywords)) for entry in entries])
+
+
+# Methods end with **unknown to name what they do not know.  The signature that users see ends before it.
+cdef object hide_unknown(object method):
+    signature = inspect.signature(method)
+    *accepted, _ = signature.parameters.values()
+    method.__signature__ = signature.replace(parameters=accepted)
+
+
+# What `inspect.signature` reads of an instance.  A property would be found on the class too, which has another.
+class SignatureOfInstance:
+    def __get__(self, instance, owner):
+        if instance is None:
+            raise AttributeError("__signature__")
+        return instance._signature()
+
+
+# A Python or NumPy number as the float that it is
+cdef double as_float(str call, str name, object number) except? -1:
+    try:
+        return number
+    except OverflowError:
+        raise ValueError(f"fastact.{call}: {name} is an integer of {number.bit_length()} bits; accepted is what "
+                         f"float64 can hold") from None
+
+
+# Defaults to compare: 0 and -0 are two, NaN is itself.
+cdef list bits_of(object parameters):
+    return [default.hex() for default in parameters.values()]
+
+
 # Whether values of `dtype` are computed as float32
 cdef bint is_narrow(object dtype):
     return isinstance(dtype, np.dtype) and (dtype.kind == "f" and dtype.itemsize in (2, 4) or is_bfloat16(dtype))
@@ -117,7 +170,11 @@ cdef class Activation:
     cdef readonly str name, formula, derivative_formula, source, summary
     cdef readonly object parameters
 
-    def __init__(self, str name, *, str summary, str formula, str derivative_formula, str source, parameters=()):
+    __signature__ = SignatureOfInstance()
+
+    # Not __init__: nobody shall hold an object whose kernels are missing.
+    def __cinit__(self, str name, *, str summary, str formula, str derivative_formula, str source, parameters=(),
+                  **others):
         self.name = name
         self.summary = summary
         self.formula = formula
@@ -176,16 +233,33 @@ cdef class Elementwise(Activation):
     cdef Mode value_mode, derivative_mode, backward_mode, from_output_mode, parameter_mode, both_mode
     cdef Numbers defaults           # rounded once and here: calls may come in any rounding mode
     cdef Elementwise origin         # of the catalogue, if this one has other defaults
+    cdef double cost
 
-    def __init__(self, str name, *, double cost, ulp=MappingProxyType({"value": 1.5, "derivative": 2.0}),
-                 value_zero=None, derivative_zero=None, **description):
-        super().__init__(name, **description)
+    def __cinit__(self, str name, *, double cost, ulp=MappingProxyType({"value": 1.5, "derivative": 2.0}),
+                  value_zero=None, derivative_zero=None, Elementwise origin=None, **description):
         self.ulp = MappingProxyType(dict(ulp))
         self.value_zero = value_zero
         self.derivative_zero = derivative_zero
+        self.cost = cost
+        self.origin = origin
         self.vectorcall = call_value
-        assert len(self.parameters) == _kernels.PARAMETERS[name], name
-        self._round_defaults()
+        fastact_enable_vectorcall(self, &self.vectorcall)
+        for k, default in enumerate(self.parameters.values()):
+            self.defaults.as_double[k] = default
+            self.defaults.as_float[k] = <float> self.defaults.as_double[k]
+        if origin is None:
+            self._make_modes(name, cost)
+        else:
+            self.ufuncs = origin.ufuncs
+            self.value_mode, self.derivative_mode, self.both_mode = (
+                origin.value_mode, origin.derivative_mode, origin.both_mode)
+            self.backward_mode, self.from_output_mode, self.parameter_mode = (
+                origin.backward_mode, origin.from_output_mode, origin.parameter_mode)
+
+    cdef _make_modes(self, str name, double cost):
+        if len(self.parameters) != _kernels.PARAMETERS.get(name, -1):
+            raise ValueError(f"fastact.Elementwise: name is {name!r} with {len(self.parameters)} parameters; accepted "
+                             f"are the formulas that were compiled, with theirs")
         self.value_mode = self._mode("value", 1, 1, cost)
         self.derivative_mode = self._mode("derivative", 1, 1, cost)
         self.backward_mode = self._mode("backward", 2, 1, cost)
@@ -197,11 +271,6 @@ cdef class Elementwise(Activation):
         if f"{name}.backward_parameter.float" in _kernels.KERNELS:
             modes["backward_parameter"] = self.parameter_mode = self._mode("backward_parameter", 2, 1, cost)
         self.ufuncs = MappingProxyType({mode: (<Mode> modes[mode]).ufunc for mode in modes})
-
-    cdef _round_defaults(self):
-        for k, default in enumerate(self.parameters.values()):
-            self.defaults.as_double[k] = default
-            self.defaults.as_float[k] = <float> self.defaults.as_double[k]
 
     def _mode(self, str mode, int inputs, int outputs, double cost):
         kernels = {dtype: _kernels.KERNELS[f"{self.name}.{mode}.{dtype}"] for dtype in ("float", "double")}
@@ -231,29 +300,22 @@ cdef class Elementwise(Activation):
         cdef str call = f"{self.name}.with_defaults"
         for name, default in parameters.items():
             if name not in self.parameters:
-                raise TypeError(f"fastact.{call}: unknown argument {name}; accepted are "
-                                f"{', '.join(self.parameters) or 'none'}")
+                raise unknown_argument(call, name, list(self.parameters) or ["none"])
             if not isinstance(default, Real):
                 raise TypeError(f"fastact.{call}: {name} must be a number, got {type(default).__name__}")
-        merged = {name: float(parameters.get(name, default)) for name, default in self.parameters.items()}
+        merged = {name: as_float(call, name, parameters[name]) if name in parameters else default
+                  for name, default in self.parameters.items()}
         for there in self, self.origin:
-            if there is not None and merged == dict(there.parameters):
+            if there is not None and bits_of(merged) == bits_of(there.parameters):
                 return there
-        cdef Elementwise other = Elementwise.__new__(Elementwise)
-        other.name, other.summary, other.source = self.name, self.summary, self.source
-        other.formula, other.derivative_formula = self.formula, self.derivative_formula
-        other.parameters, other.origin = MappingProxyType(merged), self.origin or self
-        other.ufuncs, other.vectorcall = self.ufuncs, self.vectorcall
-        other.ulp, other.value_zero, other.derivative_zero = self.ulp, self.value_zero, self.derivative_zero
-        other.value_mode, other.derivative_mode, other.both_mode = self.value_mode, self.derivative_mode, self.both_mode
-        other.backward_mode, other.from_output_mode = self.backward_mode, self.from_output_mode
-        other.parameter_mode = self.parameter_mode
-        other._round_defaults()
-        return other
+        return Elementwise(
+            self.name, summary=self.summary, formula=self.formula, derivative_formula=self.derivative_formula,
+            source=self.source, parameters=merged, cost=self.cost, ulp=self.ulp, value_zero=self.value_zero,
+            derivative_zero=self.derivative_zero, origin=self.origin or self)
 
     def __eq__(self, other):
         return (isinstance(other, Elementwise) and self.name == other.name
-                and dict(self.parameters) == dict(other.parameters))
+                and bits_of(self.parameters) == bits_of(other.parameters))
 
     def __hash__(self):
         return hash(self.name)
@@ -268,12 +330,15 @@ cdef class Elementwise(Activation):
         """The NumPy ufunc of the value."""
         return self.value_mode.ufunc
 
+    def _signature(self):
+        return make_signature(["x", *self.parameters.items()], UFUNC_KEYWORDS.items())
+
     @property
     def __doc__(self):
         names = "".join(f", {name}={default:g}" for name, default in self.parameters.items())
         described = "".join(f"\n{name} : array_like, optional\n    Broadcast against `x`. Default {default:g}."
                             for name, default in self.parameters.items())
-        return f"""{self.name}(x{names}, /, out=None, *, where=True, **ufunc_keywords)
+        return f"""{self.name}{self._signature()}
 
 {self.summary}
 
@@ -289,6 +354,8 @@ out : ndarray, optional
     Where to write the result; `x` itself is allowed.
 where : array_like of bool, optional
     Where to compute; elsewhere `out` keeps what it holds.
+casting, order, dtype, subok, signature
+    As for NumPy's ufuncs.
 
 Returns
 -------
@@ -315,7 +382,10 @@ Source: {self.source}.
         return self._call("", self.value_mode, ("x",), arguments, keywords)
 
     def derivative(self, *arguments, **keywords):
-        """derivative(x, *parameters, out=None, where=True): the derivative at `x`; at a kink, the right-hand one.
+        """derivative($self, x, *parameters, out=None, where=True, **keywords)
+--
+
+        The derivative at `x`; at a kink, the right-hand one.
 
         Parameters
         ----------
@@ -339,7 +409,10 @@ Source: {self.source}.
         return self._call(".derivative", self.derivative_mode, ("x",), arguments, keywords)
 
     def value_and_derivative(self, *arguments, **keywords):
-        """value_and_derivative(x, *parameters, out=(None, None), where=True): both in one pass.
+        """value_and_derivative($self, x, *parameters, out=(None, None), where=True, **keywords)
+--
+
+        Both in one pass.
 
         Parameters
         ----------
@@ -353,7 +426,7 @@ Source: {self.source}.
         Returns
         -------
         value, derivative : ndarray or scalar
-            Of the shape and dtype of `x`, the same bits as from the two calls.
+            Of the shape and dtype of `x`, the same bits as from the two calls, but for the sign and payload of a NaN.
 
         Raises
         ------
@@ -363,7 +436,10 @@ Source: {self.source}.
         return self._call(".value_and_derivative", self.both_mode, ("x",), arguments, keywords)
 
     def backward(self, *arguments, **keywords):
-        """backward(dy, x, *parameters, out=None, where=True): the gradient with respect to `x`.
+        """backward($self, dy, x=None, *parameters, output=None, out=None, where=True, **keywords)
+--
+
+        The gradient with respect to `x`.
 
         ``backward(dy, output=y)`` computes it from the value instead, which saves keeping `x`; from `x` it is accurate
         in the tails.
@@ -393,7 +469,7 @@ Source: {self.source}.
         """
         cdef Mode mode = self.backward_mode
         cdef tuple arrays = ("dy", "x")
-        if "output" in keywords:
+        if keywords.get("output") is not None:
             if self.from_output_mode is None:
                 raise TypeError(f"fastact.{self.name}.backward: output= is not accepted, since the derivative is not a "
                                 f"function of the value; pass x")
@@ -403,6 +479,8 @@ Source: {self.source}.
             mode, arrays = self.from_output_mode, ("dy", "output")
             if arguments:
                 arguments = (arguments[0], keywords.pop("output"))
+        else:
+            keywords.pop("output", None)
         return self._call(".backward", mode, arrays, arguments, keywords)
 
     def backward_parameter(self, dy, x, parameter=None):
@@ -420,28 +498,33 @@ Source: {self.source}.
         Returns
         -------
         ndarray or scalar
-            Of the shape of `parameter`: ``dy`` times the derivative in it, summed in float64 over all that one of its
-            entries was broadcast to.
+            Of the shape of `parameter`: ``dy`` times the derivative in it, summed over all that one of its entries was
+            broadcast to. The sum is rounded once, whatever the order and the layout of the arrays.
 
         Raises
         ------
         TypeError
-            If a dtype is not supported, or this activation has no such derivative.
+            If a dtype is not supported, an array is masked, or this activation has no such derivative.
         """
         cdef str call = self.name + ".backward_parameter"
         if self.parameter_mode is None:
             raise TypeError(f"fastact.{call}: accepted for prelu alone")
         if parameter is None:
             parameter, = self.parameters.values()
+        for name, value in ("dy", dy), ("x", x), ("parameter", parameter):
+            refuse_masked(call, name, value)
+        if type(dy) in (int, float):        # a Python number takes the dtype of x
+            x = np.asarray(x)
+            dy = rounded(as_float(call, "dy", dy), working_dtype(call, "x", x.dtype))
         dy, x = np.asarray(dy), np.asarray(x)
-        keywords, dtype = {}, None
+        keywords, dtype = {"order": "C"}, None
         if has_16_bits(dy.dtype) and has_16_bits(x.dtype):      # the sum alone is rounded to 16 bits
-            keywords, dtype = {"dtype": np.float32}, common_dtype(dy.dtype, x.dtype)
+            keywords["dtype"], dtype = np.float32, common_dtype(dy.dtype, x.dtype)
         terms = np.asarray(self._call_ufunc(call, self.parameter_mode, ("dy", "x"), (dy, x, parameter), keywords))
         lengths = np.shape(parameter)
-        first = terms.ndim - len(lengths)
-        summed = tuple([k for k in range(terms.ndim) if k < first or lengths[k - first] == 1])
-        return rounded(terms.sum(axis=summed, dtype=np.float64), dtype or terms.dtype).reshape(lengths)[()]
+        lengths = (1,) * (terms.ndim - len(lengths)) + lengths
+        summed = tuple([k for k in range(terms.ndim) if lengths[k] == 1])
+        return rounded(sum_over(terms, summed), dtype or terms.dtype).reshape(np.shape(parameter))[()]
 
     # The fast door, if that takes the call, else the general one
     cdef object _call(self, str method, Mode mode, tuple arrays, tuple arguments, dict keywords):
@@ -467,15 +550,20 @@ Source: {self.source}.
                 values.append(self.parameters[name])
             else:
                 raise TypeError(f"fastact.{call}: the argument {name} is missing; accepted are {', '.join(names)}")
+        for name in "dtype", "signature":       # NumPy takes None for a wish, and both of them for two
+            if name in keywords and keywords[name] is None:
+                del keywords[name]
         for name in keywords:
             if name in names:
                 raise TypeError(f"fastact.{call}: got two values for the argument {name}")
             if name not in UFUNC_KEYWORDS:
-                raise TypeError(f"fastact.{call}: unknown argument {name}; accepted are "
-                                f"{', '.join((*names, *sorted(UFUNC_KEYWORDS)))}")
+                raise unknown_argument(call, name, [*names, *UFUNC_KEYWORDS])
+        if len(arrays) == 2:
+            values[:2] = alike(call, arrays, values[:2])
         for k, name in enumerate(names):
             if not hasattr(values[k], "dtype") and not hasattr(values[k], "__array_ufunc__"):
                 if k >= len(arrays) and type(values[k]) in (int, float):
+                    values[k] = as_float(call, name, values[k])
                     scalars.append(k)           # takes the dtype of the arrays
                     continue
                 values[k] = np.asarray(values[k])
@@ -503,7 +591,38 @@ Source: {self.source}.
             outs = [out for out in (outs if isinstance(outs, tuple) else (outs,)) if isinstance(out, np.ndarray)]
             values = [apart(value, outs) for value in values]
             keywords["where"] = apart(keywords["where"], outs)
-        return mode.ufunc(*values, **keywords)
+        try:
+            return mode.ufunc(*values, **keywords)
+        except (TypeError, ValueError):
+            for name, value in zip(names, values):
+                refuse_kind(call, name, value)
+            raise
+
+
+# Two arrays of which one is a Python number: that takes the dtype of the other.
+cdef list alike(str call, tuple names, list values):
+    cdef int k
+    for k in range(2):
+        other = values[1 - k]
+        if type(values[k]) in (int, float) and type(other) not in (int, float):
+            dtype = getattr(other if hasattr(other, "dtype") else np.asarray(other), "dtype", None)
+            if isinstance(dtype, np.dtype):
+                values[k] = rounded(as_float(call, names[k], values[k]), working_dtype(call, names[1 - k], dtype))
+    return values
+
+
+# Says of an object from another library, which a ufunc has refused, what is wrong with it; returns where nothing is.
+cdef int refuse_kind(str call, str name, object value) except -1:
+    if isinstance(value, (np.ndarray, np.generic, int, float)) or hasattr(value, "__dask_graph__"):
+        return 0
+    try:
+        array = np.asarray(value)
+    except Exception:
+        return 0
+    if array.dtype.kind not in "biufV":
+        raise TypeError(f"fastact.{call}: {name} is a {type(value).__name__}, as an array of the dtype {array.dtype}; "
+                        f"accepted are {ACCEPTED}") from None
+    return 0
 
 
 # A copy of an array that shares memory with an output.  Under a mask and with a cast NumPy (2.4) makes such copies too
@@ -581,8 +700,6 @@ cdef object call_backward(object activation, PyObject* const* arguments, Py_ssiz
     return call_generally(backward_by_def, self, arguments, count, names) if result is None else result
 
 
-cdef Elementwise _instance = Elementwise.__new__(Elementwise)
-fastact_enable_vectorcall(<PyTypeObject*> Elementwise, <char*> &_instance.vectorcall - <char*> <PyObject*> _instance)
 # Kept here, where the types point to
 DOCUMENTATION = [method.__doc__.encode() for method in (derivative_by_def, both_by_def, backward_by_def)]
 fastact_replace_method(<PyTypeObject*> Elementwise, "derivative", DOCUMENTATION[0], <void*> call_derivative)
@@ -592,10 +709,17 @@ fastact_replace_method(<PyTypeObject*> Elementwise, "backward", DOCUMENTATION[2]
 
 # ----------------------------------------------------------------------------------------------------------------- rows
 
+# What is masked would be taken for numbers.
+cdef int refuse_masked(str call, str argument, object value) except -1:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"fastact.{call}: {argument} is a masked array; accepted is an array, and "
+                        "where=~mask in what takes where=")
+    return 0
+
+
 # An array of numbers from whatever came, native and of a working dtype
 cdef cnp.ndarray as_numbers(str call, str argument, object value, object dtype=None):
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"fastact.{call}: {argument} is a masked array; accepted is an array, with where=~mask")
+    refuse_masked(call, argument, value)
     array = np.asarray(value)
     working = working_dtype(call, argument, array.dtype)
     return array.astype(working if dtype is None else dtype, copy=False)
@@ -702,7 +826,8 @@ cdef object run_entries(str call, RowOperation operation, cnp.ndarray x, cnp.nda
         check_out(call, out, np.shape(x), x.dtype)
         ordered = out.reshape(out.shape or (1,)).transpose(layout.order) if out.ndim else None
         direct = (ordered is not None and type(out) is np.ndarray and out.dtype == x.dtype and is_plain(ordered)
-                  and not overlaps(ordered, first) and (second is None or not overlaps(ordered, second)))
+                  and not overlaps(ordered, first) and (second is None or not overlaps(ordered, second))
+                  and (scales is None or not np.may_share_memory(ordered, scales)))
         target = ordered if direct else empty_like_plain(first)
     else:
         direct = False
@@ -712,8 +837,14 @@ cdef object run_entries(str call, RowOperation operation, cnp.ndarray x, cnp.nda
     if out is None:
         return layout.restore(target, x.ndim)
     if not direct:
-        np.copyto(out, layout.restore(target, x.ndim), casting="same_kind")
+        store(out, layout.restore(target, x.ndim))
     return out
+
+
+# What was computed apart into `out`, which was checked; overflow and underflow of a narrower dtype are no news.
+cdef object store(object out, object computed):
+    with np.errstate(all="ignore"):
+        np.copyto(out, computed, casting="same_kind")
 
 
 cdef inline bint is_last(object axis):
@@ -757,6 +888,20 @@ cdef object reduce_plain(RowOperation operation, object x, object axis):
     rows = cnp.PyArray_EMPTY(cnp.PyArray_NDIM(results), cnp.PyArray_DIMS(results), cnp.NPY_FLOAT, 0)
     nearest_floats(<double*> cnp.PyArray_DATA(results), <float*> cnp.PyArray_DATA(rows), count)
     return rows[()]
+
+
+# Exact sums over some axes of an array of float32 or float64, each rounded once, over `divisor`
+cdef object sum_over(cnp.ndarray numbers, tuple axes, Py_ssize_t divisor=1):
+    cdef tuple shape = np.shape(numbers), kept = tuple([k for k in range(len(shape)) if k not in axes])
+    cdef tuple lengths = tuple([shape[k] for k in kept])
+    cdef Py_ssize_t first = kept[0] if kept else 0, outer = 1
+    if kept == tuple(range(first, first + len(kept))):      # side by side, as the engine takes them
+        outer = product(shape[:first])
+    else:
+        numbers = numbers.transpose(axes + kept)
+        outer = product(tuple([shape[k] for k in axes]))
+    inner = product(shape) // (outer * product(lengths)) if product(shape) else 0
+    return exact_sums(np.ascontiguousarray(numbers), outer, product(lengths), inner, divisor).reshape(lengths)
 
 
 # Results of rows, which are double, in the dtype of the rows; overflow and underflow are no news.
@@ -808,8 +953,7 @@ cdef class Rowwise(Activation):
     cdef double masked_row          # the entries of a row of which `where` leaves nothing
     cdef double sign                # of the logits: -1 for softmin
 
-    def __init__(self, str name, *, double cost, double masked_row, str negates=None, double ulp=4, **description):
-        super().__init__(name, **description)
+    def __cinit__(self, str name, *, double cost, double masked_row, str negates=None, double ulp=4, **description):
         self.ulp = MappingProxyType({"value": ulp})
         self.value_operation = RowOperation(name, _kernels.KERNELS, cost)
         self.backward_operation = RowOperation(f"{negates or name}_backward", _kernels.KERNELS, cost)
@@ -819,6 +963,7 @@ cdef class Rowwise(Activation):
         self.masked_row = masked_row
         self.sign = -1 if negates else 1
         self.vectorcall = call_rows
+        fastact_enable_vectorcall(self, &self.vectorcall)
 
     # sign scale / temperature
     cdef Factor _factor(self, str call, object scale, object temperature) except *:
@@ -827,7 +972,8 @@ cdef class Rowwise(Activation):
         numerator = self.sign * self._positive(call, "scale", scale)
         denominator = self._positive(call, "temperature", temperature)
         factor.high = numerator / denominator
-        if not 1e-30 <= abs(factor.high) <= 1e30:
+        # 1 / 1e30 is a little less than 1e-30
+        if not 1e-30 * (1 - 1e-15) <= abs(factor.high) <= 1e30 * (1 + 1e-15):
             raise ValueError(f"fastact.{call}: scale / temperature is {abs(factor.high):g}; accepted is 1e-30 to 1e30")
         factor.low = remainder[double](factor.high, denominator, numerator) / denominator
         return factor
@@ -846,10 +992,12 @@ cdef class Rowwise(Activation):
             raise ValueError(f"fastact.{call}: {name} is {positive:g}; accepted is a positive number")
         return positive
 
+    def _signature(self):
+        return make_signature(["x", ("axis", -1)], [*self.parameters.items(), ("where", None), ("out", None)])
+
     @property
     def __doc__(self):
-        scaled = "scale=1, temperature=1, " if self.parameters else ""
-        return f"""{self.name}(x, axis=-1, *, {scaled}where=None, out=None)
+        return f"""{self.name}{self._signature()}
 
 {self.summary}
 
@@ -893,9 +1041,11 @@ Notes
 Source: {self.source}.
 """
 
-    def __call__(self, x, axis=-1, *, scale=ONE, temperature=ONE, where=None, out=None):
+    def __call__(self, x, axis=-1, *, scale=ONE, temperature=ONE, where=None, out=None, **unknown):
         cdef Factor factor = Factor(self.sign, 0)
         cdef RowOperation operation
+        if unknown:
+            raise unknown_argument(self.name, next(iter(unknown)), list(self._signature().parameters))
         if not (scale is ONE and temperature is ONE):
             factor = self._factor(self.name, scale, temperature)
         operation = self.value_operation if factor.high == 1 else self.scaled_operation
@@ -914,11 +1064,15 @@ Source: {self.source}.
         computed = np.where(mask, computed, computed.dtype.type(self.masked_row))[()]
         if out is None:
             return computed
-        np.copyto(out, computed, casting="same_kind")
+        store(out, computed)
         return out
 
-    def backward(self, dy, x=None, axis=-1, *, output=None, scale=ONE, temperature=ONE, out=None):
-        """The gradient with respect to the logits: the vector-Jacobian product, without the Jacobian.
+    def backward(self, dy, x=None, axis=-1, *, output=None, scale=ONE, temperature=ONE, where=None, out=None,
+                 **unknown):
+        """backward($self, dy, x=None, axis=-1, *, output=None, scale=1.0, temperature=1.0, where=None, out=None)
+--
+
+        The gradient with respect to the logits: the vector-Jacobian product, without the Jacobian.
 
         Parameters
         ----------
@@ -932,6 +1086,9 @@ Source: {self.source}.
             The value, in place of `x`: what there is to keep from the forward pass.
         scale, temperature : float, optional
             As for the value.
+        where : array_like of bool, optional
+            The entries that take part, as for the value. What the others hold in `dy`, `x` and `output` does not
+            matter; their gradient is 0, and so is that of a whole row without any.
         out : ndarray, optional
             Where to write the result; `dy` and `output` are allowed.
 
@@ -952,7 +1109,9 @@ Source: {self.source}.
         cdef Factor factor = Factor(self.sign, 0)
         cdef cnp.ndarray upstream, y
         cdef str call
-        if output is not None and x is None and scale is ONE and temperature is ONE:
+        if unknown:
+            raise unknown_argument(f"{self.name}.backward", next(iter(unknown)), BACKWARD_ARGUMENTS)
+        if output is not None and x is None and scale is ONE and temperature is ONE and where is None:
             result = run_plain(self.backward_operation, dy, output, out, axis, factor)
             if result is not None:
                 return result
@@ -962,6 +1121,11 @@ Source: {self.source}.
         if (output is None) == (x is None):
             raise TypeError(f"fastact.{call}: accepted is either x or output; got "
                             f"{'both' if x is not None else 'neither'}")
+        given, argument = (output, "output") if x is None else (x, "x")
+        if type(dy) in (int, float):        # a Python number takes the dtype of the array
+            dy = rounded(as_float(call, "dy", dy), as_numbers(call, argument, given).dtype)
+        if where is not None:
+            return self._backward_of_part(call, dy, given, argument, axis, scale, temperature, where, out)
         if x is not None:
             if has_16_bits(np.asarray(x).dtype):        # the value between is not rounded to them
                 return self._backward_through_float32(call, as_numbers(call, "dy", dy), as_numbers(call, "x", x), axis,
@@ -972,11 +1136,31 @@ Source: {self.source}.
             return result
         upstream, y = as_numbers(call, "dy", dy), as_numbers(call, "output", output)
         dtype = common_dtype(upstream.dtype, y.dtype)
+        self._check_shape(call, upstream, y)
+        return run_entries(call, self.backward_operation, upstream.astype(dtype, copy=False),
+                           y.astype(dtype, copy=False), row_axes(call, axis, y.ndim), out, None, factor)
+
+    cdef int _check_shape(self, str call, cnp.ndarray upstream, cnp.ndarray y) except -1:
         if np.shape(upstream) != np.shape(y):
             raise ValueError(f"fastact.{call}: dy has the shape {np.shape(upstream)}; accepted is that of the value, "
                              f"{np.shape(y)}")
-        return run_entries(call, self.backward_operation, upstream.astype(dtype, copy=False),
-                           y.astype(dtype, copy=False), row_axes(call, axis, y.ndim), out, None, factor)
+        return 0
+
+    # The backward of the entries that take part: the others add nothing, as logits of -inf whose dy is 0.
+    def _backward_of_part(self, call, dy, given, argument, axis, scale, temperature, where, out):
+        cdef cnp.ndarray upstream = as_numbers(call, "dy", dy), array = as_numbers(call, argument, given)
+        self._check_shape(call, upstream, array)
+        absent = self.sign * -np.inf if argument == "x" else self.masked_row
+        array, mask = masked(call, array, where, absent)
+        upstream, mask = masked(call, upstream, mask, 0)
+        if out is not None:
+            check_out(call, out, np.shape(array), common_dtype(upstream.dtype, array.dtype))
+        gradient = self.backward(upstream, axis=axis, scale=scale, temperature=temperature, **{argument: array})
+        gradient = np.where(mask, gradient, gradient.dtype.type(0))[()]     # a row without any was NaN
+        if out is None:
+            return gradient
+        store(out, gradient)
+        return out
 
     def _backward_through_float32(self, call, dy, x, axis, parameters, out):
         dtype = common_dtype(dy.dtype, x.dtype)
@@ -987,10 +1171,10 @@ Source: {self.source}.
         gradient = rounded(self.backward(wide, output=output, axis=axis, **parameters), dtype)
         if out is None:
             return gradient[()]
-        np.copyto(out, gradient, casting="same_kind")
+        store(out, gradient)
         return out
 
-    def jacobian(self, x, *, scale=ONE, temperature=ONE):
+    def jacobian(self, x, *, scale=ONE, temperature=ONE, where=None, **unknown):
         """All derivatives of each row along the last axis.
 
         Parameters
@@ -999,6 +1183,8 @@ Source: {self.source}.
             Logits of the shape (..., n).
         scale, temperature : float, optional
             As for the value.
+        where : array_like of bool, optional
+            The entries that take part, as for the value; the derivatives of and in the others are 0.
 
         Returns
         -------
@@ -1014,22 +1200,31 @@ Source: {self.source}.
         ValueError
             If `scale` / `temperature` is out of range.
         """
-        logits = as_numbers(f"{self.name}.jacobian", "x", x)
+        call = f"{self.name}.jacobian"
+        if unknown:
+            raise unknown_argument(call, next(iter(unknown)), ["x", "scale", "temperature", "where"])
+        logits = as_numbers(call, "x", x)
         parameters = {"scale": scale, "temperature": temperature}
         if logits.ndim == 0:
             raise np.exceptions.AxisError(f"fastact.{self.name}.jacobian: x has no dimension; accepted are (..., n)")
         if has_16_bits(logits.dtype):
-            return rounded(self.jacobian(logits.astype(np.float32), **parameters), logits.dtype)
+            return rounded(self.jacobian(logits.astype(np.float32), where=where, **parameters), logits.dtype)
         n = logits.shape[logits.ndim - 1]
-        y = np.broadcast_to(self(logits, **parameters)[..., np.newaxis, :], (*np.shape(logits), n))
-        jacobian = self.backward(np.broadcast_to(np.eye(n, dtype=logits.dtype), y.shape), output=y, **parameters)
+        y = np.broadcast_to(self(logits, where=where, **parameters)[..., np.newaxis, :], (*np.shape(logits), n))
+        if where is not None:
+            where = np.broadcast_to(np.broadcast_to(where, np.shape(logits))[..., np.newaxis, :], y.shape)
+        jacobian = self.backward(np.broadcast_to(np.eye(n, dtype=logits.dtype), y.shape), output=y, where=where,
+                                 **parameters)
         # A constant added to all logits changes nothing, so each line of the matrix adds up to 0.  On the diagonal
         # that is better than p (1 - p), which loses all digits where p is nearly 1.
         diagonal = np.einsum("...ii->...i", jacobian)
         diagonal[...] = 0
-        diagonal[...] = -jacobian.sum(axis=-1)
+        diagonal[...] = 0 - rounded(sum_over(jacobian, (logits.ndim,)), logits.dtype)
         return jacobian
 
+
+hide_unknown(Rowwise.jacobian)
+BACKWARD_ARGUMENTS = ["dy", "x", "axis", "output", "scale", "temperature", "where", "out"]
 
 # The plainest calls, as those of `Elementwise`: f(x) and f(x, out=y)
 cdef object rows_by_def = Rowwise.__call__
@@ -1061,8 +1256,6 @@ cdef object call_rows_backward(object activation, PyObject* const* arguments, Py
     return call_generally(rows_backward_by_def, self, arguments, count, names) if result is None else result
 
 
-cdef Rowwise _rowwise = Rowwise.__new__(Rowwise)
-fastact_enable_vectorcall(<PyTypeObject*> Rowwise, <char*> &_rowwise.vectorcall - <char*> <PyObject*> _rowwise)
 DOCUMENTATION.append(rows_backward_by_def.__doc__.encode())
 fastact_replace_method(<PyTypeObject*> Rowwise, "backward", DOCUMENTATION[3], <void*> call_rows_backward)
 
@@ -1076,15 +1269,18 @@ cdef class RowReduction(Activation):
     cdef object (*vectorcall)(object, PyObject* const*, size_t, PyObject*)
     cdef RowOperation value_operation, backward_operation
 
-    def __init__(self, str name, *, double cost, str derivative, **description):
-        super().__init__(name, **description)
+    def __cinit__(self, str name, *, double cost, str derivative, **description):
         self.vectorcall = call_reduction
+        fastact_enable_vectorcall(self, &self.vectorcall)
         self.value_operation = RowOperation(name, _kernels.KERNELS, cost)
         self.backward_operation = RowOperation(derivative, _kernels.KERNELS, cost)
 
+    def _signature(self):
+        return make_signature(["x", ("axis", -1)], [("keepdims", False), ("where", None), ("out", None)])
+
     @property
     def __doc__(self):
-        return f"""{self.name}(x, axis=-1, *, keepdims=False, where=None, out=None)
+        return f"""{self.name}{self._signature()}
 
 {self.summary}
 
@@ -1128,10 +1324,12 @@ Notes
 Source: {self.source}.
 """
 
-    def __call__(self, x, axis=-1, *, keepdims=False, where=None, out=None):
+    def __call__(self, x, axis=-1, *, keepdims=False, where=None, out=None, **unknown):
         cdef cnp.ndarray array
         cdef tuple axes
         cdef Layout layout
+        if unknown:
+            raise unknown_argument(self.name, next(iter(unknown)), list(self._signature().parameters))
         if where is None and out is None and not keepdims:
             result = reduce_plain(self.value_operation, x, axis)
             if result is not None:
@@ -1156,10 +1354,10 @@ Source: {self.source}.
         values = rounded(reorder(results, order), array.dtype).reshape(shape)
         if out is None:
             return values[()]
-        np.copyto(out, values, casting="same_kind")
+        store(out, values)
         return out
 
-    def backward(self, dy, x, axis=-1, *, keepdims=False, out=None):
+    def backward(self, dy, x, axis=-1, *, keepdims=False, where=None, out=None, **unknown):
         """The gradient with respect to the logits: dy times softmax.
 
         Parameters
@@ -1170,6 +1368,9 @@ Source: {self.source}.
             The logits.
         axis, keepdims
             As for the value.
+        where : array_like of bool, optional
+            The entries that take part, as for the value; the gradient of the others is 0, and so is that of a whole row
+            without any.
         out : ndarray, optional
             Where to write the result; `x` itself is allowed.
 
@@ -1188,7 +1389,12 @@ Source: {self.source}.
             If the shapes differ, or `out` is read-only.
         """
         cdef str call = f"{self.name}.backward"
-        cdef cnp.ndarray array = as_numbers(call, "x", x), upstream = as_numbers(call, "dy", dy)
+        if unknown:
+            raise unknown_argument(call, next(iter(unknown)), ["dy", "x", "axis", "keepdims", "where", "out"])
+        cdef cnp.ndarray array = as_numbers(call, "x", x), upstream
+        if type(dy) in (int, float):        # a Python number takes the dtype of x
+            dy = rounded(as_float(call, "dy", dy), array.dtype)
+        upstream = as_numbers(call, "dy", dy)
         cdef tuple axes = row_axes(call, axis, array.ndim)
         cdef Layout layout
         kept = tuple([1 if k in axes else length for k, length in enumerate(np.shape(array))])
@@ -1196,13 +1402,24 @@ Source: {self.source}.
         if np.shape(upstream) != shape:
             raise ValueError(f"fastact.{call}: dy has the shape {np.shape(upstream)}; accepted is that of the value, "
                              f"{shape}")
-        if type(dy) not in (int, float):    # a Python number takes the dtype of x
-            array = array.astype(common_dtype(array.dtype, upstream.dtype), copy=False)
+        array = array.astype(common_dtype(array.dtype, upstream.dtype), copy=False)
+        if where is not None:
+            array, mask = masked(call, array, where, -np.inf)
+            if out is not None:
+                check_out(call, out, np.shape(array), array.dtype)
         layout = Layout(array, axes)
         scales = np.ascontiguousarray(upstream.reshape(kept or (1,)).transpose(layout.order), dtype=np.float64)
-        return run_entries(call, self.backward_operation, array, None, axes, out, scales)
+        if where is None:
+            return run_entries(call, self.backward_operation, array, None, axes, out, scales)
+        gradient = run_entries(call, self.backward_operation, array, None, axes, None, scales)
+        gradient = np.where(mask, gradient, gradient.dtype.type(0))[()]
+        if out is None:
+            return gradient
+        store(out, gradient)
+        return out
 
 
+hide_unknown(RowReduction.backward)
 cdef object reduction_by_def = RowReduction.__call__
 
 
@@ -1213,11 +1430,6 @@ cdef object call_reduction(object self, PyObject* const* arguments, size_t count
     if positional == 1 and names == NULL:
         result = reduce_plain((<RowReduction> self).value_operation, <object> arguments[0], LAST)
     return call_generally(reduction_by_def, self, arguments, positional, names) if result is None else result
-
-
-cdef RowReduction _reduction = RowReduction.__new__(RowReduction)
-fastact_enable_vectorcall(<PyTypeObject*> RowReduction,
-                          <char*> &_reduction.vectorcall - <char*> <PyObject*> _reduction)
 
 
 # --------------------------------------------------------------------------------------------------------------- losses
@@ -1233,15 +1445,22 @@ cdef cnp.ndarray as_labels(str call, str argument, object labels, tuple shape, P
     if isinstance(labels, np.ma.MaskedArray):
         raise TypeError(f"fastact.{call}: {argument} is a masked array; accepted is an array")
     array = np.asarray(labels)
+    if array.shape != shape:
+        raise ValueError(f"fastact.{call}: {argument} has the shape {array.shape}; accepted is {shape} for labels")
+    if array.size == 0:
+        return np.zeros(shape, np.intp)         # an empty list has no integers
     if array.dtype.kind not in "iu":
         raise TypeError(f"fastact.{call}: {argument} has the shape of labels and the dtype {array.dtype}; accepted are "
                         f"integers")
-    if array.shape != shape:
-        raise ValueError(f"fastact.{call}: {argument} has the shape {array.shape}; accepted is {shape} for labels")
-    for wrong in (array.min(initial=0), array.max(initial=0) if array.size else 0):
-        if not 0 <= wrong < classes and array.size:
+    if classes == 0:
+        raise IndexError(f"fastact.{call}: {argument} holds labels, but logits has no classes; accepted are no rows, "
+                         f"or logits with classes")
+    wide = array.dtype.kind == "u" and array.dtype.itemsize > 4     # what intp cannot hold must not become a label
+    copied = array.astype(np.uint64 if wide else np.int64)          # a copy that no other thread can change
+    for wrong in copied.min(), copied.max():
+        if not 0 <= wrong < classes:
             raise IndexError(f"fastact.{call}: {argument} holds {wrong}; accepted are 0 to {classes - 1}")
-    return array.astype(np.intp, copy=False)
+    return copied.astype(np.intp, copy=False)
 
 
 def loss_rows(str operation, logits, str argument, targets, axis, reduction):
@@ -1275,7 +1494,7 @@ def loss_rows(str operation, logits, str argument, targets, axis, reduction):
         y = layout.matrix(rounded(y, dtype))
     rows = product(shape)
     gradient = np.empty(layout.shape, dtype)
-    losses = np.zeros(kept)
+    losses = np.zeros(kept if layout.n or reduction == "none" else 0)   # rows without entries may be too many to count
     if layout.n:
         (<RowOperation> loss_operations[operation]).run(
             layout.matrix(x.astype(dtype, copy=False)), y, gradient, losses, None,
@@ -1283,7 +1502,8 @@ def loss_rows(str operation, logits, str argument, targets, axis, reduction):
     gradient = rounded(gradient, x.dtype) if dtype != x.dtype else gradient
     if reduction == "none":
         return rounded(reorder(losses, order), x.dtype)[()], layout.restore(gradient, x.ndim)
-    total = losses.sum()
-    if reduction == "mean":
-        total = total / rows if rows else np.nan        # as NumPy's mean, without its warning
+    if reduction == "mean" and not rows:
+        total = np.float64(np.nan)              # as NumPy's mean, without its warning
+    else:
+        total = sum_over(losses, tuple(range(losses.ndim)), rows if reduction == "mean" else 1)
     return rounded(total, x.dtype)[()], layout.restore(gradient, x.ndim)

@@ -132,13 +132,18 @@ def calls(draw):
         if isinstance(f, Elementwise):
             names = ["out", "where", *f.parameters]
         else:
-            names = ["out", "axis", "keepdims" if isinstance(f, RowReduction) else "scale"]
-        names = {"backward_parameter": [], "jacobian": [], "with_defaults": list(f.parameters)}.get(method, names)
+            names = ["out", "axis", "where", "keepdims" if isinstance(f, RowReduction) else "scale"]
+        names = {"backward_parameter": [], "jacobian": ["where"], "with_defaults": list(f.parameters)}.get(
+            method, names)
         if not fits:
             names += ["out", "where", "output", "dtype", "order", "casting", "temperature", "unknown"]
     first = draw(view(FLOATS))
     shape, dtype = first.shape, first.dtype
-    if fits:
+    reduced = fits and isinstance(getattr(call, "__self__", None), RowReduction) and call.__name__ == "backward"
+    if reduced:         # dy has the shape of the results, and may share its memory with all else
+        arguments = draw(view([np.dtype(float), *FLOATS], shape[:-1])), first
+        names = ["out", "where"]
+    elif fits:
         arguments = (first, *(draw(st.one_of(st.just(first), view(FLOATS, shape))) for _ in range(count - 1)))
     else:
         count = max(count + draw(st.sampled_from([0, 0, 0, 1, -1])), 0)

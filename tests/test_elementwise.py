@@ -4,7 +4,9 @@ How accurate they are stands in test_accuracy.py; here bits are compared.
 """
 
 import copy
+import math
 import pickle
+import sys
 
 import ml_dtypes
 import numpy as np
@@ -42,6 +44,15 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype._
 
 def numbers(shape, dtype=np.float64, seed=0, scale=8.0):
     return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(dtype)
+
+
+def sums(terms, axes):
+    """Over these axes, each rounded once."""
+    axes = tuple(axes)
+    rows = np.moveaxis(terms, axes, range(len(axes))).astype(float)
+    kept = rows.shape[len(axes):]
+    rows = rows.reshape(-1, math.prod(kept))
+    return np.array([math.fsum(column) for column in rows.T.tolist()]).reshape(kept)
 
 
 def calls(f):
@@ -238,6 +249,39 @@ def test_silu_of_any_beta(dtype, beta):
 
 
 @every_dtype
+def test_backward_parameter_is_the_same_for_any_layout_and_number_of_threads(dtype):
+    dy, x = numbers((37, 50, 64), dtype, 1, 300.0), numbers((37, 50, 64), dtype)
+    layouts = [dy, x], [np.asfortranarray(dy), np.asfortranarray(x)], [dy[::-1, ::-1][::-1, ::-1], x.copy()]
+    for shape in ((), (64,), (50, 1), (37, 1, 64), (37, 1, 1)):
+        slope = np.full(shape, 0.1, dtype)
+        expected = fastact.prelu.backward_parameter(dy, x, slope)
+        for one, other in layouts:
+            for count in (1, 2, 3):
+                with fastact.threads(count):
+                    same(fastact.prelu.backward_parameter(one, other, slope), expected)
+        order = np.random.default_rng(0).permutation(37 * 50 * 64)
+        if shape == ():
+            same(fastact.prelu.backward_parameter(dy.ravel()[order], x.ravel()[order], slope), expected)
+
+
+def test_backward_parameter_beyond_the_range():
+    """A sum that has no number is inf without a warning; one that comes back into the range is right."""
+    large = np.full(4, -1.5e308)
+    assert fastact.prelu.backward_parameter(large, -np.ones(4)) == INF
+    dy = np.array([1.5e308, 1.5e308, -1.5e308])
+    assert fastact.prelu.backward_parameter(dy, -np.ones(3)) == -1.5e308
+
+
+@pytest.mark.parametrize("argument", [0, 1, 2])
+def test_backward_parameter_refuses_masked_arrays(argument):
+    arguments = [np.ones(3), -np.ones(3), np.full(3, 0.1)]
+    arguments[argument] = np.ma.masked_array(arguments[argument], [True, False, False])
+    name = ("dy", "x", "parameter")[argument]
+    with pytest.raises(TypeError, match=rf"^fastact.prelu.backward_parameter: {name} is a masked array"):
+        fastact.prelu.backward_parameter(*arguments)
+
+
+@every_dtype
 def test_backward_parameter(dtype):
     dy, x = numbers((4, 5, 6), dtype, 1), numbers((4, 5, 6), dtype)
     for shape in ((), (6,), (5, 1), (1, 5, 1), (4, 5, 6), (1, 1, 1)):
@@ -249,7 +293,7 @@ def test_backward_parameter(dtype):
         summed = tuple(k for k in range(3) if k < first or shape[k - first] == 1)
         gradient = fastact.prelu.backward_parameter(dy, x, slope)
         assert gradient.shape == shape
-        same(gradient, expected.sum(axis=summed, dtype=float).astype(dtype).reshape(shape)[()])
+        same(gradient, sums(expected, summed).astype(dtype).reshape(shape)[()])
     same(fastact.prelu.backward_parameter(dy, x), fastact.prelu.backward_parameter(dy, x, 0.25))
     nan = fastact.prelu.backward_parameter(dtype(1), dtype(NAN))
     assert np.isnan(nan)
@@ -518,3 +562,163 @@ def test_any_array(data, f, dtype):
     for call in (f, f.derivative):
         expected = [call(native.dtype.type(one)) for one in native.ravel()]
         same(call(x), np.array(expected, native.dtype).reshape(x.shape))
+
+
+INTEGERS = np.typecodes["AllInteger"] + "?"
+
+
+@every_function
+def test_integers_and_bool_are_computed_in_float64_behind_the_ufuncs(f):
+    """dask, pandas, xarray and others call the ufuncs themselves back, with the arrays that they hold."""
+    for mode, ufunc in f.ufuncs.items():
+        for code in INTEGERS:
+            x = np.array([0, 1, 5, 12], code)
+            parameters = [np.float64(value) for value in f.parameters.values()]
+            inputs = ufunc.nin - len(parameters)
+            for shaped in (x, x[1], x[:, None], x[::2]):
+                results = ufunc(*[shaped] * inputs, *parameters)
+                expected = ufunc(*[shaped.astype(float)] * inputs, *parameters)
+                for one, other in zip(np.atleast_1d(results), np.atleast_1d(expected), strict=True):
+                    same(one, other)
+                    assert one.dtype == np.float64, (mode, code)
+            if inputs == 2:
+                for dtype in DTYPES:
+                    result = ufunc(np.ones(4, dtype), x, *parameters)
+                    assert result.dtype == np.float64, (mode, code, dtype)
+
+
+def test_python_numbers_take_the_dtype_of_the_arrays_behind_the_ufuncs():
+    for dtype in (np.float16, np.float32, np.float64):
+        x = np.array([-1, 2], dtype)
+        for number in (2, 2.0):
+            if np.__version__ >= "2":
+                assert fastact.ufuncs.relu_backward(number, x).dtype == dtype
+            assert fastact.elu(x, number).dtype == dtype
+    assert fastact.ufuncs.exp(5).dtype == np.float64
+
+
+class Wrapped(np.lib.mixins.NDArrayOperatorsMixin):
+    """An array of another library: NumPy gives it the ufunc and its arguments."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **keywords):
+        keywords.pop("dtype", None)
+        return getattr(ufunc, method)(*[one.array if isinstance(one, Wrapped) else one for one in inputs])
+
+
+@pytest.mark.parametrize("code", INTEGERS)
+def test_integers_of_other_libraries_are_computed_in_float64(code):
+    x = np.array([1, 5, 12], code)
+    same(fastact.exp(Wrapped(x)), fastact.exp(x.astype(float)))
+    same(fastact.relu2(Wrapped(x)), fastact.relu2(x.astype(float)))
+    same(fastact.softplus(Wrapped(x), beta=2.0), fastact.softplus(x.astype(float), beta=2.0))
+
+
+def test_pandas_computes_integers_in_float64():
+    pandas = pytest.importorskip("pandas")
+    for dtype in ("uint8", "Int8", "UInt16", "bool", "boolean"):
+        column = pandas.Series([1, 0, 1], dtype=dtype)
+        for frame in (column, pandas.DataFrame({"a": column})):
+            values = np.asarray(fastact.exp(frame), float).ravel()
+            np.testing.assert_allclose(values, [math.e, 1, math.e], rtol=4e-16)
+
+
+@pytest.mark.skipif(not hasattr(fastact.ufuncs.exp, "__dict__"), reason="this NumPy lets nothing be said of a ufunc")
+@every_function
+def test_no_reductions(f):
+    """A function of two kinds of numbers, or of a number and a parameter, folds nothing."""
+    for ufunc in f.ufuncs.values():
+        if ufunc.nin != 2 or ufunc.nout != 1:
+            continue
+        for method, arguments in ("reduce", ()), ("accumulate", ()), ("reduceat", ([0, 2],)):
+            with pytest.raises(TypeError, match=rf"^fastact.ufuncs.{ufunc.__name__}.{method}: "):
+                getattr(ufunc, method)(np.ones(4), *arguments)
+
+
+@pytest.mark.skipif(not hasattr(fastact.ufuncs.exp, "__dict__"), reason="this NumPy lets nothing be said of a ufunc")
+def test_ufuncs_pickle_by_their_module(monkeypatch):
+    """Also where a script has one under the ufunc's own name, which another process has not."""
+    monkeypatch.setattr(sys.modules["__main__"], "exp", fastact.ufuncs.exp, raising=False)
+    for f in FUNCTIONS:
+        for ufunc in f.ufuncs.values():
+            text = pickle.dumps(ufunc)
+            assert b"fastact.ufuncs" in text
+            assert b"__main__" not in text
+            assert pickle.loads(text) is ufunc
+
+
+@every_function
+@every_dtype
+def test_a_python_number_takes_the_dtype_of_the_array(f, dtype):
+    x = numbers(20, dtype)
+    one = np.asarray(1, dtype)
+    for number in (1.0, 1):
+        same(f.backward(number, x), f.backward(one, x))
+        same(f.backward(x, number), f.backward(x, one))
+        if f in FROM_OUTPUT:
+            same(f.backward(number, output=x), f.backward(one, output=x))
+        if "backward_parameter" in f.ufuncs:
+            same(f.backward_parameter(number, x), f.backward_parameter(np.full(20, one), x))
+    assert f.backward(1.0, np.arange(3)).dtype == np.float64
+    assert f.backward(1.0, 2.0).dtype == np.float64
+
+
+def test_a_python_number_beyond_the_dtype_is_infinite_without_a_warning():
+    assert fastact.relu.backward(1e10, np.ones(1, np.float16)) == INF
+    with pytest.raises(ValueError, match=r"^fastact.relu.backward: dy is an integer of \d+ bits; accepted is what"):
+        fastact.relu.backward(10**400, np.ones(1))
+    with pytest.raises(ValueError, match=r"^fastact.elu: alpha is an integer of \d+ bits; accepted is what float64"):
+        fastact.elu(np.ones(1), 10**400)
+    with pytest.raises(ValueError, match=r"^fastact.elu.with_defaults: alpha is an integer of \d+ bits; accepted is"):
+        fastact.elu.with_defaults(alpha=-(10**400))
+
+
+def test_defaults_are_compared_by_their_bits():
+    negative = fastact.threshold.with_defaults(value=-0.0)
+    assert negative is not fastact.threshold
+    assert negative != fastact.threshold
+    assert np.signbit(negative(np.zeros(1)))[0]
+    assert negative.with_defaults(value=0.0) is fastact.threshold
+    assert pickle.loads(pickle.dumps(negative)) == negative
+    unknown = fastact.threshold.with_defaults(value=NAN)
+    assert unknown == fastact.threshold.with_defaults(value=NAN)
+
+
+class Text:
+    """An array of text, as a data frame of strings is."""
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(["a", "b"], object)
+
+    dtype = "text"
+
+
+def test_what_another_librarys_object_lacks_is_said_by_name():
+    with pytest.raises(TypeError, match=r"^fastact.gelu: x is a Text, as an array of the dtype object; accepted are"):
+        fastact.gelu(Text())
+    sparse = pytest.importorskip("scipy.sparse")
+    with pytest.raises(TypeError, match=r"^fastact.gelu.backward: x is a csr_array, as an array of the dtype object"):
+        fastact.gelu.backward(np.ones((3, 3)), sparse.csr_array(np.eye(3)))
+
+
+def test_unknown_arguments_are_named_with_what_was_meant():
+    for call, name, text in [
+        (fastact.elu, "alhpa", r"unknown argument alhpa; did you mean alpha\? accepted are x, alpha, out"),
+        (fastact.elu, "mask", r"unknown argument mask; did you mean where\?"),
+        (fastact.elu.derivative, "zzz", r"unknown argument zzz; accepted are x, alpha, out, where"),
+        (fastact.elu.with_defaults, "aplha", r"unknown argument aplha; did you mean alpha\? accepted are alpha"),
+    ]:
+        with pytest.raises(TypeError, match=f"^fastact.elu.*: {text}"):
+            call(*[np.ones(2)] * (call != fastact.elu.with_defaults), **{name: 1.0})
+
+
+def test_errstate_of_the_caller_may_raise_after_a_narrower_output_was_written():
+    """The one case in which an elementwise call that raises has written; README says so."""
+    out = np.zeros(2, np.float32)
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        fastact.exp(np.array([1.0, 500.0]), out=out)
+    with np.errstate(over="raise"):
+        fastact.softmax(np.array([1.0, 500.0]), out=out)
+        assert (fastact.exp(np.array([1.0, 500.0])) > 1).all()

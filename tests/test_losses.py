@@ -6,6 +6,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
+from processes import run
 from rows import above_equals, confident, decided, normal, same_bits
 
 import fastact
@@ -561,3 +562,112 @@ def test_float64_targets_that_vanish_in_float32(loss):
     right, right_gradient = loss(logits, np.array([1, 0, 1e-42], np.float32))
     assert same_bits(value, right)
     assert same_bits(gradient, right_gradient)
+
+
+# ---------------------------------------------------------------------------------------------- sums, labels, emptiness
+
+
+@pytest.mark.parametrize("dtype", [np.float16, *DTYPES])
+@every_loss
+def test_sums_and_means_are_the_same_for_any_layout(loss, dtype):
+    """They are exact sums of the rows' losses, rounded once."""
+    x = normal((31, 17, 10), dtype)
+    targets = probabilities((31, 17, 10), dtype)
+    each, _ = loss(x.astype(float), targets.astype(float), reduction="none")
+    rows = math.fsum(each.ravel()), math.fsum(each.ravel()) / each.size
+    order = np.random.default_rng(0).permutation(31)
+    for k, reduction in enumerate(("sum", "mean")):
+        expected, _ = loss(x, targets, reduction=reduction)
+        if dtype == np.float64:
+            assert abs(float(expected) - rows[k]) <= math.ulp(rows[k])
+        for one, other, axis in [
+            (np.asfortranarray(x), np.asfortranarray(targets), -1),
+            (np.moveaxis(x, -1, 0).copy(), np.moveaxis(targets, -1, 0).copy(), 0),
+            (np.moveaxis(x, -1, 1).copy(), np.moveaxis(targets, -1, 1).copy(), 1),
+            (x.transpose(1, 0, 2).copy(), targets.transpose(1, 0, 2).copy(), 2),
+            (x[order], targets[order], 2),
+        ]:
+            for count in (1, 2, 3):
+                with fastact.threads(count):
+                    assert same_bits(loss(one, other, axis, reduction)[0], expected)
+        labels = labels_for(x)
+        expected, _ = fastact.softmax_cross_entropy(x, labels, reduction=reduction)
+        assert same_bits(fastact.softmax_cross_entropy(x[order], labels[order], reduction=reduction)[0], expected)
+        assert same_bits(fastact.softmax_cross_entropy(
+            np.moveaxis(x, -1, 0).copy(), labels, 0, reduction)[0], expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_means_are_right_where_the_sum_is_beyond_the_range(dtype):
+    large = np.finfo(dtype).max
+    x = np.array([[0, -large]] * 3, dtype)
+    for labels in ([1, 1, 1], one_hot([1, 1, 1], 2, dtype)):
+        assert fastact.softmax_cross_entropy(x, labels)[0] == large
+        assert fastact.softmax_cross_entropy(x, labels, reduction="sum")[0] == INF
+
+
+def test_labels_of_no_rows_and_of_no_classes():
+    for labels in ([], np.array([]), np.zeros(0, np.int8)):
+        loss, gradient = fastact.softmax_cross_entropy(np.zeros((0, 3)), labels)
+        assert math.isnan(loss)
+        assert gradient.shape == (0, 3)
+        loss, _ = fastact.softmax_cross_entropy(np.zeros((0, 3)), labels, reduction="sum")
+        assert loss == 0
+        assert fastact.softmax_cross_entropy(np.zeros((3, 0)), labels, axis=0, reduction="sum")[0] == 0
+    with pytest.raises(IndexError, match="holds labels, but logits has no classes; accepted are no rows, or logits"):
+        fastact.softmax_cross_entropy(np.zeros((2, 0)), [0, 0])
+    many = 2**40
+    with pytest.raises(IndexError, match="logits has no classes"):
+        fastact.softmax_cross_entropy(np.zeros((many, 0)), np.broadcast_to(0, (many,)))
+    for loss in LOSSES:
+        for axis, shape in ((1, (many, 0)), (0, (0, many))):
+            value, gradient = loss(np.empty(shape), np.empty(shape), axis, "sum")
+            assert value == 0
+            assert gradient.shape == shape
+
+
+@pytest.mark.parametrize(
+    "wrong", [3, -1, 2**31, 2**62, -(2**63), np.uint64(2**64 - 1), np.uint64(2**63), np.int8(-128)])
+def test_labels_that_are_no_class_are_refused(wrong):
+    """As the number that they are: none becomes a class by a conversion."""
+    with pytest.raises(IndexError, match=rf"labels_or_probabilities holds {wrong}; accepted are 0 to 2$"):
+        fastact.softmax_cross_entropy(np.zeros((2, 3)), np.array([0, wrong], getattr(wrong, "dtype", np.int64)))
+
+
+def test_labels_that_another_thread_changes():
+    """They are copied and then checked, so that no gradient is written beside its row."""
+    run("""
+        import threading
+        import numpy as np
+        import fastact
+
+        rows, classes = 64, 40_000
+        logits = np.random.default_rng(0).standard_normal((rows, classes)).astype(np.float32)
+        labels, done = np.zeros(rows, np.int64), False
+        expected = {k: fastact.softmax_cross_entropy(logits, np.full(rows, k))[1] for k in (0, 7)}
+
+        def change():
+            while not done:
+                labels[:] = 2**38
+                labels[:] = 7
+                labels[:] = -2**38
+                labels[:] = 0
+
+        thread = threading.Thread(target=change)
+        thread.start()
+        results = 0
+        try:
+            for _ in range(300):
+                try:
+                    _, gradient = fastact.softmax_cross_entropy(logits, labels)
+                except IndexError:
+                    continue
+                results += 1
+                for row, one in enumerate(gradient):
+                    assert any((one == gradients[row]).all() for gradients in expected.values())
+                if results == 3:
+                    break
+        finally:
+            done = True
+            thread.join()
+    """)

@@ -4,6 +4,7 @@ The functions are those of the registry; their exact values come from fastact.re
 """
 
 import copy
+import inspect
 import itertools
 import math
 import os
@@ -1079,3 +1080,183 @@ def test_no_floating_point_warning_for_special_rows(f):
             y = f(x)
             f(x.T, axis=0)
             f.backward(x[:, 0], x) if f in REDUCTIONS else f.backward(x, output=y)
+
+
+# --------------------------------------------------------------------------------------------------- backward of a part
+
+def backward_of_part(f, dy, x, mask, axis, **parameters):
+    """By float64, each row without what takes no part; 0 for the others."""
+    dy, x, mask = (np.moveaxis(np.asarray(a), axis, -1) for a in (dy, x, mask))
+    gradient = np.zeros(x.shape)
+    for row in np.ndindex(x.shape[:-1]):
+        part = mask[row]
+        if part.any():
+            gradient[row][part] = f.backward(dy[row][part].astype(float), x[row][part].astype(float), **parameters)
+    return np.moveaxis(gradient, -1, axis)
+
+
+@pytest.mark.parametrize("axis", [-1, 0, 1])
+@each("dtype", [np.float16, np.float32, np.float64])
+@every_rowwise
+def test_backward_where(f, dtype, axis):
+    x, dy = normal((6, 9, 7), dtype), normal((6, 9, 7), dtype, seed=1)
+    mask = np.random.default_rng(2).random(x.shape) < 0.6
+    mask[2], mask[:, 3], mask[..., 4] = False, False, False     # rows without any, whichever axis
+    parameters = [{}, {"scale": 0.5, "temperature": 3.0}] if f.parameters else [{}]
+    for given in parameters:
+        expected = backward_of_part(f, dy, x, mask, axis, **given)
+        y = f(x, axis, where=mask, **given)
+        hostile = [np.where(mask, a, dtype(b)) for a, b in ((dy, NAN), (x, INF), (y, NAN))]
+        tolerance = {"rtol": 0.02, "atol": 0.01} if dtype == np.float16 else {"rtol": 2e-5, "atol": 2e-6}
+        for one, other in ((dy, x), hostile[:2]):
+            gradient = f.backward(one, other, axis, where=mask, **given)
+            assert gradient.dtype == dtype
+            np.testing.assert_allclose(gradient.astype(float), expected, **tolerance)
+            assert not gradient[~mask].any()
+        out = np.empty_like(x)
+        for one, other in ((dy, y), (hostile[0], hostile[2])):
+            assert f.backward(one, output=other, axis=axis, where=mask, out=out, **given) is out
+            np.testing.assert_allclose(out.astype(float), expected, **tolerance)
+            assert not out[~mask].any()
+    assert same_bits(f.backward(dy, x, axis, where=True), f.backward(dy, output=f(x.astype(
+        np.float32 if dtype == np.float16 else dtype), axis), axis=axis).astype(dtype))
+
+
+def test_backward_where_of_worked_examples():
+    x, mask = np.array([1.0, 2.0, 3.0]), np.array([True, False, True])
+    expected = [math.tanh(1), 0, -math.tanh(1)]
+    y = fastact.log_softmax(x, where=mask)
+    np.testing.assert_allclose(fastact.log_softmax.backward(np.ones(3), output=y, where=mask), expected, rtol=1e-15)
+    np.testing.assert_allclose(fastact.log_softmax.backward(np.ones(3), x, where=mask), expected, rtol=1e-15)
+    np.testing.assert_allclose(
+        fastact.log_softmax.backward([1.0, 2.0, 5.0], x, where=[True, True, False]), [0.19317574, -0.19317574, 0],
+        atol=1e-8)
+    # What takes part and is -inf keeps its dy
+    y = fastact.log_softmax(np.array([-INF, 0.0]))
+    np.testing.assert_array_equal(fastact.log_softmax.backward(np.ones(2), output=y), [1, -1])
+
+
+@pytest.mark.parametrize("axis", [-1, 0, 1, None, (0, 2)])
+@every_dtype
+def test_logsumexp_backward_where(dtype, axis):
+    x = normal((6, 9, 7), dtype)
+    mask = np.random.default_rng(2).random(x.shape) < 0.6
+    mask[2], mask[:, 3], mask[..., 4] = False, False, False
+    hostile = np.where(mask, x, dtype(NAN))
+    for keepdims in (False, True):
+        value = fastact.logsumexp(x, axis, where=mask, keepdims=keepdims)
+        dy = normal(np.shape(value), dtype, seed=1)
+        axes = tuple(range(3)) if axis is None else axis
+        exponentials = np.where(mask, np.exp(x.astype(float)), 0)
+        sums = exponentials.sum(axis=axes, keepdims=True)
+        expected = np.asarray(dy).reshape(sums.shape) * exponentials / np.where(sums > 0, sums, 1)
+        for logits in (x, hostile):
+            gradient = fastact.logsumexp.backward(dy, logits, axis, keepdims=keepdims, where=mask)
+            assert gradient.dtype == dtype
+            np.testing.assert_allclose(gradient, expected, rtol=1e-5)
+            assert not gradient[~mask].any()
+            out = np.empty_like(x)
+            assert fastact.logsumexp.backward(dy, logits, axis, keepdims=keepdims, where=mask, out=out) is out
+            assert same_bits(out, gradient)
+
+
+@every_rowwise
+def test_jacobian_where(f):
+    x, mask = normal((4, 5)), np.random.default_rng(0).random((4, 5)) < 0.6
+    jacobian = f.jacobian(x, where=mask)
+    for row in range(4):
+        part = mask[row]
+        if part.any():
+            np.testing.assert_allclose(jacobian[row][np.ix_(part, part)], f.jacobian(x[row][part]), atol=1e-14)
+        assert not jacobian[row][~part].any()
+        assert not jacobian[row][:, ~part].any()
+
+
+@pytest.mark.parametrize("method", ["backward", "jacobian", "__call__"])
+@every_function
+def test_wrong_masks_are_refused(f, method):
+    if not hasattr(f, method):
+        pytest.skip("a reduction has no Jacobian matrix")
+    x = np.ones((2, 3))
+    dy = [np.ones(2) if isinstance(f, RowReduction) else x] * (method == "backward")
+    out = {} if method == "jacobian" else {"out": np.full((2,) if f.name == "logsumexp" and not dy else (2, 3), 7.0)}
+    for where, error in ((np.ones((2, 3)), TypeError), (np.ones(2, bool), ValueError)):
+        with pytest.raises(error, match=rf"^fastact.{f.name}.*: where has the"):
+            getattr(f, method)(*dy, x, where=where, **out)
+    for written in out.values():
+        assert (written == 7).all()
+
+
+# --------------------------------------------------------------------------------------------------- outputs, emptiness
+
+@each("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("shift", [-3, 0, 3])
+def test_logsumexp_backward_into_the_memory_of_dy(dtype, shift):
+    """dy has another shape than the output: where it lies there, it is read before it is written over."""
+    for wide in (np.float64, dtype):
+        for axis, shape in ((-1, (50, 10)), (0, (10, 50))):
+            memory = np.empty(8192, np.uint8)
+            x = normal(shape, dtype)
+            out = memory[512:][: x.nbytes].view(dtype).reshape(shape)
+            start = 512 + shift * np.dtype(wide).itemsize
+            dy = memory[start:][: 50 * np.dtype(wide).itemsize].view(wide)
+            dy[:] = normal(50, wide, seed=1)
+            expected = fastact.logsumexp.backward(dy.copy(), x, axis)
+            if expected.dtype == dtype:
+                assert fastact.logsumexp.backward(dy, x, axis, out=out) is out
+                assert same_bits(out, expected)
+
+
+def test_rows_without_entries_end():
+    """There may be more of them than anything could count."""
+    many = 2**40
+    for shape, axis in (((many, 0), 1), ((many, 0), -1), ((0, many), 0), ((many, 0, 5), 1), ((0, many), 1)):
+        x = np.empty(shape)
+        for f in ROWWISE:
+            assert f(x, axis).shape == shape
+            assert f(x, axis, where=np.empty(shape, bool)).shape == shape
+            assert f.backward(x, x, axis).shape == shape
+            assert f.backward(x, output=x, axis=axis).shape == shape
+            assert f(x, axis, out=x) is x
+    for f in ROWWISE:
+        assert f.jacobian(np.empty((many, 0))).shape == (many, 0, 0)
+        assert f(np.empty((many, 0), np.float16)).shape == (many, 0)
+    assert fastact.logsumexp(np.empty((0, many))).shape == (0,)
+    for f in fastact.activations.values():
+        if f not in FUNCTIONS:
+            assert f(np.empty((many, 0))).shape == f.derivative(np.empty((0, many))).shape[::-1]
+
+
+@every_function
+def test_unknown_arguments_are_named(f):
+    x = np.ones((2, 3))
+    dy = np.ones(2) if isinstance(f, RowReduction) else x
+    calls = [(f, (x,)), (f.backward, (dy, x))]
+    if hasattr(f, "jacobian"):
+        calls.append((f.jacobian, (x,)))
+    for call, arguments in calls:
+        accepted = ", ".join(inspect.signature(call).parameters)
+        for name, hint in (("dim", r"; did you mean axis\?"), ("mask", r"; did you mean where\?"), ("zzz", ";")):
+            if hint[-5:-2] in accepted or name != "dim":
+                with pytest.raises(TypeError, match=rf"^fastact.{f.name}.*: unknown argument {name}{hint} accepted are "
+                                                    rf"{accepted}$"):
+                    call(*arguments, **{name: 1})
+
+
+@every_scaled
+def test_the_ends_of_the_range_of_factors_are_accepted(f):
+    x = normal((2, 5)) * 1e25
+    for parameters in ({"temperature": 1e30}, {"temperature": 1e-30}, {"scale": 1e30}, {"scale": 1e-30}):
+        f(x, **parameters)
+        f.backward(x, x, **parameters)
+    with pytest.raises(ValueError, match=r"scale / temperature is 9.99e-31; accepted is 1e-30 to 1e30"):
+        f(x, scale=9.99e-31)
+
+
+@each("dtype", [np.float16, np.float32])
+@every_rowwise
+def test_a_python_number_as_dy_takes_the_dtype_of_the_array(f, dtype):
+    x = dtype(0.5)
+    assert f.backward(1.0, x).dtype == dtype
+    assert f.backward(1, output=f(x)).dtype == dtype
+    assert fastact.logsumexp.backward(1, x).dtype == dtype

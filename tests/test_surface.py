@@ -159,3 +159,49 @@ def test_plain_calls_have_the_results_and_the_documentation_of_all_others(name, 
         assert "Parameters" in method.__doc__
     with pytest.raises(TypeError, match=rf"fastact\.{name}"):
         call(f, "x", y)
+
+
+@pytest.mark.parametrize("name", fastact.activations)
+def test_signatures(name):
+    """What `inspect.signature`, and by it Sphinx, IPython and dask, see is what is accepted."""
+    f = fastact.activations[name]
+    signature = inspect.signature(f)
+    assert f.__doc__.startswith(f"{name}{signature}\n")
+    assert next(iter(signature.parameters)) == "x"
+    defaults = {p.name: p.default for p in signature.parameters.values() if p.default is not inspect.Parameter.empty}
+    assert f.parameters.items() <= defaults.items()
+    x = np.ones((2, 3))
+    assert np.array_equal(f(x=x, **defaults), f(x))
+    for method in ("derivative", "value_and_derivative", "backward", "jacobian", "with_defaults", "backward_parameter"):
+        if not hasattr(f, method):
+            continue
+        parameters = inspect.signature(getattr(f, method)).parameters
+        assert "self" not in parameters
+        assert "unknown" not in parameters
+        accepted = list(parameters)[: 2 if method.startswith("backward") else 1]
+        dy = np.ones(2) if name == "logsumexp" else x
+        arguments = dict(zip(accepted, (dy, x) if len(accepted) == 2 else (x,), strict=True))
+        if method == "with_defaults":
+            arguments = dict(f.parameters)
+        if method != "backward_parameter" or "backward_parameter" in f.ufuncs:
+            getattr(f, method)(**arguments)
+    if name not in ROWS:
+        assert "out" in inspect.signature(f.derivative).parameters
+        assert "output" in inspect.signature(f.backward).parameters
+
+
+def test_nothing_exists_that_was_not_initialised():
+    for kind in (activation.Activation, activation.Elementwise, activation.Rowwise, activation.RowReduction):
+        with pytest.raises(TypeError):
+            kind.__new__(kind)
+        with pytest.raises(TypeError):
+            object.__new__(kind)
+    with pytest.raises(ValueError, match="name is 'unheard_of' with 0 parameters; accepted are"):
+        activation.Elementwise("unheard_of", cost=1, summary="", formula="", derivative_formula="", source="")
+
+    class Silent(activation.Elementwise):
+        def __init__(self, *arguments, **keywords):
+            pass
+
+    f = Silent("relu", cost=1, summary="", formula="", derivative_formula="", source="")
+    assert np.array_equal(f(np.array([-1.0, 2.0])), [0, 2])
