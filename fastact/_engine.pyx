@@ -1299,6 +1299,7 @@ cdef class RowOperation:
 
 cdef enum:
     SIDE_BY_SIDE = 16               # sums of columns that are taken together: a cache line of floats
+    LINES = 128                     # of columns that are copied at a time
 
 cdef struct SumPass:
     sum_block add
@@ -1312,6 +1313,22 @@ cdef struct SumPass:
     uint64_t divisor
 
 
+# The same for columns, which are copied some lines at a time, so that each lies in one piece
+cdef void sum_columns(const SumPass* call, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first, Py_ssize_t width,
+                      fastact_sum* totals) noexcept nogil:
+    cdef double columns[SIDE_BY_SIDE * LINES]
+    cdef const char* numbers
+    cdef Py_ssize_t itemsize = call.itemsize, distance = call.kept * call.itemsize, j, lines
+    while start < stop:
+        lines = stop - start if stop - start < LINES else LINES
+        numbers = call.numbers + (start * call.kept + first) * itemsize
+        for j in range(width):
+            copy_elements(<char*> columns + j * LINES * itemsize, itemsize, numbers + j * itemsize, distance, lines,
+                          itemsize)
+            call.add(&totals[j], <char*> columns + j * LINES * itemsize, lines)
+        start += lines
+
+
 # Adds the outer indices `start` to `stop` of `width` sums, from `first` on.
 cdef void sum_part(const SumPass* call, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first, Py_ssize_t width,
                    fastact_sum* totals) noexcept nogil:
@@ -1322,6 +1339,8 @@ cdef void sum_part(const SumPass* call, Py_ssize_t start, Py_ssize_t stop, Py_ss
         fastact_sum_start(&totals[j])
     if call.kept == 1 and start < stop:
         call.add(totals, call.numbers + start * call.inner * call.itemsize, (stop - start) * call.inner)
+    elif call.inner == 1:
+        sum_columns(call, start, stop, first, width, totals)
     else:
         for k in range(start, stop):
             numbers = call.numbers + (k * call.kept + first) * call.inner * call.itemsize

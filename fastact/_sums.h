@@ -88,7 +88,11 @@ static inline double fastact_sum_rounded(const fastact_sum *given, uint64_t divi
         fastact_sum_carry(&sum);
     }
     for (k = 0; k <= FASTACT_LIMBS; k++) {
-        rest = rest << 32 | (k < FASTACT_LIMBS ? (uint64_t) sum.limbs[FASTACT_LIMBS - 1 - k] : 0);
+        uint64_t limb = k < FASTACT_LIMBS ? (uint64_t) sum.limbs[FASTACT_LIMBS - 1 - k] : 0;
+        quotient[k] = (uint32_t) limb;
+        if (divisor == 1 || (rest == 0 && limb == 0))       /* a division takes as long as all the rest */
+            continue;
+        rest = rest << 32 | limb;
         quotient[k] = (uint32_t) (rest / divisor);
         rest %= divisor;
     }

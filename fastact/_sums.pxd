@@ -28,7 +28,7 @@ ctypedef void (*sum_block)(void* sum, const void* x, Py_ssize_t n) noexcept nogi
 
 cdef enum:
     SUM_BLOCK = 1024
-    SUM_FEW = 64                # for which the lanes do not pay
+    SUM_FEW = 32                # for which the lanes do not pay
     UPPER_BITS = 42
 
 
@@ -69,7 +69,7 @@ cdef inline void add_block(fastact_sum* sum, const floating* x, Py_ssize_t n, in
     cdef double lower[LANES]
     cdef double left[LANES]
     cdef double first = splitter(exponent + 53 - UPPER_BITS), second = splitter(exponent + 53 - 2 * UPPER_BITS)
-    cdef double number, high, low, rest, anything = 0
+    cdef double number, high, low, rest
     cdef Py_ssize_t i, j
     for j in range(LANES):
         upper[j] = left[j] = 0
@@ -86,12 +86,15 @@ cdef inline void add_block(fastact_sum* sum, const floating* x, Py_ssize_t n, in
                 rest = rest - low
                 lower[j] += low
             left[j] += fabs(rest)
-    for j in range(LANES):
-        fastact_sum_number(sum, upper[j])
+    for j in range(1, LANES):                                   # the totals of the parts are still exact
+        upper[0] += upper[j]
         if floating is double:
-            fastact_sum_number(sum, lower[j])
-        anything += left[j]
-    if anything != 0:
+            lower[0] += lower[j]
+        left[0] += left[j]
+    fastact_sum_number(sum, upper[0])
+    if floating is double:
+        fastact_sum_number(sum, lower[0])
+    if left[0] != 0:
         for i in range(n):
             rest = what_is_left(x[i], first, second)
             if rest != 0:
@@ -106,7 +109,7 @@ cdef inline void add_numbers(fastact_sum* sum, const floating* x, Py_ssize_t n) 
     else:
         bias, lowest, highest = 1023, 2 * UPPER_BITS, 1023 + 1023 - (53 - UPPER_BITS) - 1     # units that are doubles
     while n:
-        if sum.uncarried > FASTACT_UNCARRIED - SUM_BLOCK - 2 * LANES:
+        if sum.uncarried > FASTACT_UNCARRIED - SUM_BLOCK - 2:
             fastact_sum_carry(sum)
         part = n if n < SUM_BLOCK else SUM_BLOCK
         exponent = -1
