@@ -2,16 +2,25 @@
 
 Each command is a module of `fastact.commands` with `add_arguments(parser)` and `run(arguments) -> int`. Only the module
 of the command that was asked for is imported: `fastact --help` is fast and needs none of the extras.
+
+Whatever goes wrong becomes one sentence on stderr here, in `main`, and an exit status: 2 for what the user gave
+wrongly, found before anything is computed or written; 1 for what could not be done, such as to write on a full disk, or
+needs an extra that is not installed; 130 after Ctrl-C, as a shell reports it. A reader that goes away (``| head -1``)
+is status 1 without a word. Only an error of the program itself prints a traceback.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
 
 import fastact
+from fastact.commands import Failed, Refused, unknown
 
 COMMANDS = {
     "info": "version, instruction sets, threads and dtypes of this installation",
@@ -25,30 +34,111 @@ EXTRAS = dict.fromkeys(("rich", "matplotlib", "sklearn", "mpmath"), "'fastact[de
 """What brings the modules that commands need; `import fastact` itself needs NumPy alone."""
 
 
+STATUSES = "exit status: 0 done; 1 not done; 2 refused, with the reason on stderr; 130 interrupted"
+
+
+class Parser(argparse.ArgumentParser):
+    """One that refuses in one sentence, without the usage, and knows similar words."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {' '.join(message.split())}\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is sys.stdout:
+            file.write(message)  # argparse would ignore that the help got lost
+        else:
+            _complain(message)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(action, unknown("word", str(value), map(str, action.choices)))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command named by `argv` (default: the process's own arguments) and return its exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
+    name = f"fastact {argv[0]}" if argv and argv[0] in COMMANDS else "fastact"
+    with _forgiving_streams():
+        try:
+            try:
+                return _run(argv)
+            finally:
+                sys.stdout.flush()
+        except Refused as error:
+            return _end(name, str(error), 2)
+        except Failed as error:
+            return _end(name, str(error), 1)
+        except ModuleNotFoundError as error:
+            module = (error.name or "").partition(".")[0]
+            if module not in EXTRAS:
+                raise
+            return _end(name, f"{module} is not installed; run: pip install {EXTRAS[module]}", 1)
+        except MemoryError as error:
+            return _end(name, f"not enough memory: {error}" if str(error) else "not enough memory", 1)
+        except BrokenPipeError:
+            return _end(name, "", 1)
+        except OSError as error:
+            return _end(name, f"{error.filename or 'standard output'}: {error.strerror or error}", 1)
+        except KeyboardInterrupt:
+            return _end(name, "interrupted", 130)  # 128 + SIGINT, what a shell reports
+
+
+def _end(name: str, sentence: str, status: int) -> int:
+    """Say why, and return the status."""
+    _flush(sys.stdout)
+    if sentence:
+        _complain(f"{name}: {' '.join(sentence.split())}\n")
+    return status
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text)
+    _flush(sys.stderr)
+
+
+def _flush(stream: Any) -> None:
+    """What the stream cannot take is dropped, or Python would try again at its end and change the exit status."""
     try:
-        return _run(argv)
-    except ModuleNotFoundError as error:
-        module = (error.name or "").partition(".")[0]
-        if module not in EXTRAS:
-            raise
-        print(f"fastact {argv[0]}: {module} is not installed; run: pip install {EXTRAS[module]}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"\nfastact {argv[0]}: interrupted", file=sys.stderr)
-        return 130  # 128 + SIGINT, what a shell reports
+        stream.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
+
+
+@contextlib.contextmanager
+def _forgiving_streams() -> Iterator[None]:
+    """Streams that replace what their encoding lacks; where a stream was closed, one that takes everything."""
+    errors = []
+    for which in ("stdout", "stderr"):
+        stream = getattr(sys, which)
+        if stream is None:
+            setattr(sys, which, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure") and stream.errors in ("strict", "surrogateescape"):
+            errors.append((stream, stream.errors))
+            stream.reconfigure(errors="replace")
+    try:
+        yield
+    finally:
+        for stream, which in errors:
+            with contextlib.suppress(OSError, ValueError):
+                stream.reconfigure(errors=which)
 
 
 def _run(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="fastact", description="Fast activation functions for NumPy arrays: value, derivative and backward."
+    parser = Parser(
+        prog="fastact",
+        description="Fast activation functions for NumPy arrays: value, derivative and backward.",
+        epilog=STATUSES,
     )
     parser.add_argument("--version", action="version", version=f"fastact {fastact.__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        subparser = subparsers.add_parser(
+            name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", epilog=STATUSES
+        )
         if argv[:1] == [name]:
             command = importlib.import_module(f"fastact.commands.{name}")
             command.add_arguments(subparser)

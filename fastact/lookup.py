@@ -80,9 +80,10 @@ def _spellings(library: str) -> dict[str, Activation]:
 
 
 def _unknown(what: str, word: str, known: Iterable[str], accepted: str) -> ValueError:
-    similar = difflib.get_close_matches(word, dict.fromkeys(known))
+    similar = difflib.get_close_matches(word[:60], dict.fromkeys(known))
     hint = f"did you mean {' or '.join(similar)}? " if similar else ""
-    return ValueError(f"fastact.get: unknown {what} {word!r}; {hint}accepted are {accepted}")
+    shown = repr(word) if len(word) <= 60 else f"{word[:60]!r}... ({len(word):,} characters)"
+    return ValueError(f"fastact.get: unknown {what} {shown}; {hint}accepted are {accepted}")
 
 
 def _written(activation: Activation) -> str:

@@ -1,8 +1,13 @@
-"""The `fastact` command: what it prints, what it writes, and what it says when something is missing."""
+"""The `fastact` command: what it prints, what it writes, and what it says when something is missing or wrong."""
 
+import argparse
+import contextlib
+import importlib
 import json
 import os
 import re
+import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +16,7 @@ import pytest
 
 import fastact
 from fastact import _isa, cli
+from fastact.commands import Failed, output_file, whole_number, write_whole
 
 PNG = b"\x89PNG\r\n\x1a\n"
 HIDDEN = ("relu", "softplus", "sigmoid", "tanh")
@@ -118,7 +124,7 @@ def test_help(argv, capsys):
 
 
 @pytest.mark.parametrize(("argv", "words"), [
-    ([], "COMMAND"), (["fly"], "invalid choice"), (["plot", "sigmoyd", "-o", "x.png"], "sigmoyd"),
+    ([], "COMMAND"), (["fly"], "unknown word 'fly'"), (["plot", "sigmoyd", "-o", "x.png"], "sigmoyd"),
     (["accuracy", "--isa", "v9"], "v9"), (["accuracy", "--stride", "0"], "stride"),
     (["bench", "--rounds", "-1"], "rounds"), (["demo", "--hidden", "softmax"], "softmax"),
 ])
@@ -127,6 +133,289 @@ def test_wrong_arguments(argv, words, capsys):
         cli.main(argv)
     assert stop.value.code == 2
     assert words in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------ what the user gives wrongly
+
+ROOT = str(Path(fastact.__file__).parents[1])
+COMMAND = [sys.executable, "-m", "fastact"]
+REQUIRED = {"plot": ["relu"], "info": [], "demo": [], "bench": [], "accuracy": []}
+ACTIONS = []
+for command in cli.COMMANDS:
+    parser = argparse.ArgumentParser()
+    with contextlib.suppress(ModuleNotFoundError):  # an extra is not installed
+        importlib.import_module(f"fastact.commands.{command}").add_arguments(parser)
+    ACTIONS += [(command, action) for action in parser._actions if action.nargs != 0]
+
+WORDS = ["", "nosuch", "x" * 5000, "\udcff", "a\nb"]
+NUMBERS = [*WORDS, "nan", "inf", "-1", "-1e3", "1e400", "9" * 5000, "0x10", "1,000", "\u0663", "1__0", "1e", "_1"]
+FILES = ["", ".", "folder", "folder/", "nosuch/file.png", "file.json/x.png", "a" * 300 + ".png", "a\0b.png",
+         "circle.png"]
+
+
+def hostile(action):
+    if action.choices or not action.option_strings:
+        return WORDS
+    return FILES if action.metavar == "FILE" else NUMBERS
+
+
+def refused(argv, capsys):
+    """The one sentence on stderr with which this is refused, with status 2."""
+    try:
+        status = cli.main(argv)
+    except SystemExit as stop:
+        status = stop.code
+    printed, error = capsys.readouterr()
+    assert (status, printed) == (2, ""), (argv, status, error)
+    assert error.count("\n") == 1, error
+    assert error.endswith("\n")
+    assert error.startswith("fastact"), error
+    assert len(error) < 3000
+    return error
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file.json").write_text("{}")
+    if os.name != "nt":
+        (tmp_path / "circle.png").symlink_to("circle.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("command", "action"), ACTIONS, ids=lambda one: getattr(one, "dest", one))
+def test_every_option_refuses_what_makes_no_sense(command, action, folder, capsys):
+    before = sorted(os.listdir(folder))
+    option = action.option_strings[-1:]
+    for value in hostile(action):
+        if value == "circle.png" and os.name == "nt":
+            continue
+        error = refused([command, *(REQUIRED[command] if option else []), *option, value], capsys)
+        assert (option or [action.metavar])[0] in error
+    assert sorted(os.listdir(folder)) == before
+    assert (folder / "file.json").read_text() == "{}"
+
+
+def test_whole_numbers_are_written_in_many_ways():
+    convert = whole_number(1, 10**9)
+    for text, number in (("1e6", 10**6), ("1_000_000", 10**6), ("2.5e3", 2500), ("7.0", 7), ("+3", 3), ("1E+2", 100)):
+        assert convert(text) == number
+    for text in ("1.5", "1e-2", "0", "1e10", "1e999999", "1000000001"):
+        with pytest.raises(argparse.ArgumentTypeError, match="accepted is a whole number from 1 to 1000000000"):
+            convert(text)
+
+
+def test_size_and_rounds_in_scientific_notation(capsys):
+    text = fastact_command(capsys, "bench", "--function", "tanh", "--size", "1e2", "--rounds", "1_0")
+    assert "100 float32" in text
+    assert "best of 10 rounds" in text
+
+
+def test_a_refusal_of_the_library_names_the_option(monkeypatch, capsys):
+    def threads(n):
+        raise ValueError(f"fastact.threads: {n} threads cannot be started")
+
+    monkeypatch.setattr(fastact, "threads", threads)
+    for number in ("3", "40000"):
+        error = refused(["bench", "--threads", number], capsys)
+        assert error == f"fastact bench: argument --threads: fastact.threads: {number} threads cannot be started\n"
+
+
+@pytest.mark.parametrize(("argv", "words"), [
+    (["plot", "relu", "-o", "NAME"], "'NAME' has no suffix; accepted are .png, .svg, .pdf"),
+    (["plot", "relu", "-o", "NAME.xyz"], "unknown suffix .xyz; accepted are"),
+    (["plot", "relu", "-o", "folder"], "'folder' is a folder"), (["plot", "relu", "-o", "no/x.png"], "does not exist"),
+    (["plot", "sigmoyd", "-o", "x.png"], "did you mean sigmoid"),
+    (["bench", "--function", "relux"], "did you mean relu"), (["bench", "--threads", "0"], "from 1 to"),
+    (["acuracy"], "did you mean accuracy"), (["accuracy", "--isa", "v9"], "accepted are"),
+    (["accuracy", "--json", "a.json", "--markdown", "./a.json"], "name the same file"),
+    (["bench", "--grid", "--json", "a.json", "--report", "a.json"], "name the same file"),
+    (["bench", "--grid", "--json", "a.json", "--report", "page"], "--report: page has no suffix"),
+    (["bench", "--report", "a.md", "--json", "new.json"], "holds no figures"),
+    (["bench", "--minutes", "3"], "are of --grid"), (["bench", "--grid"], "need --json FILE"),
+])
+def test_a_refusal_says_what_is_accepted(argv, words, folder, capsys):
+    before = sorted(os.listdir(folder))
+    assert words in refused(argv, capsys)
+    assert sorted(os.listdir(folder)) == before
+
+
+FIGURES = {"function": "relu", "mode": "value", "dtype": "float32", "logits": "", "isa": "v3", "results": 3,
+           "digest": "00", "correctly_rounded": 3, "sum_ulp": 0.0, "max_ulp": 0.0, "worst": "nan", "worst_length": 1}
+FOREIGN = ["{}", "[]", "3", "null", '"figures"', "{", '{"figures": [{}]}', '{"figures": [', "not JSON", "[" * 100_000,
+           '{"figures": 3}', '{"about": {}, "results": [3]}', '{"about": 3, "results": []}', "\xff",
+           *(json.dumps({"figures": [FIGURES | wrong]}) for wrong in (
+               {"function": "another"}, {"mode": 3}, {"dtype": "int8"}, {"results": "3"}, {"results": 0},
+               {"digest": None}, {"max_ulp": "many"}, {"logits": "of another kind"}))]
+
+
+@pytest.mark.parametrize("words", [
+    ["accuracy", "--function", "relu", "--dtype", "float32", "--stride", "1e7"],
+    ["bench", "--function", "relu", "--size", "16", "--rounds", "1"],
+    ["bench", "--grid", "--function", "relu", "--size", "16", "--minutes", "1e-9"]],
+    ids=lambda words: " ".join(words[:2]))
+def test_json_of_another_program_is_left_as_it_is(words, tmp_path, capsys):
+    file = tmp_path / "file.json"
+    for text in FOREIGN:
+        file.write_text(text, encoding="latin-1")
+        error = refused([*words, "--json", str(file)], capsys)
+        assert "is left as it is" in error
+        assert file.read_text(encoding="latin-1") == text
+    assert os.listdir(tmp_path) == ["file.json"]
+
+
+def test_json_of_the_commands_is_continued(tmp_path, capsys):
+    accuracy = ["accuracy", "--function", "relu", "--dtype", "float32", "--stride", "1e7", "--json"]
+    bench = ["bench", "--function", "relu", "--size", "16", "--rounds", "1", "--json"]
+    one, other = str(tmp_path / "one.json"), str(tmp_path / "other.json")
+    (tmp_path / "one.json").touch()  # an empty file has nothing to lose
+    for _ in range(2):
+        fastact_command(capsys, *accuracy, one)
+        fastact_command(capsys, *bench, other)
+    assert len(json.loads(Path(one).read_text())["figures"]) == 2
+    assert "of `fastact bench`" in refused([*bench, one], capsys)
+    assert "of `fastact accuracy`" in refused([*accuracy, other], capsys)
+
+
+# ------------------------------------------------------------------------------------------------ how files are written
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions and links of POSIX")
+def test_files_are_replaced_whole_with_their_permissions_and_links(tmp_path):
+    target, link = tmp_path / "folder" / "target", tmp_path / "link"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    mask = os.umask(0o027)
+    try:
+        write_whole(link, "new")
+        assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    finally:
+        os.umask(mask)
+    target.chmod(0o604)
+    write_whole(link, b"newer")
+    assert (target.read_text(), link.is_symlink()) == ("newer", True)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o604
+    assert os.listdir(tmp_path / "folder") == ["target"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")
+def test_a_file_that_cannot_be_written_keeps_its_content(tmp_path):
+    resource = pytest.importorskip("resource")
+    file = tmp_path / "file"
+    file.write_text("old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(Failed, match="file: File too large"):
+            write_whole(file, "x" * 5000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert file.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_what_is_not_writable_is_refused(tmp_path):
+    file = tmp_path / "file"
+    file.touch(0o444)
+    with pytest.raises(argparse.ArgumentTypeError, match="the file is not writable"):
+        output_file(str(file))
+    tmp_path.chmod(0o555)
+    try:
+        with pytest.raises(argparse.ArgumentTypeError, match=r"the folder .* is not writable"):
+            output_file(str(tmp_path / "new"))
+    finally:
+        tmp_path.chmod(0o755)
+
+
+# -------------------------------------------------------------------------------------------------------------- streams
+
+
+def run_command(*argv, cwd=None, shell="", **environment):
+    """The command in a process of its own, with redirections of a shell."""
+    words = ["sh", "-c", f'exec "$@" {shell}', "sh", *COMMAND, *argv] if shell else [*COMMAND, *argv]
+    return subprocess.run(words, capture_output=True, timeout=300, cwd=cwd,
+                          env={**os.environ, "PYTHONPATH": ROOT, **environment})  # fmt: skip
+
+
+QUICK = [["info"], ["--version"], ["accuracy", "--help"], ["plot", "relu", "-o", "x.png"]]
+every_quick_command = pytest.mark.parametrize("argv", QUICK, ids=" ".join)
+posix = pytest.mark.skipif(os.name == "nt", reason="redirections of a POSIX shell")
+
+
+@posix
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@every_quick_command
+def test_a_full_disk_is_told(argv, unbuffered, tmp_path):
+    result = run_command(*argv, cwd=tmp_path, shell=">/dev/full", PYTHONUNBUFFERED=unbuffered)
+    assert result.returncode == 1
+    assert re.fullmatch(rb"fastact[ a-z]*: standard output: No space left on device\n", result.stderr)
+    wrong = run_command("fly", shell="2>/dev/full", PYTHONUNBUFFERED=unbuffered)
+    assert (wrong.returncode, wrong.stdout) == (2, b"")
+
+
+@posix
+@every_quick_command
+def test_closed_streams_change_nothing_else(argv, tmp_path):
+    for shell in (">&-", "2>&-", "<&- >&- 2>&-"):
+        result = run_command(*argv, cwd=tmp_path, shell=shell)
+        assert (result.returncode, result.stderr) == (0, b""), shell
+    if argv[0] == "plot":
+        assert (tmp_path / "x.png").read_bytes().startswith(PNG)
+
+
+@posix
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@every_quick_command
+def test_a_reader_that_goes_away_is_no_traceback(argv, unbuffered, tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        result = subprocess.run([*COMMAND, *argv], stdout=writer, stderr=subprocess.PIPE, timeout=300, cwd=tmp_path,
+                                env={**os.environ, "PYTHONPATH": ROOT, "PYTHONUNBUFFERED": unbuffered})  # fmt: skip
+    finally:
+        os.close(writer)
+    assert (result.returncode, result.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("environment", [
+    {"PYTHONIOENCODING": "ascii"},
+    {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}], ids=lambda e: next(iter(e.values())))
+@pytest.mark.parametrize("argv", [
+    *QUICK, ["plot", "relu", "-o", "\u03b1.svg"], ["demo", "--epochs", "1", "--rows", "64"],
+    ["bench", "--function", "relu", "--size", "16", "--rounds", "1"],
+    ["accuracy", "--function", "relu", "--dtype", "float32", "--stride", "1e7"]], ids=lambda argv: " ".join(argv[:2]))
+def test_output_in_ascii(argv, environment, tmp_path):
+    result = run_command(*argv, cwd=tmp_path, **environment)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.isascii()
+    assert b"+---" in result.stdout or argv[0] not in ("bench", "accuracy") or "--help" in argv
+
+
+@posix
+@pytest.mark.parametrize("isa", _isa.SUPPORTED[-2:])
+def test_an_interruption_is_status_130(isa):
+    """Of a process that measures, and of one that has another measure."""
+    words = [*COMMAND, "accuracy", "--isa", isa, "--function", "gelu", "--dtype", "float32", "--stride", "3"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+                          env={**os.environ, "PYTHONPATH": ROOT}) as process:  # fmt: skip
+        assert b"instruction set" in process.stdout.readline()
+        os.killpg(process.pid, signal.SIGINT)
+        printed, error = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert b"nterrupted" in printed + error
+    assert b"Traceback" not in printed + error
+
+
+def test_too_little_memory_is_told(monkeypatch, capsys):
+    def exhausted(arguments):
+        raise MemoryError("Unable to allocate 1. EiB")
+
+    monkeypatch.setattr("fastact.commands.info.run", exhausted)
+    assert cli.main(["info"]) == 1
+    assert capsys.readouterr() == ("", "fastact info: not enough memory: Unable to allocate 1. EiB\n")
 
 
 @pytest.mark.parametrize(("argv", "module"), [(["info"], "rich"), (["plot", "relu", "-o", "x.png"], "matplotlib"),

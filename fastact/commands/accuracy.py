@@ -20,11 +20,11 @@ import multiprocessing
 import os
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -35,7 +35,18 @@ import numpy.typing as npt
 import fastact
 from fastact import _isa, reference
 from fastact.activation import Elementwise, Rowwise
-from fastact.commands import cpu, named_dtype
+from fastact.commands import (
+    Failed,
+    Refused,
+    cpu,
+    different,
+    named_dtype,
+    output_file,
+    read_json,
+    run_process,
+    whole_number,
+    write_whole,
+)
 
 Array = npt.NDArray[Any]
 
@@ -78,30 +89,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--isa", nargs="+", choices=_isa.BUILT, default=[_isa.CHOSEN],
                         help=f"instruction sets to measure (default: the one in use, {_isa.CHOSEN})")  # fmt: skip
     density = parser.add_mutually_exclusive_group()
-    density.add_argument("--stride", type=_positive, default=257, metavar="N",
+    density.add_argument("--stride", type=whole_number(1, 2**32), default=257, metavar="N",
                          help="judge every N-th float32 (default: %(default)s, some seconds)")  # fmt: skip
     density.add_argument("--exhaustive", action="store_true",
                          help="judge every float32, some minutes each, and a million float64")  # fmt: skip
-    parser.add_argument("--json", metavar="FILE", type=Path,
+    parser.add_argument("--json", metavar="FILE", type=output_file,
                         help="keep the figures in FILE; those that are there already are not measured again where the"
                         " results are the same")  # fmt: skip
-    parser.add_argument("--markdown", metavar="FILE", type=Path, help="write all figures, those kept too, as a page")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not a positive integer")
-    return number
+    parser.add_argument("--markdown", metavar="FILE", type=output_file,
+                        help="write all figures, those kept too, as a page")  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print the tables, and return the exit status."""
     for isa in arguments.isa:
         if isa not in _isa.SUPPORTED:
-            able = ", ".join(_isa.SUPPORTED)
-            print(f"fastact accuracy: this CPU cannot run {isa}, only {able}", file=sys.stderr)
-            return 2
+            raise Refused(f"argument --isa: this CPU cannot run {isa}; accepted are {', '.join(_isa.SUPPORTED)}")
+    different(json=arguments.json, markdown=arguments.markdown)
+    if arguments.json:
+        _load(arguments.json)  # refuses what is no such file
     with tempfile.TemporaryDirectory() as folder:
         path = arguments.json or Path(folder, "figures.json")
         for isa in arguments.isa:
@@ -109,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
             if status:
                 return status
         if arguments.markdown:
-            arguments.markdown.write_text(_page(arguments, _load(path)), encoding="utf-8")
+            write_whole(arguments.markdown, _page(arguments, _load(path)))
     return 0
 
 
@@ -119,7 +125,7 @@ def _measure_elsewhere(arguments: argparse.Namespace, isa: str, path: Path) -> i
     for name in ("function", "mode", "dtype"):
         words += [f"--{name}", *getattr(arguments, name)]
     words += ["--exhaustive"] if arguments.exhaustive else ["--stride", str(arguments.stride)]
-    return subprocess.run(words, env={**os.environ, "FASTACT_ISA": isa}, check=False).returncode
+    return run_process(words, {**os.environ, "FASTACT_ISA": isa})
 
 
 def _measure(arguments: argparse.Namespace, path: Path) -> int:
@@ -144,6 +150,8 @@ def _measure(arguments: argparse.Namespace, path: Path) -> int:
             _save(path, kept)
     except KeyboardInterrupt:
         interrupted = True
+    except BrokenProcessPool:
+        raise Failed("a process that measures was ended from outside; what was finished is kept with --json") from None
 
     for table in _tables(finished):
         _print(console, table)
@@ -204,7 +212,15 @@ class Figures:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Figures":
         fields = {field.name: record[field.name] for field in dataclasses.fields(cls)}
-        return cls(**fields | {"max_ulp": float(record["max_ulp"]), "worst": float(record["worst"])})
+        figures = cls(**fields | {"max_ulp": float(record["max_ulp"]), "worst": float(record["worst"])})
+        for field in dataclasses.fields(cls):
+            expected = type(field.default) if field.default is not dataclasses.MISSING else str
+            if not isinstance(getattr(figures, field.name), (int, float) if expected is float else expected):
+                raise TypeError(field.name)
+        _order(figures.task)  # raises if this version does not know the function
+        if figures.dtype not in DTYPES or not figures.results > 0:
+            raise ValueError(figures)
+        return figures
 
 
 def _digest(data: bytes | memoryview) -> str:
@@ -212,16 +228,15 @@ def _digest(data: bytes | memoryview) -> str:
 
 
 def _load(path: Path) -> list[Figures]:
-    if not path.exists():
-        return []
-    return [Figures.from_json(record) for record in json.loads(path.read_text(encoding="utf-8"))["figures"]]
+    def check(content: Any) -> list[Figures]:
+        return [Figures.from_json(record) for record in content["figures"]]
+
+    return read_json(path, "accuracy", check) or []
 
 
 def _save(path: Path, figures: list[Figures]) -> None:
     text = json.dumps({**_about(), "figures": [f.as_json() for f in figures]}, indent=1)
-    unfinished = path.with_name(f"{path.name}.tmp")  # so that an interruption leaves the file as it was
-    unfinished.write_text(f"{text}\n", encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(path, f"{text}\n")
 
 
 class Task(NamedTuple):
@@ -241,7 +256,8 @@ def _figures(arguments: argparse.Namespace, kept: list[Figures]) -> Iterator[Fig
     # Ctrl-C reaches every process of the terminal: this one answers it for all.
     processes = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), signal.signal,
                                     (signal.SIGINT, signal.SIG_IGN))  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
 
         def total(task: Task, judging: bool) -> Figures:
             figures = dataclasses.replace(task.figures)

@@ -4,18 +4,27 @@ import argparse
 import functools
 import json
 import math
-import sys
 import time
 import timeit
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import fastact
 from fastact import _isa
-from fastact.commands import named_dtype, peers
+from fastact.commands import (
+    Refused,
+    different,
+    duration,
+    named_dtype,
+    output_file,
+    peers,
+    read_json,
+    thread_count,
+    whole_number,
+    write_whole,
+)
 
 MODES = {
     "value": ("value",),
@@ -65,18 +74,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size",
         nargs="+",
-        type=_positive,
+        type=whole_number(1, 2**40),
         metavar="N",
         help="elements (default: 16384, 1048576 and the shapes of softmax that are met in practice)",
     )
-    parser.add_argument("--threads", type=_positive, metavar="N", help="for every library (default: 1)")
-    parser.add_argument("--rounds", type=_positive, default=40, metavar="N", help="the best of so many (default: 40)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
+    parser.add_argument("--threads", type=thread_count, metavar="N", help="for every library (default: 1)")
+    parser.add_argument(
+        "--rounds", type=whole_number(), default=40, metavar="N", help="the best of so many (default: 40)"
+    )
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the figures to a file as well")
     grid = parser.add_argument_group("the whole grid", "All sizes, dtypes, threads and instruction sets: hours.")
     grid.add_argument("--grid", action="store_true", help="measure what the file named by --json does not hold yet")
     grid.add_argument("--isa", nargs="+", choices=_isa.SUPPORTED, help="instruction sets (default: v4 and v3)")
-    grid.add_argument("--minutes", type=float, metavar="M", help="leave the rest to the next run after so long")
-    grid.add_argument("--report", type=Path, metavar="FILE", help="write a page of what the file named by --json holds")
+    grid.add_argument("--minutes", type=duration, metavar="M", help="leave the rest to the next run after so long")
+    grid.add_argument(
+        "--report",
+        type=output_file,
+        metavar="FILE",
+        help="write a page of what the file named by --json holds, and a folder of pictures beside it",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -85,15 +101,21 @@ def run(arguments: argparse.Namespace) -> int:
         from fastact.commands import grid
 
         if not arguments.json:
-            print("fastact bench: --grid and --report need --json FILE, where the figures are kept", file=sys.stderr)
-            return 2
+            raise Refused("--grid and --report need --json FILE, where the figures are kept")
+        different(json=arguments.json, report=arguments.report)
+        file = grid.File(arguments.json)  # refuses what is no such file
+        if arguments.report:
+            grid.check_report(arguments.report)
+            if not arguments.grid and not file.results:
+                raise Refused(f"{arguments.json} holds no figures to report")
         status = grid.run(arguments) if arguments.grid else 0
         if arguments.report and not status:
             grid.report(arguments.json, arguments.report)
         return status
     if arguments.isa or arguments.minutes:
-        print("fastact bench: --isa and --minutes are of --grid", file=sys.stderr)
-        return 2
+        raise Refused("--isa and --minutes are of --grid")
+    if arguments.json:
+        read_json(arguments.json, "bench", _check_document)
     return _run(arguments, arguments.dtype or ("float32",), arguments.threads or 1)
 
 
@@ -137,7 +159,7 @@ def _run(arguments: argparse.Namespace, dtypes: Sequence[str], threads: int) -> 
     console.print(summary["text"])
     if arguments.json:
         document = _document(arguments.rounds, threads, versions, rows, calls, left_out, summary)
-        arguments.json.write_text(json.dumps(document, indent=1))
+        write_whole(arguments.json, json.dumps(document, indent=1) + "\n")
     return 0
 
 
@@ -327,8 +349,7 @@ def _document(
     }
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not a positive number")
-    return number
+def _check_document(content: Any) -> None:
+    """Raise if this is not what `_document` makes."""
+    if not {"instruction_set", "nanoseconds_per_call", "rows", "summary"} <= content.keys():
+        raise ValueError("of another program")

@@ -21,6 +21,7 @@ from rich.table import Table
 from sklearn.datasets import load_digits
 
 import fastact
+from fastact.commands import whole_number
 
 HIDDEN_UNITS = 512
 HELD_OUT = 450  # images, a quarter
@@ -46,10 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--loss", choices=list(LOSSES), default="cross_entropy", help="default: %(default)s")
     parser.add_argument(
-        "--epochs", type=_positive, default=50, help="passes over the training images (default: %(default)s)"
+        "--epochs", type=whole_number(), default=50, help="passes over the training images (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the split, the weights and the noise (default: 0)")
-    parser.add_argument("--rows", type=_positive, default=131_072, help="images to infer (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=whole_number(0, 2**63 - 1), default=0, help="of split, weights and noise (default: 0)"
+    )
+    parser.add_argument("--rows", type=whole_number(), default=131_072, help="images to infer (default: %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -360,9 +363,3 @@ def _times(ours: float, theirs: float) -> tuple[str, str, str]:
     ratio = theirs / ours
     verdict = f"{ratio:.1f} × faster" if ratio >= 1 else f"{1 / ratio:.1f} × slower"
     return _milliseconds(ours), _milliseconds(theirs), verdict
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)

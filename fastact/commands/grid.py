@@ -10,12 +10,12 @@ The report is made from the file alone.
 """
 
 import argparse
+import io
 import itertools
 import json
 import math
 import os
 import random
-import subprocess
 import sys
 import time
 import timeit
@@ -27,7 +27,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastact import _isa
-from fastact.commands import bench, machine, named_dtype, peers
+from fastact.commands import (
+    Failed,
+    Refused,
+    bench,
+    machine,
+    named_dtype,
+    output_file,
+    peers,
+    read_json,
+    run_process,
+    write_whole,
+)
 
 MODES = ("value", "backward", "backward_from_output")
 SIZES = (16, 256, 4096, 16384, 262144, 1048576, 16777216)
@@ -84,11 +95,17 @@ class File:
         self.path = path
         self.about: dict[str, Any] = {}
         self.results: list[Result] = []
-        if path.exists():
-            content = json.loads(path.read_text(encoding="utf-8"))
-            self.about = content["about"]
-            self.results = [Result.from_json(record) for record in content["results"]]
+        if found := read_json(path, "bench --grid", self._check):
+            self.about, self.results = found
         self.saved = time.monotonic()
+
+    @staticmethod
+    def _check(content: Any) -> tuple[dict[str, Any], list[Result]]:
+        about, results = dict(content["about"]), [Result.from_json(record) for record in content["results"]]
+        for result in results:
+            if not {"fastact": 0.0, **result.nanoseconds}["fastact"] > 0 or not isinstance(result.threads, int):
+                raise ValueError(result)
+        return about, results
 
     def measured(self, isa: str, threads: int) -> set[peers.Work]:
         return {result.work for result in self.results if (result.isa, result.threads) == (isa, threads)}
@@ -97,9 +114,7 @@ class File:
         if not now and time.monotonic() - self.saved < SAVED_EVERY:
             return
         records = ",\n".join(json.dumps(result.as_json()) for result in self.results)
-        unfinished = self.path.with_name(f"{self.path.name}.tmp")
-        unfinished.write_text(f'{{"about": {json.dumps(self.about)},\n"results": [\n{records}\n]}}\n', encoding="utf-8")
-        unfinished.replace(self.path)
+        write_whole(self.path, f'{{"about": {json.dumps(self.about)},\n"results": [\n{records}\n]}}\n')
         self.saved = time.monotonic()
 
 
@@ -118,7 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
                 words += [f"--{name}", *map(str, chosen)]
         if arguments.minutes:
             words += ["--minutes", str(arguments.minutes / len(ways))]
-        status = subprocess.run(words, env=os.environ | _environment(isa, count), check=False).returncode
+        status = run_process(words, os.environ | _environment(isa, count))
         if status:
             return status
     return 0
@@ -148,8 +163,9 @@ def _measure(arguments: argparse.Namespace, isa: str, threads: int) -> int:
     missing = list(_lines(arguments.function, dtypes, arguments.size, file.measured(isa, threads)))
     stop = time.monotonic() + 60 * arguments.minutes if arguments.minutes else math.inf
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
     with (
-        Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
         peers.threads(threads),
         np.errstate(over="ignore"),
     ):
@@ -231,12 +247,29 @@ def mean_ratio(results: Sequence[Result]) -> float:
     return math.exp(math.fsum(map(math.log, ratios)) / len(ratios)) if ratios else math.nan
 
 
+def check_report(page: Path) -> None:
+    """Refuse a page beside which there can be no folder of its name with the pictures."""
+    import matplotlib as mpl  # noqa: F401  # if it is missing, say so before anything is measured
+
+    pictures = page.with_suffix("")
+    if pictures == page:
+        raise Refused(f"argument --report: {page} has no suffix; accepted is a name like {page}.md, beside which the"
+                      f" pictures are written into the folder {page}")  # fmt: skip
+    if pictures.exists() and not pictures.is_dir():
+        raise Refused(f"argument --report: {pictures}, into which the pictures are to be written, is not a folder")
+    if pictures.is_dir():
+        try:
+            output_file(str(pictures / "picture.png"))
+        except argparse.ArgumentTypeError as error:
+            raise Refused(f"argument --report: {error}") from None
+
+
 def report(path: Path, page: Path) -> None:
     """Write the page, and the pictures into a folder of its name beside it."""
     file = File(path)
     compared = [result for result in file.results if result.ratio is not None]
     if not compared:
-        raise SystemExit(f"fastact bench: {path} holds nothing to compare")
+        raise Failed(f"{path} holds nothing to compare")
     pictures = page.with_suffix("")
     pictures.mkdir(parents=True, exist_ok=True)
     text = [_introduction(file, compared)]
@@ -251,7 +284,13 @@ def report(path: Path, page: Path) -> None:
         "## Time per element against size",
         "\n".join(f"![{picture.stem}]({pictures.name}/{picture.name})" for picture in curves if picture),
     ]
-    page.write_text("\n\n".join(text) + "\n", encoding="utf-8")
+    write_whole(page, "\n\n".join(text) + "\n")
+
+
+def _save_picture(figure: Any, path: Path, dpi: int) -> None:
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:], dpi=dpi)
+    write_whole(path, content.getvalue())
 
 
 def _by(results: Iterable[Result], key: Any) -> list[tuple[Any, list[Result]]]:
@@ -389,7 +428,7 @@ def _heat_map(folder: Path, way: tuple[str, str, int], results: Sequence[Result]
     bar = figure.colorbar(image, ax=axes, shrink=0.3, ticks=range(-2, 3))
     bar.ax.set_yticklabels(["¼", "½", "1", "2", "4"])
     picture = folder / f"heat-{isa}-{dtype}-{threads}.png"
-    figure.savefig(picture, dpi=100)
+    _save_picture(figure, picture, dpi=100)
     return picture
 
 
@@ -421,5 +460,5 @@ def _curves(folder: Path, name: str, results: Sequence[Result]) -> Path | None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=6)
     picture = folder / f"{name}.png"
-    figure.savefig(picture, dpi=80)
+    _save_picture(figure, picture, dpi=80)
     return picture

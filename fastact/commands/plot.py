@@ -5,7 +5,7 @@ two of them, the first output (or the only one) and its derivative with respect 
 """
 
 import argparse
-import sys
+import io
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ import numpy as np
 
 import fastact
 from fastact.activation import Activation, Elementwise, Rowwise
+from fastact.commands import Failed, output_file, shown, write_whole
 
 LIMIT = 6.0  # the inputs shown: ±LIMIT
 PER_LINE = 4  # activations side by side
 VALUE, DERIVATIVE = "#1f5fa8", "#d1622b"
+SUFFIXES = (".png", ".svg", ".pdf", ".eps", ".jpg", ".jpeg", ".webp")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     names = ", ".join(fastact.activations)
     parser.add_argument("names", nargs="+", metavar="NAME", type=_known, help=f"of {names}")
     parser.add_argument(
-        "-o", "--output", required=True, type=Path, metavar="FILE", help="the picture: .png, .svg or .pdf"
+        "-o", "--output", required=True, type=_picture, metavar="FILE", help=f"the picture: {', '.join(SUFFIXES)}"
     )
+
+
+def _picture(text: str) -> Path:
+    path = output_file(text)
+    if path.suffix.lower() not in SUFFIXES:
+        found = f"the unknown suffix {path.suffix}" if path.suffix else "no suffix"
+        raise argparse.ArgumentTypeError(f"{shown(text)} has {found}; accepted are {', '.join(SUFFIXES)}")
+    return path
 
 
 def _known(name: str) -> str:
@@ -51,11 +61,12 @@ def run(arguments: argparse.Namespace) -> int:
             draw_curves(figure.add_subplot(lines, columns, index), activation)
         else:
             draw_surfaces(figure.add_subplot(lines, columns, index, projection="3d"), activation)
+    content = io.BytesIO()
     try:
-        figure.savefig(arguments.output, dpi=150)
-    except (OSError, ValueError) as error:
-        print(f"fastact plot: {arguments.output}: {error}", file=sys.stderr)
-        return 1
+        figure.savefig(content, format=arguments.output.suffix[1:].lower(), dpi=150)
+    except ValueError as error:  # too many activations for one picture
+        raise Failed(f"{arguments.output}: {error}") from None
+    write_whole(arguments.output, content.getvalue())
     print(f"{arguments.output}: {', '.join(arguments.names)}")
     return 0
 
