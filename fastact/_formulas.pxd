@@ -25,7 +25,8 @@ from fastact._primitives cimport (
     line_in_two, log1p_exp_negative, logistic, logistic_product, logistic_product_derivative, logistic_slope, lowered,
     lowered_beside_one, lowered_signed, magnitude_at_most, normal_limit, normal_tail, power_of_two, product_in_two,
     product_limit, product_low, raised_limit, ratio_to_two_more, rectified, remainder, root_of_square_and, sixth,
-    square_root, sum_in_two, tanh_positive, tanh_shrink_polynomial, times_ln2, times_sigmoid, with_sign_of)
+    square_root, sum_in_two, tanh_positive, tanh_shrink_polynomial, times_ln2, times_sigmoid, with_sign_of,
+    clipped_to_middle, standardized)
 
 
 # identity
@@ -842,9 +843,14 @@ cdef inline floating dish_derivative(floating x) noexcept nogil:
 # logit: the inverse of sigmoid (Berkson 1944), NaN outside 0 <= x <= 1
 #   y  = log(x / (1 - x))                               = n ln 2 + 2 atanh((p - q) / (p + q)), x = 2^n p, q = 1 - x
 #   y' = 1 / (x (1 - x))                                from y: 2 + e^y + e^-y
-cdef inline floating logit(floating x) noexcept nogil:
+#
+# With 0 <= eps <= 1/2, x is clipped to [eps, 1 - eps] first, both as numbers of the type, and y' is 0 for x < eps and
+# x >= 1 - eps; from y, for the values of these two ends too.  Any other eps leaves x as it is: for 1, the default, the
+# loops hand over the literal, and nothing is left of the clipping.
+cdef inline floating logit(floating x, floating eps) noexcept nogil:
     cdef floating n, p, q, q_low, d, d_low, inverse, top, u, u_low, v, high, low, ln2_low, y, one = 1
     cdef floating tiny = 7.888609052210118e-31          # 2^-100
+    x = clipped_to_middle(x, eps)
     q = one - x
     q_low = (one - q) - x
     n = exponent_beside(x * <floating> 1.8446744073709552e19 if x < tiny else x, q, &p)             # 2^64
@@ -866,17 +872,27 @@ cdef inline floating logit(floating x) noexcept nogil:
     return y if x <= 1 else <floating> NAN
 
 
-cdef inline floating logit_derivative(floating x) noexcept nogil:
+cdef inline floating logit_derivative(floating x, floating eps) noexcept nogil:
     cdef floating q = <floating> 1 - x
     cdef floating q_low = (<floating> 1 - q) - x
     cdef floating y = absolute(<floating> 1 / fma(x, q, x * q_low))               # -0 is 0
+    cdef floating clipped
     y = y if x >= 0 else <floating> NAN
-    return y if x <= 1 else <floating> NAN
+    y = y if x <= 1 else <floating> NAN
+    clipped = <floating> 0 if x < eps else y
+    clipped = <floating> 0 if x >= <floating> 1 - eps else clipped
+    clipped = clipped if eps >= 0 else y
+    return clipped if eps <= <floating> 0.5 else y
 
 
-cdef inline floating logit_derivative_from_output(floating y) noexcept nogil:
+cdef inline floating logit_derivative_from_output(floating y, floating eps) noexcept nogil:
     cdef floating e = exp_anywhere(absolute(y))
-    return e + (<floating> 2 + <floating> 1 / e)
+    cdef floating slope = e + (<floating> 2 + <floating> 1 / e)
+    cdef floating bottom = logit[floating](eps, 1), top = logit[floating](<floating> 1 - eps, 1)
+    cdef floating clipped = <floating> 0 if y <= bottom else slope
+    clipped = <floating> 0 if y >= top else clipped
+    clipped = clipped if eps >= 0 else slope
+    return clipped if eps <= <floating> 0.5 else slope
 
 
 # erf: the error function
@@ -938,3 +954,107 @@ cdef inline floating xielu_derivative(floating x, floating alpha_p, floating alp
     cdef floating rising = fma(alpha_p + alpha_p, x, beta)
     e = e if x < eps else <floating> 0
     return fma(alpha_n, e, slope) + slope_low if x < 0 else rising
+
+
+# gelu_clipped (Wu et al. 2020): for quantization
+#   y  = min(max(gelu(x), min_value), max_value)
+#   y' = gelu'(x) where min_value < y < max_value, else 0
+#
+# Whether gelu(x) = max(x, 0) + gelu(-|x|) is beyond a limit shows in the sum of its two parts, not in the rounded one:
+# gelu(10) is less than 10.  Where it is at a limit the slope tells whether it is beyond it to the right.
+cdef inline floating gelu_clipped(floating x, floating min_value, floating max_value) noexcept nogil:
+    return at_most(at_least(gelu(x, False), min_value), max_value)
+
+
+cdef inline floating gelu_clipped_derivative(floating x, floating min_value, floating max_value) noexcept nogil:
+    cdef floating slope = gelu_derivative(x, False)
+    cdef floating falling = gelu(-absolute(x), False), ramp = rectified(x)
+    cdef floating above_min = (ramp - min_value) + falling
+    cdef floating above_max = (ramp - max_value) + falling
+    cdef floating at_min = <floating> 0 if slope < 0 else slope
+    cdef floating at_max = <floating> 0 if slope > 0 else slope
+    slope = at_min if above_min == 0 else slope
+    slope = at_max if above_max == 0 else slope
+    slope = <floating> 0 if above_min < 0 else slope
+    slope = <floating> 0 if above_max > 0 else slope
+    return slope if x == x else x
+
+
+# laplace: a normal distribution that is near relu2 in its value and slope at mu (Ma et al. 2022)
+#   y  = (1 + erf((x - mu) / (sigma sqrt(2)))) / 2      = P for t < 0, 1 - P for t >= 0: t = (x - mu) / sigma,
+#                                                         P the normal distribution at -|t|
+#   y' = e^(-t^2 / 2) / (sigma sqrt(2 pi))
+#
+# t has two parts: its rounding would cost t^2 times as much.  What the second one changes is the first derivative.
+cdef inline floating laplace(floating x, floating mu, floating sigma) noexcept nogil:
+    cdef floating t, t_low, a, a_low, r, r2, q, shifted, high, low, tail, rising, rounded, density
+    cdef int bits = 2 * guard_bits(x, False)
+    density = 0.3989422804014327                        # 1 / sqrt(2 pi)
+    t = standardized(x, mu, sigma, &t_low)
+    a = magnitude_at_most(absolute(t), normal_limit(x))
+    a_low = -t_low if t < 0 else t_low
+    shifted = exp_reduce_product(a, a * <floating> -0.5, &r)
+    high = normal_tail(a, &low)
+    low = fma(-density, a_low, low)
+    r2 = r * r
+    q = fma(r2, exp_polynomial(r, r2), r)
+    tail = (high + fma(high, q, fma(low, q, low))) * power_of_two(shifted, bits)
+    tail = lowered(tail, bits)
+    rising = <floating> 1 - tail
+    rounded = tail if t < 0 else rising
+    return rounded if t == t else t
+
+
+cdef inline floating laplace_derivative(floating x, floating mu, floating sigma) noexcept nogil:
+    cdef floating t, t_low, a, a_low, r, r2, q, shifted, factor, factor_low, limit, density
+    cdef int bits = 2 * guard_bits(x, False)
+    if floating is float:
+        limit = <floating> 15.9             # 2^bits e^(-t^2 / 2) is normal
+        factor, factor_low = <floating> 0.398942291736602783203125, <floating> -1.133517e-08    # 1 / sqrt(2 pi)
+    else:
+        limit = <floating> 39.7
+        factor, factor_low = 0.3989422804014327, -2.49232720227773e-17
+    t = standardized(x, mu, sigma, &t_low)
+    a = magnitude_at_most(absolute(t), limit)
+    a_low = -t_low if t < 0 else t_low
+    a_low = a_low if a < limit else <floating> 0
+    shifted = exp_reduce_product(a, a * <floating> -0.5, &r)
+    r = fma(-a, a_low, r)
+    r2 = r * r
+    q = fma(r2, exp_polynomial(r, r2), r)
+    density = (factor + fma(factor, q, fma(factor_low, q, factor_low))) * power_of_two(shifted, bits)
+    density = lowered_signed(density / sigma, bits)
+    return density if t == t else t
+
+
+# sqrt_softplus: the square root of softplus (DeepSeek-V4)
+#   y  = sqrt(log(1 + e^x))                             = e^(x / 2) far below 0, which is not yet 0 where softplus is
+#   y' = sigmoid(x) / (2 sqrt(log(1 + e^x)))            = e^(x / 2) / 2 far below 0; what root and quotient lost is
+#                                                         given back
+cdef inline floating sqrt_softplus(floating x, bint near) noexcept nogil:
+    cdef floating limit
+    cdef floating tail = exp_negative_guarded[floating](at_most[floating](x * <floating> 0.5, 0), 0, near)
+    cdef floating root = square_root(softplus[floating](x, 1, near))
+    if floating is float:
+        limit = <floating> -20
+    else:
+        limit = <floating> -40
+    tail = tail if near else lowered(tail, guard_bits(x, near))
+    return tail if x < limit else root
+
+
+cdef inline floating sqrt_softplus_derivative(floating x, bint near) noexcept nogil:
+    cdef floating limit, rest, half = 0.5
+    cdef floating tail = exp_negative_guarded[floating](at_most[floating](x * half, 0), 0, near) * half
+    cdef floating square = softplus[floating](x, 1, near), top = half * sigmoid(x, near)
+    cdef floating root = square_root(square)
+    cdef floating inverse = <floating> 1 / root
+    cdef floating slope = top * inverse
+    rest = fma(-slope, half * inverse * remainder(root, root, square), remainder(slope, root, top))
+    slope = fma(rest if x < largest(x) else <floating> 0, inverse, slope)           # inf - inf kept out
+    if floating is float:
+        limit = <floating> -20
+    else:
+        limit = <floating> -40
+    tail = tail if near else lowered(tail, guard_bits(x, near))
+    return tail if x < limit else slope

@@ -885,3 +885,21 @@ cdef inline floating times_ln2(floating n, floating* low) noexcept nogil:
     else:
         low[0] = n * <floating> 1.9082149292705877e-10
         return n * <floating> 0.69314718036912382
+
+
+# (x - mu) / sigma in two parts; no second one where that is not finite
+cdef inline floating standardized(floating x, floating mu, floating sigma, floating* low) noexcept nogil:
+    cdef floating difference_low, rest
+    cdef floating inverse = <floating> 1 / sigma
+    cdef floating difference = sum_in_two(x, -mu, &difference_low)
+    cdef floating quotient = difference * inverse
+    rest = (remainder(quotient, sigma, difference) + difference_low) * inverse
+    low[0] = rest if absolute(rest) < 1 else <floating> 0
+    return quotient
+
+
+# x clipped to [eps, 1 - eps], which is nothing to clip to unless 0 <= eps <= 1/2
+cdef inline floating clipped_to_middle(floating x, floating eps) noexcept nogil:
+    cdef floating clipped = at_most(at_least(x, eps), <floating> 1 - eps)
+    clipped = clipped if eps >= 0 else x
+    return clipped if eps <= <floating> 0.5 else x

@@ -561,6 +561,8 @@ Source: {self.source}.
         if len(arrays) == 2:
             values[:2] = alike(call, arrays, values[:2])
         for k, name in enumerate(names):
+            if values[k] is None and k >= len(arrays):
+                values[k] = self.parameters[name]
             if not hasattr(values[k], "dtype") and not hasattr(values[k], "__array_ufunc__"):
                 if k >= len(arrays) and type(values[k]) in (int, float):
                     values[k] = as_float(call, name, values[k])

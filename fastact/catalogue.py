@@ -284,9 +284,11 @@ dish = Elementwise(
 )
 logit = Elementwise(
     "logit",
-    summary="The inverse of the logistic function: the logarithm of the odds.",
-    formula=r"y = \log(x / (1 - x))",
-    derivative_formula=r"y' = 1 / (x (1 - x))",
+    summary="The inverse of the logistic function: the logarithm of the odds. An eps of 1, or None, clips nothing.",
+    formula=r"y = \log(x / (1 - x)), \; x \;\mathrm{clipped\;to}\; [\epsilon, 1 - \epsilon]"
+    r" \;\mathrm{if}\; 0 \leq \epsilon \leq 1/2",
+    derivative_formula=r"y' = 1 / (x (1 - x)), \; 0 \;\mathrm{for}\; x < \epsilon, \; x \geq 1 - \epsilon",
+    parameters={"eps": 1.0},
     source="J. Berkson, Application of the logistic function to bio-assay (1944)",
     cost=0.4,
 )
@@ -312,6 +314,36 @@ xielu = Elementwise(
     ulp={"value": 2.0, "derivative": 3.0},
     value_zero=(-3.0, -2.0),
     derivative_zero=(-1.5, -0.5),
+)
+gelu_clipped = Elementwise(
+    "gelu_clipped",
+    summary="The gelu, clipped for quantization.",
+    formula=r"y = \min(\max(\mathrm{gelu}(x), a), b)",
+    derivative_formula=r"y' = \mathrm{gelu}'(x) \;\mathrm{for}\; a < y < b, \;\mathrm{else}\; 0",
+    parameters={"min_value": -10.0, "max_value": 10.0},
+    source="H. Wu et al., Integer quantization for deep learning inference (2020)",
+    cost=0.8,
+    ulp={"value": 3.0, "derivative": 3.0},
+    derivative_zero=(-1.5, -0.25),
+)
+laplace = Elementwise(
+    "laplace",
+    summary="The normal distribution of mean mu and deviation sigma: near relu2 where that begins, and bounded.",
+    formula=r"y = (1 + \mathrm{erf}((x - \mu) / (\sigma \sqrt{2}))) / 2",
+    derivative_formula=r"y' = e^{-(x - \mu)^2 / (2 \sigma^2)} / (\sigma \sqrt{2 \pi})",
+    parameters={"mu": 0.707107, "sigma": 0.282095},
+    source="X. Ma et al., Mega: moving average equipped gated attention (2022)",
+    cost=0.9,
+    ulp={"value": 2.5, "derivative": 2.5},
+)
+sqrt_softplus = Elementwise(
+    "sqrt_softplus",
+    summary="The square root of the softened rectifier: scores of a router.",
+    formula=r"y = \sqrt{\log(1 + e^{x})}",
+    derivative_formula=r"y' = 1 / (2 (1 + e^{-x}) \sqrt{\log(1 + e^{x})})",
+    source="DeepSeek-AI, DeepSeek-V4 (2026)",
+    cost=0.9,
+    ulp={"value": 1.5, "derivative": 3.0},
 )
 softmax = Rowwise(
     "softmax",

@@ -6,17 +6,17 @@ from collections.abc import Iterable
 
 from fastact.activation import Activation, Elementwise
 from fastact.catalogue import activations
-from fastact.names import CONVENTIONS, DEFAULTS, SPELLINGS
+from fastact.names import CONVENTIONS, DEFAULTS, LEFT_OUT, SPELLINGS
 
 
 def get(name: str, convention: str | None = None) -> Activation:
-    """Look an activation up by its name here, or in PyTorch, JAX, Keras, ONNX or Hugging Face Transformers.
+    """Look an activation up by its name here, or in one of the libraries of `fastact.names`.
 
     Parameters
     ----------
     name : str
         A key of `fastact.activations`, or a spelling of `fastact.names`.
-    convention : {"torch", "jax", "keras", "onnx", "transformers"}, optional
+    convention : {"torch", "jax", "keras", "onnx", "transformers", "scipy", "sklearn", "thinc"}, optional
         The library whose function is meant, with its defaults. Without, a key of `fastact.activations` means just that,
         and any other spelling what it means in the libraries that have it.
 
@@ -31,7 +31,8 @@ def get(name: str, convention: str | None = None) -> Activation:
     TypeError
         If an argument is no string.
     ValueError
-        If the name or the convention is unknown, or the name means one thing in one library and another in the next.
+        If the name or the convention is unknown, the name means one thing in one library and another in the next, or
+        it means what no activation here does.
 
     Examples
     --------
@@ -55,7 +56,10 @@ def get(name: str, convention: str | None = None) -> Activation:
         known = {convention: _spellings(convention)}
         accepted = f"for {convention} {', '.join(known[convention])}"
 
+    left_out = [library for library in known if (library, name) in LEFT_OUT]
     meanings = {library: spellings[name] for library, spellings in known.items() if name in spellings}
+    if not meanings and left_out:
+        raise ValueError(f"fastact.get: {name} of {left_out[0]} {LEFT_OUT[left_out[0], name]}")
     if not meanings:
         here = activations if convention is None else {}
         raise _unknown("activation", name, [*here, *itertools.chain(*known.values())], accepted)
@@ -75,7 +79,8 @@ def _spellings(library: str) -> dict[str, Activation]:
                 activation = activation.with_defaults(**DEFAULTS.get((library, spelling), {}))
             meanings[spelling] = activation
     for activation in list(meanings.values()):
-        meanings.setdefault(activation.name, activation)
+        if (library, activation.name) not in LEFT_OUT:
+            meanings.setdefault(activation.name, activation)
     return meanings
 
 

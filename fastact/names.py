@@ -6,8 +6,8 @@ kernels and ufuncs, that prints, compares and pickles as what it is. So there is
 is computed differently: at a kink the derivative stays the right-hand one, whatever the library takes.
 
 Where a library demands an argument that has a default here (PyTorch the threshold of its `threshold`, the axis of its
-`softmax`), the default stays. Left out is what no default of a parameter can express: `logsumexp` of JAX and Keras and
-`ReduceLogSumExp` of ONNX take all axes together unless told otherwise.
+`softmax`), the default stays. What no default of a parameter can express stands in `LEFT_OUT`: to ask for it is an
+error that says why, since the function of the same name here would give other numbers.
 """
 
 CONVENTIONS = {
@@ -16,6 +16,9 @@ CONVENTIONS = {
     "keras": "functions of keras.activations, layers of keras.layers",
     "onnx": "operators",
     "transformers": "keys of transformers.activations.ACT2FN",
+    "scipy": "functions of scipy.special",
+    "sklearn": "activations of sklearn.neural_network, those of an MLPClassifier's output too",
+    "thinc": "methods of thinc.backends.Ops, layers of thinc.layers: what follows their affine map",
 }
 """The libraries, by the name under which they are imported, and what is meant by their spellings."""
 
@@ -26,8 +29,16 @@ SPELLINGS = {
         "keras": "relu ReLU",
         "onnx": "Relu",
         "transformers": "relu",
+        "sklearn": "relu",
+        "thinc": "relu Relu",
     },
-    "relu6": {"torch": "relu6 ReLU6", "jax": "relu6", "keras": "relu6", "transformers": "relu6"},
+    "relu6": {
+        "torch": "relu6 ReLU6",
+        "jax": "relu6",
+        "keras": "relu6",
+        "transformers": "relu6",
+        "thinc": "relu_k ReluK",
+    },
     "relu2": {"transformers": "relu2"},
     "leaky_relu": {
         "torch": "leaky_relu LeakyReLU",
@@ -41,10 +52,17 @@ SPELLINGS = {
     "elu": {"torch": "elu ELU", "jax": "elu", "keras": "elu ELU", "onnx": "Elu"},
     "celu": {"torch": "celu CELU", "jax": "celu", "keras": "celu", "onnx": "Celu"},
     "selu": {"torch": "selu SELU", "jax": "selu", "keras": "selu", "onnx": "Selu"},
-    "gelu": {"torch": "gelu GELU", "keras": "gelu", "onnx": "Gelu", "transformers": "gelu gelu_python"},
+    "gelu": {
+        "torch": "gelu GELU",
+        "keras": "gelu",
+        "onnx": "Gelu",
+        "transformers": "gelu gelu_python",
+        "thinc": "gelu Gelu",
+    },
     "gelu_tanh": {
         "jax": "gelu",
         "transformers": "gelu_new gelu_fast gelu_accurate gelu_pytorch_tanh gelu_python_tanh",
+        "thinc": "gelu_approx",
     },
     "gelu_quick": {"transformers": "quick_gelu"},
     "silu": {
@@ -53,17 +71,37 @@ SPELLINGS = {
         "keras": "silu swish",
         "onnx": "Swish",
         "transformers": "silu swish",
+        "thinc": "swish Swish",
     },
-    "mish": {"torch": "mish Mish", "jax": "mish", "keras": "mish", "onnx": "Mish", "transformers": "mish"},
+    "mish": {
+        "torch": "mish Mish",
+        "jax": "mish",
+        "keras": "mish",
+        "onnx": "Mish",
+        "transformers": "mish",
+        "thinc": "mish Mish",
+    },
     "squareplus": {"jax": "squareplus", "keras": "squareplus"},
-    "softplus": {"torch": "softplus Softplus", "jax": "softplus", "keras": "softplus", "onnx": "Softplus"},
-    "log_sigmoid": {"torch": "logsigmoid LogSigmoid", "jax": "log_sigmoid", "keras": "log_sigmoid"},
-    "logit": {"torch": "logit", "jax": "logit"},
+    "softplus": {
+        "torch": "softplus Softplus",
+        "jax": "softplus",
+        "keras": "softplus",
+        "onnx": "Softplus",
+        "scipy": "softplus",
+    },
+    "log_sigmoid": {
+        "torch": "logsigmoid LogSigmoid",
+        "jax": "log_sigmoid",
+        "keras": "log_sigmoid",
+        "scipy": "log_expit",
+    },
+    "logit": {"torch": "logit", "jax": "logit", "scipy": "logit"},
     "hard_sigmoid": {
         "torch": "hardsigmoid Hardsigmoid",
         "jax": "hard_sigmoid",
         "keras": "hard_sigmoid",
         "onnx": "HardSigmoid",
+        "thinc": "hard_sigmoid HardSigmoid clipped_linear ClippedLinear",
     },
     "hard_swish": {
         "torch": "hardswish Hardswish",
@@ -71,23 +109,34 @@ SPELLINGS = {
         "keras": "hard_swish hard_silu",
         "onnx": "HardSwish",
         "transformers": "hardswish",
+        "thinc": "hard_swish_mobilenet HardSwishMobilenet",
     },
-    "hard_tanh": {"torch": "hardtanh Hardtanh", "jax": "hard_tanh", "keras": "hard_tanh"},
+    "hard_tanh": {
+        "torch": "hardtanh Hardtanh",
+        "jax": "hard_tanh",
+        "keras": "hard_tanh",
+        "thinc": "hard_tanh HardTanh",
+    },
     "softsign": {"torch": "softsign Softsign", "jax": "soft_sign", "keras": "softsign", "onnx": "Softsign"},
     "hard_shrink": {"torch": "hardshrink Hardshrink", "keras": "hard_shrink", "onnx": "Shrink"},
     "soft_shrink": {"torch": "softshrink Softshrink", "keras": "soft_shrink"},
     "tanh_shrink": {"torch": "tanhshrink Tanhshrink", "keras": "tanh_shrink"},
     "sparse_plus": {"jax": "sparse_plus", "keras": "sparse_plus"},
     "sparse_sigmoid": {"jax": "sparse_sigmoid", "keras": "sparse_sigmoid"},
+    "gelu_clipped": {"transformers": "gelu_10"},
+    "laplace": {"transformers": "laplace", "scipy": "ndtr"},
+    "sqrt_softplus": {"transformers": "sqrtsoftplus"},
+    "dish": {"thinc": "dish Dish"},
     "xielu": {"transformers": "xielu"},
-    "erf": {"torch": "erf", "jax": "erf", "onnx": "Erf"},
-    "exp": {"torch": "exp", "jax": "exp", "keras": "exponential", "onnx": "Exp"},
+    "erf": {"torch": "erf", "jax": "erf", "onnx": "Erf", "scipy": "erf", "thinc": "erf"},
+    "exp": {"torch": "exp", "jax": "exp", "keras": "exponential", "onnx": "Exp", "sklearn": "exp"},
     "identity": {
         "torch": "Identity",
         "jax": "identity",
         "keras": "linear",
         "onnx": "Identity",
         "transformers": "linear",
+        "sklearn": "identity",
     },
     "sigmoid": {
         "torch": "sigmoid Sigmoid expit",
@@ -95,9 +144,26 @@ SPELLINGS = {
         "keras": "sigmoid",
         "onnx": "Sigmoid",
         "transformers": "sigmoid",
+        "scipy": "expit",
+        "sklearn": "logistic",
+        "thinc": "sigmoid Sigmoid Logistic sigmoid_activation",
     },
-    "tanh": {"torch": "tanh Tanh", "jax": "tanh", "keras": "tanh", "onnx": "Tanh", "transformers": "tanh"},
-    "softmax": {"torch": "softmax Softmax", "jax": "softmax", "keras": "softmax Softmax", "onnx": "Softmax"},
+    "tanh": {
+        "torch": "tanh Tanh",
+        "jax": "tanh",
+        "keras": "tanh",
+        "onnx": "Tanh",
+        "transformers": "tanh",
+        "sklearn": "tanh",
+    },
+    "softmax": {
+        "torch": "softmax Softmax",
+        "jax": "softmax",
+        "keras": "softmax Softmax",
+        "onnx": "Softmax",
+        "sklearn": "softmax",
+        "thinc": "softmax Softmax Softmax_v2 softmax_activation",
+    },
     "softmin": {"torch": "softmin Softmin"},
     "hardmax": {"onnx": "Hardmax"},
     "log_softmax": {
@@ -115,5 +181,24 @@ DEFAULTS = {
     ("keras", "LeakyReLU"): {"negative_slope": 0.3},
     ("keras", "PReLU"): {"negative_slope": 0.0},
     ("onnx", "HardSigmoid"): {"slope": 0.2},
+    ("scipy", "ndtr"): {"mu": 0.0, "sigma": 1.0},
+    ("thinc", "hard_sigmoid"): {"slope": 0.2},
+    ("thinc", "HardSigmoid"): {"slope": 0.2},
+    ("thinc", "clipped_linear"): {"slope": 1.0, "offset": 0.0},
+    ("thinc", "ClippedLinear"): {"slope": 1.0, "offset": 0.0},
 }
 """Where the defaults of a spelling are not those of the catalogue."""
+
+_ALL_AXES = "takes all axes together unless told otherwise; accepted is fastact.{}(x, axis=None)"
+_HARD_SWISH = "is x times a hard sigmoid of slope 0.2, which no activation here is; accepted is hard_swish_mobilenet"
+LEFT_OUT = {
+    ("scipy", "softmax"): _ALL_AXES.format("softmax"),
+    ("scipy", "log_softmax"): _ALL_AXES.format("log_softmax"),
+    ("scipy", "logsumexp"): _ALL_AXES.format("logsumexp"),
+    ("jax", "logsumexp"): _ALL_AXES.format("logsumexp"),
+    ("keras", "logsumexp"): _ALL_AXES.format("logsumexp"),
+    ("onnx", "ReduceLogSumExp"): _ALL_AXES.format("logsumexp"),
+    ("thinc", "hard_swish"): _HARD_SWISH,
+    ("thinc", "HardSwish"): _HARD_SWISH,
+}
+"""Spellings that mean something else than any activation here with other defaults, and what to write instead."""

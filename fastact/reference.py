@@ -198,6 +198,48 @@ def _erf(m: Any, x: Any) -> Any:
     return m.sign(x) * m.where(abs(x) < 1, near, 1 - _erfc(m, abs(x)))
 
 
+def _logit_clipped(m: Any, x: Any, eps: Any) -> Any:
+    return _logit(m, m.minimum(m.maximum(x, eps), 1 - eps) if 0 <= eps <= 0.5 else x)
+
+
+def _logit_clipped_derivative(m: Any, x: Any, eps: Any) -> Any:
+    slope = _logit_derivative(m, x)
+    return _choose(m, x, (x < eps) | (x >= 1 - eps), 0, slope) if 0 <= eps <= 0.5 else slope
+
+
+def _gelu_clipped_derivative(m: Any, x: Any, low: Any, high: Any) -> Any:
+    """At a limit that of the piece to the right. Gelu is max(x, 0) + gelu(-|x|), whose rounded sum may be a limit."""
+    slope, part, ramp = _gelu_derivative(m, x), _gelu(m, -abs(x)), m.maximum(x, 0)
+    above_low, above_high = (ramp - low) + part, (ramp - high) + part
+    inside = (above_low > 0) | ((above_low == 0) & (slope >= 0))
+    inside = inside & ((above_high < 0) | ((above_high == 0) & (slope <= 0)))
+    return _choose(m, x, inside, slope, 0)
+
+
+def _standardized(m: Any, x: Any, mu: Any, sigma: Any) -> Any:
+    """(x - mu) / sigma, but not beyond 200, where nothing is left of any of its tails."""
+    return m.minimum(m.maximum((x - mu) / sigma, -200), 200)
+
+
+def _laplace_derivative(m: Any, x: Any, mu: Any, sigma: Any) -> Any:
+    t = _standardized(m, x, mu, sigma)
+    return m.exp(-t * t / 2) / sigma * (_constant(m, x, _SQRT_HALF) * _constant(m, x, _TWO_OVER_SQRT_PI) / 2)
+
+
+def _sqrt_softplus(m: Any, x: Any) -> Any:
+    """With h = e^(x / 2), h sqrt(log1p(h^2) / h^2) for x < 0, where the quotient is 1 as long as h^2 is small."""
+    h = m.exp(m.minimum(x, 0) / 2)
+    e = m.asarray(m.maximum(h * h, _constant(m, x, "1e-60")))
+    return m.where(x < 0, h * m.sqrt(m.log1p(e) / e), m.sqrt(m.maximum(x, 0) + m.log1p(m.exp(-abs(x)))))
+
+
+def _sqrt_softplus_derivative(m: Any, x: Any) -> Any:
+    h = m.exp(m.minimum(x, 0) / 2)
+    e = m.asarray(m.maximum(h * h, _constant(m, x, "1e-60")))
+    below = h / (1 + h * h) / m.sqrt(m.log1p(e) / e) / 2
+    return m.where(x < 0, below, _sigmoid(m, m.maximum(x, 0)) / _sqrt_softplus(m, m.maximum(x, 0)) / 2)
+
+
 def _xielu(m: Any, x: Any, alpha_p: Any, alpha_n: Any, beta: Any, eps: Any) -> Any:
     below = alpha_n * m.expm1(m.minimum(x, eps)) + (beta - alpha_n) * x
     return _choose(m, x, x > 0, x * (alpha_p * x + beta), below)
@@ -348,7 +390,10 @@ ELEMENTWISE = {
         derivative=lambda m, x: (m.expm1(-2 * abs(x)) / (2 + m.expm1(-2 * abs(x)))) ** 2,
     ),
     "dish": Elementwise(value=_dish, derivative=_dish_derivative),
-    "logit": Elementwise(value=_logit, derivative=_logit_derivative),
+    "logit": Elementwise(
+        value=lambda m, x, eps=1.0: _logit_clipped(m, x, eps),
+        derivative=lambda m, x, eps=1.0: _logit_clipped_derivative(m, x, eps),
+    ),
     "erf": Elementwise(
         value=_erf,
         derivative=lambda m, x: m.exp(-x * x) * _constant(m, x, _TWO_OVER_SQRT_PI),
@@ -359,6 +404,15 @@ ELEMENTWISE = {
             m, x, alpha_p, alpha_n, beta, eps
         ),
     ),
+    "gelu_clipped": Elementwise(
+        value=lambda m, x, min_value=-10.0, max_value=10.0: m.minimum(m.maximum(_gelu(m, x), min_value), max_value),
+        derivative=lambda m, x, min_value=-10.0, max_value=10.0: _gelu_clipped_derivative(m, x, min_value, max_value),
+    ),
+    "laplace": Elementwise(
+        value=lambda m, x, mu=0.707107, sigma=0.282095: _normal(m, _standardized(m, x, mu, sigma)),
+        derivative=lambda m, x, mu=0.707107, sigma=0.282095: _laplace_derivative(m, x, mu, sigma),
+    ),
+    "sqrt_softplus": Elementwise(value=_sqrt_softplus, derivative=_sqrt_softplus_derivative),
 }
 
 

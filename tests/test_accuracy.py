@@ -39,9 +39,9 @@ def absolute(f, mode, x):
 
 
 def test_promises_stay_small():
-    """At most 2 ulp for a value, 3 for mish and the two gelu; 3 for a derivative; an interval only where it is 0."""
+    """At most 2 ulp for a value, 3 for some; 3 for a derivative; an interval only where it is 0."""
     for f in FUNCTIONS:
-        assert f.ulp["value"] <= (3 if f.name in ("mish", "gelu", "gelu_tanh") else 2)
+        assert f.ulp["value"] <= (3 if f.name in ("mish", "gelu", "gelu_tanh", "gelu_clipped", "laplace") else 2)
         assert f.ulp["derivative"] <= 3
         for mode, interval in (("value", f.value_zero), ("derivative", f.derivative_zero)):
             if interval:
@@ -94,7 +94,8 @@ def test_float64(f, mode):
 @every_function
 def test_every_number_of_16_bits(f, mode, dtype):
     x = np.arange(2**16, dtype=np.uint16).view(dtype)
-    computed, exact = call(f, mode)(x), reference.evaluate(f.name, mode, x)
+    parameters = map(np.float32, f.parameters.values())  # in which they are computed
+    computed, exact = call(f, mode)(x), reference.evaluate(f.name, mode, x, *parameters)
     assert computed.dtype == dtype
     with np.errstate(invalid="ignore"):  # some NaN are signalling ones
         error = reference.ulp_error(computed, exact, absolute(f, mode, x))

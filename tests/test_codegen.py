@@ -26,8 +26,9 @@ ELEMENTWISE = [
 ]
 CHOICES = ("relu", "leaky_relu", "threshold", "hard_tanh", "hard_shrink", "soft_shrink", "sparse", "identity",
            "prelu", "exp_backward_from_output")  # little or no arithmetic
-# Element by element these have branches in which most operations stand twice.
-BRANCHES = {"squareplus_derivative": 0.4, "squareplus_backward": 0.4, "xielu": 0.4}
+# Element by element these have branches in which most operations stand twice; the last one computes the limits of its
+# parameter before each loop, as single numbers.
+BRANCHES = {"squareplus_derivative": 0.4, "squareplus_backward": 0.4, "xielu": 0.4, "logit_backward_from_output": 0.45}
 ARITHMETIC = re.compile(r"^v?(add|sub|mul|div|fn?m(?:add|sub))\d*([sp][sd])$")
 CONVERSION = re.compile(r"^v?cvt([sp][sd]2[sp][sd])$")
 

@@ -32,9 +32,11 @@ RANGE = {
     "mish": (-0.3088435, INF), "sparse_sigmoid": (0, 1), "sparse_plus": (0, INF), "identity": (-INF, INF),
     "prelu": (-INF, INF), "hard_sigmoid": (0, 1), "gelu": (-0.16997122, INF), "gelu_tanh": (-0.17004077, INF),
     "squareplus": (0, INF), "tanh_shrink": (-INF, INF), "dish": (-0.15014165, INF), "logit": (-INF, INF),
-    "erf": (-1, 1), "xielu": (-0.2058, INF),
+    "erf": (-1, 1), "xielu": (-0.2058, INF), "gelu_clipped": (-0.16997122, 10), "laplace": (0, 1),
+    "sqrt_softplus": (0, INF),
 }
-MONOTONE = set(RANGE) - {"hard_swish", "silu", "gelu_quick", "mish", "gelu", "gelu_tanh", "dish", "xielu"}
+MONOTONE = set(RANGE) - {"hard_swish", "silu", "gelu_quick", "mish", "gelu", "gelu_tanh", "gelu_clipped", "dish",
+                         "xielu"}
 DTYPES = (np.float32, np.float64, np.float16, ml_dtypes.bfloat16)
 LENGTHS = [0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 127, 128, 129, 1000, 4095, 4096, 4097, 40_000]
 
@@ -150,6 +152,10 @@ SPECIAL = {  # value and derivative at -inf, -0, 0, inf, nan
     "erf": ((-1, -0.0, 0, 1, NAN), (0, 1.1283791670955126, 1.1283791670955126, 0, NAN)),
     "xielu": ((INF, -7.999996000001333e-07, -7.999996000001333e-07, INF, NAN),
               (-0.30000000000000004, 0.5, 0.5, INF, NAN)),
+    "gelu_clipped": ((-0.0, -0.0, 0, 10, NAN), (-0.0, 0.5, 0.5, 0, NAN)),
+    "laplace": ((0, None, None, 1, NAN), (0, None, None, 0, NAN)),      # None: no special value
+    "sqrt_softplus": ((0, np.sqrt(np.log(2)), np.sqrt(np.log(2)), INF, NAN), (0, 0.25 / np.sqrt(np.log(2)),
+                                                                              0.25 / np.sqrt(np.log(2)), 0, NAN)),
 }
 KINKS = {  # the derivative is that of the piece to the right
     "relu": {0: 1}, "relu6": {0: 1, 6: 0}, "leaky_relu": {0: 1}, "threshold": {1: 1}, "hard_tanh": {-1: 1, 1: 0},
@@ -171,8 +177,9 @@ def test_at_a_kink_the_derivative_is_the_right_hand_one(name, dtype):
 def test_special_values(f, dtype):
     x = np.array([-INF, -0.0, 0.0, INF, NAN] * 4, dtype)  # a vector and a rest
     for call, values in zip((f, f.derivative), SPECIAL[f.name], strict=True):
-        expected = np.array(values * 4, dtype)
-        same(call(x), expected)
+        computed = call(x)
+        expected = np.array([computed[k] if value is None else value for k, value in enumerate(values * 4)], dtype)
+        same(computed, expected)
         for one, value in zip(x, expected, strict=True):
             same(call(one), value)
 
@@ -202,10 +209,100 @@ def test_shape_of_the_function(f, dtype):
         assert (before - after <= np.spacing(abs(after))).all()
 
 
+CLIPS = [-1.5, -0.17, -0.1, 0.0, 0.5, 3.0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES[:2])
+@pytest.mark.parametrize("low", CLIPS)
+def test_gelu_clipped_of_any_limits(low, dtype):
+    """Also where a limit is met twice, on the falling and on the rising side of the minimum."""
+    for high in [*(clip for clip in CLIPS if clip > low), INF]:
+        x = np.concatenate([numbers(3000, dtype), np.array([-0.75, 0.0, -INF, INF, NAN], dtype)])
+        low, high = dtype(low), dtype(high)
+        y, slope = fastact.gelu_clipped.value_and_derivative(x, low, high)
+        same(y, np.clip(fastact.gelu(x), low, high))
+        inside = (y > low) & (y < high)
+        same(slope[inside], fastact.gelu.derivative(x)[inside])
+        beyond = (fastact.gelu(x) < low) | (fastact.gelu(x) > high)
+        assert (slope[beyond] == 0).all()
+    assert fastact.gelu_clipped.derivative(dtype(10)) == 1        # gelu(10) is a little less
+    assert fastact.gelu_clipped.derivative(np.nextafter(dtype(10), dtype(11))) == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES[:2])
+@pytest.mark.parametrize(("mu", "sigma"), [(0, 1), (-3, 0.1), (1e3, 20), (0.707107, 0.282095), (1e-3, 1e-6), (0, -1)])
+def test_laplace_of_any_mean_and_deviation(mu, sigma, dtype):
+    mu, sigma = dtype(mu), dtype(sigma)
+    random = np.random.default_rng(5)
+    x = (mu + sigma * np.concatenate([random.normal(0, 3, 1000), random.uniform(-40, 40, 500)])).astype(dtype)
+    for mode, call in (("value", fastact.laplace), ("derivative", fastact.laplace.derivative)):
+        exact = reference.evaluate("laplace", mode, x, mu, sigma, m=reference.mpmath_namespace(40))
+        if mode == "derivative" and sigma < 0:
+            exact = abs(exact) * -1
+        assert reference.ulp_error(call(x, mu, sigma), exact).max() <= 2 * fastact.laplace.ulp[mode]
+    same(fastact.laplace(np.array([-INF, INF, NAN], dtype), mu, sigma),
+         np.array([0, 1, NAN] if sigma > 0 else [1, 0, NAN], dtype))
+
+
+@every_dtype
+def test_sqrt_softplus_is_not_0_where_softplus_is(dtype):
+    x = dtype(-1.5 * abs(np.log(float(np.finfo(np.float64).tiny if dtype == np.float64 else 2.0**-126))))
+    if dtype != np.float16:             # whose smallest number is 6e-8
+        assert fastact.softplus(x) == 0 < fastact.sqrt_softplus(x)
+
+
+@every_dtype
+def test_logit_clips_to_the_middle(dtype):
+    """The same as of numbers that NumPy has clipped; the derivative is 0 outside, at both ends that of the right."""
+    f = fastact.logit
+    wide = np.float64 if dtype == np.float64 else np.float32         # in which 16-bit numbers are computed
+    x = np.array([-INF, -2, -0.0, 0, 1e-7, 1e-3, 0.125, 0.25, 0.3, 0.5, 0.7, 0.75, 0.875, 1 - 1e-3, 1, 2, INF, NAN] * 2,
+                 dtype)
+    dy = numbers(len(x), dtype)
+    for eps in (1e-6, 0.125, 0.25, 0.5, 0.0):
+        low, high = wide(eps), wide(1) - wide(eps)
+        clipped = np.clip(x.astype(wide), low, high)
+        expected = f(clipped).astype(dtype)
+        inside = ~((x.astype(wide) < low) | (x.astype(wide) >= high))
+        slope = np.where(inside, f.derivative(x.astype(wide)), 0).astype(wide)
+        with np.errstate(over="ignore"):  # in float16
+            gradient, slope = (dy.astype(wide) * slope).astype(dtype), slope.astype(dtype)
+        for one in (eps, np.full(x.shape, eps, wide)):
+            if isinstance(one, float) or dtype in DTYPES[:2]:
+                same(f(x, one), expected)
+                same(f(x, eps=one), expected)
+                same(f.derivative(x, eps=one), slope)
+                value, derivative = f.value_and_derivative(x, one)
+                same(value, expected)
+                same(derivative, slope)
+                same(f.backward(dy, x, eps=one), gradient)
+        assert f.with_defaults(eps=eps)(dtype(0.3)) == f(dtype(0.3), eps)
+        if dtype in DTYPES[:2] and eps < 0.5:
+            y = np.linspace(f(low), f(high), 9)[1:-1] if eps else numbers(7)
+            y = np.concatenate([y, [f(low), f(high), NAN]]).astype(dtype)
+            slopes = f.backward(np.ones_like(y), output=y, eps=eps)
+            same(slopes[:-3], f.backward(np.ones_like(y), output=y)[:-3])
+            same(slopes[-3:], np.array([0, 0, NAN], dtype))
+
+
+@every_dtype
+def test_none_is_the_default_of_a_parameter(dtype):
+    x, dy = np.linspace(-0.5, 1.5, 41).astype(dtype), numbers(41, dtype)
+    for eps in (None, 1.0, -1.0, 0.75):  # which clip nothing
+        same(fastact.logit(x, eps), fastact.logit(x))
+        same(fastact.logit.derivative(x, eps=eps), fastact.logit.derivative(x))
+        same(fastact.logit.backward(dy, x, eps), fastact.logit.backward(dy, x))
+    same(fastact.hard_tanh(x, None, max_value=0.25), fastact.hard_tanh(x, -1, 0.25))
+    g = fastact.logit.with_defaults(eps=0.25)
+    same(g(x, None), g(x))
+    with pytest.raises(TypeError, match="x has the dtype object"):
+        fastact.logit(None)
+
+
 @every_function
 def test_subnormal_results_are_not_flushed(f):
     x = np.array([-100.0, -95.0, 1e-40, -1e-40], np.float32)
-    exact = reference.evaluate(f.name, "value", x)
+    exact = reference.evaluate(f.name, "value", x, *map(np.float32, f.parameters.values()))
     assert reference.ulp_error(f(x), exact).max() <= 1.5
 
 

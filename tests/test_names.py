@@ -10,7 +10,7 @@ import pytest
 
 import fastact
 from fastact.activation import Elementwise
-from fastact.names import CONVENTIONS, DEFAULTS, SPELLINGS
+from fastact.names import CONVENTIONS, DEFAULTS, LEFT_OUT, SPELLINGS
 
 LIBRARIES = (*CONVENTIONS, "onnxruntime")
 """Of ONNX there are two implementations: the reference of onnx itself, and ONNX Runtime."""
@@ -24,7 +24,13 @@ REQUIRED = {
 NOT_HERE = {
     "jax": {"glu", "logmeanexp", "logsumexp", "log1mexp", "standardize"},
     "keras": {"glu", "sparsemax"},
-    "transformers": {"gelu_10", "laplace", "sqrtsoftplus"},
+    "transformers": set(),
+    "sklearn": set(),
+    "thinc": {
+        "hard_swish", "HardSwish",  # x times a hard sigmoid of slope 0.2: left out by fastact.names
+        "maxout", "Maxout", "lstm_forward_inference", "softmax_sequences", "MultiSoftmax",  # of another shape
+        "sechsq", "logloss",  # no activations
+    },
 }
 """What the libraries have beside: of another shape, no activation, or not a function of this library."""
 
@@ -126,10 +132,52 @@ def transformers_function():
     return call
 
 
+def scipy_function():
+    special = pytest.importorskip("scipy.special")
+
+    def call(spelling, x):
+        if not hasattr(special, spelling):
+            pytest.skip(f"this release of SciPy has no {spelling}")
+        return getattr(special, spelling)(x)
+
+    return call
+
+
+def sklearn_function():
+    table = pytest.importorskip("sklearn.neural_network._base").ACTIVATIONS
+
+    def call(spelling, x):
+        if spelling not in table:
+            pytest.skip(f"this release of scikit-learn has no {spelling}")
+        y = x.copy()
+        table[spelling](y)
+        return y
+
+    return call
+
+
+def thinc_function():
+    layers, ops = pytest.importorskip("thinc.layers"), pytest.importorskip("thinc.backends").NumpyOps()
+
+    def call(spelling, x):
+        if hasattr(ops, spelling):
+            return getattr(ops, spelling)(x)
+        width = x.shape[1]
+        if spelling in ("Logistic", "sigmoid_activation", "softmax_activation"):
+            return getattr(layers, spelling)().predict(x)
+        layer = getattr(layers, spelling)(nO=width, nI=width).initialize()
+        layer.set_param("W", np.eye(width, dtype=np.float32))
+        layer.set_param("b", np.zeros(width, np.float32))
+        return layer.predict(x)
+
+    return call
+
+
 @functools.cache
 def function_of(library):
     return {"torch": torch_function, "jax": jax_function, "keras": keras_function, "onnx": onnx_function,
-            "onnxruntime": onnxruntime_function, "transformers": transformers_function}[library]()
+            "onnxruntime": onnxruntime_function, "transformers": transformers_function, "scipy": scipy_function,
+            "sklearn": sklearn_function, "thinc": thinc_function}[library]()
 
 
 def points(name):
@@ -149,6 +197,15 @@ def test_a_spelling_computes_what_it_does_there(library, spelling):
     np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-6)
 
 
+def thinc_names():
+    """What has a backward pass beside it among the methods, and the layers of one activation."""
+    ops, layers = pytest.importorskip("thinc.backends").Ops, pytest.importorskip("thinc.layers")
+    words = {name.removeprefix("backprop_") for name in dir(ops) if name.startswith("backprop_")}
+    similar = {word.replace("_", "").lower() for word in words}
+    named = {name for name in dir(layers) if name[0].isupper() and name.lower() in similar}
+    return {word for word in words | named if not word.lower().startswith(("reduce_", "seq2col", "lstm"))}
+
+
 @pytest.mark.parametrize("library", NOT_HERE)
 def test_every_activation_of_a_library_is_spelt(library):
     known = {
@@ -158,6 +215,8 @@ def test_every_activation_of_a_library_is_spelt(library):
         "keras": lambda: {name for name in dir(keras().activations) if not name.startswith("_")}
         - {"deserialize", "get", "serialize"},
         "transformers": lambda: set(pytest.importorskip("transformers.activations").ACT2CLS),
+        "sklearn": lambda: set(pytest.importorskip("sklearn.neural_network._base").ACTIVATIONS),
+        "thinc": thinc_names,
     }[library]()
     assert known <= set(spellings(library)) | NOT_HERE[library]
     assert not set(spellings(library)) & NOT_HERE[library]
@@ -168,8 +227,7 @@ def test_every_activation_of_a_library_is_spelt(library):
 
 def test_the_table_speaks_of_activations_and_conventions_that_there_are():
     assert set(SPELLINGS) <= set(fastact.activations)
-    # The one that no library has a name for.
-    assert set(fastact.activations) - set(SPELLINGS) <= {"dish"}
+    assert set(fastact.activations) == set(SPELLINGS)
     for row in SPELLINGS.values():
         assert set(row) <= set(CONVENTIONS)
     for convention in CONVENTIONS:
@@ -201,9 +259,40 @@ def test_in_a_convention_the_names_of_the_catalogue_are_understood_too():
     for convention in CONVENTIONS:
         for spelling, name in spellings(convention).items():
             assert fastact.get(spelling, convention=convention).name == name
-            if name not in spellings(convention):
+            if name not in spellings(convention) and (convention, name) not in LEFT_OUT:
                 assert fastact.get(name, convention=convention).name == name
     assert fastact.get("softsign", convention="jax") is fastact.softsign
+
+
+@pytest.mark.parametrize(("convention", "spelling"), LEFT_OUT)
+def test_what_no_default_expresses_is_refused_with_the_reason(convention, spelling):
+    """Not even where the catalogue has an activation of that name: it would give other numbers."""
+    with pytest.raises(ValueError, match=f"^fastact.get: {spelling} of {convention} .*; accepted is "):
+        fastact.get(spelling, convention=convention)
+    if spelling in fastact.activations:
+        assert fastact.get(spelling) is fastact.activations[spelling]
+    elif not any(spelling in spellings(other) for other in CONVENTIONS):
+        with pytest.raises(ValueError, match=f"^fastact.get: {spelling} of {convention} .*; accepted is "):
+            fastact.get(spelling)
+    assert spelling not in spellings(convention)
+
+
+def test_what_is_left_out_does_mean_something_else():
+    x = np.linspace(-4, 4, 12, dtype=np.float32).reshape(3, 4)
+    special = pytest.importorskip("scipy.special")
+    for name in ("softmax", "log_softmax", "logsumexp"):
+        theirs = getattr(special, name)(x)
+        np.testing.assert_allclose(fastact.get(name)(x, axis=None), theirs, rtol=1e-5)
+        assert np.shape(fastact.get(name)(x)) != np.shape(theirs) or not np.allclose(fastact.get(name)(x), theirs)
+    ops = pytest.importorskip("thinc.backends").NumpyOps()
+    assert not np.allclose(fastact.hard_swish(x), ops.hard_swish(x))
+
+
+@pytest.mark.parametrize("eps", [None, -1.0, 0.0, 1e-6, 0.1])
+def test_logit_clips_as_torch_does(eps):
+    torch = pytest.importorskip("torch")
+    x = np.array([-1, 0, 1e-7, 1e-3, 0.05, 0.3, 0.5, 0.95, 0.9995, 1, 2, np.nan], np.float32)
+    np.testing.assert_allclose(fastact.logit(x, eps), torch.logit(torch.from_numpy(x), eps).numpy(), rtol=2e-5)
 
 
 @pytest.mark.parametrize(("arguments", "error", "words"), [
@@ -248,7 +337,7 @@ def test_other_defaults_are_what_is_taken_when_nothing_is_said(f):
         if "backward_from_output" in f.ufuncs:
             y = g(x)
             np.testing.assert_array_equal(g.backward(dy, output=y), f.backward(dy, output=y, **given))
-        assert g(x[7]) == f(x[7], **given)
+        np.testing.assert_array_equal(g(x[7]), f(x[7], **given))  # logit has none there
 
 
 @pytest.mark.parametrize("f", WITH_PARAMETERS, ids=lambda f: f.name)
@@ -263,7 +352,7 @@ def test_an_activation_with_other_defaults_shows_compares_and_pickles_as_that(f)
     assert len({f, g, f.with_defaults(**{first: default + 0.25})}) == 2
     for same in (pickle.loads(pickle.dumps(g)), copy.copy(g), copy.deepcopy(g)):
         assert same == g
-        assert same(-1.25) == g(-1.25)
+        np.testing.assert_array_equal(same(-1.25), g(-1.25))
     assert g.with_defaults() is g
     assert g.with_defaults(**f.parameters) is f.with_defaults(**f.parameters) is f
     for name in dir(f):
