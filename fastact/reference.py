@@ -91,7 +91,11 @@ def _erfc(m: Any, x: Any) -> Any:
     if m is not np:
         return m.erfc(m.minimum(m.maximum(x, -1000), 1000))
     if x.dtype.itemsize <= 8:
-        return np.asarray(np.frompyfunc(math.erfc, 1, 1)(x), dtype=x.dtype)
+        y = np.asarray(np.where(x < 0, 2, np.where(x > 0, 0, x)), dtype=x.dtype)  # NaN stays
+        y[abs(x) < 2.0**-60] = 1
+        between = (abs(x) >= 2.0**-60) & (abs(x) < 30)  # a quarter of all float32: the others round to 2, 1 or 0
+        y[between] = np.frompyfunc(math.erfc, 1, 1)(x[between])
+        return y
     exact, x_high = mpmath_namespace(30), x.astype(np.float64)
     x_low = np.where(np.isfinite(x), x - x_high, 0).astype(np.float64)
     wide = exact.erfc(exact.minimum(exact.maximum(exact.asarray(x_high) + exact.asarray(x_low), -1000), 1000))
@@ -164,14 +168,16 @@ def _dish_derivative(m: Any, x: Any) -> Any:
 
 def _tanh_shrink(m: Any, x: Any) -> Any:
     """Near 0 x - tanh(x) = (x cosh(x) - sinh(x)) / cosh(x), whose numerator is a sum of positive terms."""
-    a = m.minimum(abs(x), 1)
+    is_near = abs(x) < 1
+    a = abs(x[is_near])
     term, total = a, 0 * a
-    for k in range(1, 40):
+    for k in range(1, 16 if m is np else 40):  # 1 / 31! is 1e-34, 1 / 79! is 1e-117
         term = term * a * a / (2 * k * (2 * k + 1))
         total = total + 2 * k * term
-    near = total * 2 / (m.exp(a) + m.exp(-a))
     t = m.expm1(-2 * abs(x))
-    return m.sign(x) * m.where(abs(x) < 1, near, abs(x) + t / (2 + t))
+    y = m.asarray(abs(x) + t / (2 + t))
+    y[is_near] = total * 2 / (m.exp(a) + m.exp(-a))
+    return m.sign(x) * y
 
 
 def _logit(m: Any, x: Any) -> Any:
@@ -188,14 +194,18 @@ def _logit_derivative(m: Any, x: Any) -> Any:
 
 
 def _erf(m: Any, x: Any) -> Any:
-    """From the series, relative to x, where 1 - erfc would lose digits."""
-    a = m.minimum(abs(x), 1)
+    """NumPy has none: from the series, relative to x, where 1 - erfc would lose digits."""
+    if m is not np:
+        return m.erf(m.minimum(m.maximum(x, -1000), 1000))
+    is_near = abs(x) < 1
+    a = abs(x[is_near])
     term, total = a, a
-    for k in range(1, 90):
+    for k in range(1, 26):  # 2^25 / (1 * 3 * ... * 51) is 1e-26
         term = term * 2 * a * a / (2 * k + 1)
         total = total + term
-    near = m.exp(-a * a) * total * _constant(m, x, _TWO_OVER_SQRT_PI)
-    return m.sign(x) * m.where(abs(x) < 1, near, 1 - _erfc(m, abs(x)))
+    y = m.asarray(x * 0 + 1) if is_near.all() else m.asarray(1 - _erfc(m, abs(x)))
+    y[is_near] = m.exp(-a * a) * total * _constant(m, x, _TWO_OVER_SQRT_PI)
+    return m.sign(x) * y
 
 
 def _logit_clipped(m: Any, x: Any, eps: Any) -> Any:
@@ -523,6 +533,7 @@ def mpmath_namespace(digits: int = 50) -> Any:
     class Namespace:
         exp = np.frompyfunc(context.exp, 1, 1)
         expm1 = np.frompyfunc(context.expm1, 1, 1)
+        erf = np.frompyfunc(context.erf, 1, 1)
         erfc = np.frompyfunc(context.erfc, 1, 1)
         log = np.frompyfunc(context.log, 1, 1)
         sqrt = np.frompyfunc(context.sqrt, 1, 1)
@@ -580,6 +591,9 @@ def ulp(exact: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     if exact.dtype == object:
         return np.asarray(np.frompyfunc(of_mpmath_number, 1, 1)(exact), dtype=object)
     magnitude = np.clip(abs(exact), 2.0**emin, 2.0**emax)
+    if magnitude.dtype == np.float64:  # the exponent's bits, and none of the significand: the power of two below
+        power = (np.ascontiguousarray(magnitude).view(np.int64) & np.int64(0x7FF << 52)).view(np.float64)
+        return np.asarray(power * 2.0**-limits.nmant).reshape(exact.shape)
     mantissa, _ = np.frexp(magnitude)  # in [1/2, 1)
     return np.asarray(magnitude / (2 * mantissa) * 2.0**-limits.nmant)
 
@@ -607,13 +621,44 @@ def ulp_error(
     """
     computed, exact = np.asarray(computed), np.asarray(exact)
     with np.errstate(all="ignore"):
-        difference = abs(computed - exact)
-        unit = np.where(absolute, 0.25 * float(_finfo(computed.dtype).eps), ulp(exact, computed.dtype))
-        error = np.asarray(difference / unit, dtype=np.float64)
+        if exact.dtype == object:
+            error = np.asarray(_error_of_mpmath_numbers(computed.dtype)(computed, exact, absolute), dtype=np.float64)
+        else:
+            error = _error_of_floats(computed, exact, absolute)
         special = ~np.isfinite(error)
         if special.any():
             error[special] = _special_error(*(a[special] for a in np.broadcast_arrays(computed, exact)))
     return error
+
+
+def _error_of_floats(computed: Any, exact: Any, absolute: Any) -> npt.NDArray[np.float64]:
+    difference = np.asarray(computed - exact)
+    np.abs(difference, out=difference)
+    if exact.dtype == np.float64 and computed.dtype.itemsize < 8 and not np.any(absolute):
+        # As `ulp`, by the exponents' bits: of 1 / unit, by which the difference is multiplied.
+        limits = _finfo(computed.dtype)
+        bits = np.ascontiguousarray(exact).view(np.int64) & np.int64(0x7FF << 52)
+        np.clip(bits, (1023 + int(limits.minexp)) << 52, (1022 + int(limits.maxexp)) << 52, out=bits)
+        np.subtract(2046 << 52, bits, out=bits)
+        bits += int(limits.nmant) << 52
+        return np.asarray(np.multiply(difference, bits.view(np.float64).reshape(exact.shape), out=difference))
+    unit = ulp(exact, computed.dtype)
+    if np.any(absolute):
+        unit = np.where(absolute, 0.25 * float(_finfo(computed.dtype).eps), unit)
+    return np.asarray(difference / unit, dtype=np.float64)
+
+
+def _error_of_mpmath_numbers(dtype: Any) -> Any:
+    """The same of mpmath numbers, in one pass over them: their exponents are Python's integers."""
+    limits = _finfo(dtype)
+    emin, emax, digits = int(limits.minexp), int(limits.maxexp) - 1, int(limits.nmant)
+
+    def error(computed: Any, exact: Any, absolute: Any) -> float:
+        context = exact.context
+        exponent = -2 if absolute else min(emax, max(emin, context.mag(exact) - 1))
+        return float(context.ldexp(abs(float(computed) - exact), digits - exponent))
+
+    return np.frompyfunc(error, 3, 1)
 
 
 def _special_error(computed: npt.NDArray[Any], exact: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -633,6 +678,9 @@ def structured_points(count: int, seed: int = 0) -> npt.NDArray[np.float64]:
     ln 2 / 4, among which are the boundaries between two argument reductions of e^x and e^2x, and the multiples of 1/8,
     where formulas meet, both to within 4 ulp; random numbers of ordinary size. Zeros, infinities, NaN and the extreme
     finite numbers are always among them.
+
+    All are made of integers by exact operations and by single ones of IEEE 754, never by a function such as a power,
+    whose last bits are those of the processor: the points are the same everywhere.
     """
     random = np.random.default_rng(seed)
     limits = np.finfo(np.float64)
@@ -644,12 +692,16 @@ def structured_points(count: int, seed: int = 0) -> npt.NDArray[np.float64]:
     significands = np.where(significands < 0, random.integers(2**52, size=quarter), significands)
     binades = ((np.arange(quarter) % 2047 << 52) + significands).view(np.float64)
 
-    reductions = random.integers(1, 4300, quarter) * (math.log(2) / 4)
+    reductions = random.integers(1, 4300, quarter) * (float.fromhex("0x1.62e42fefa39efp-1") / 4)
     meetings = random.integers(1, 8 * 750, quarter) / 8
     near = np.concatenate([reductions, meetings])
     near = (near.view(np.int64) + random.integers(-4, 5, near.size)).view(np.float64)
 
-    kinds = (random.uniform(0, 40, quarter), random.uniform(0, 750, quarter), 2 ** random.uniform(-60, 5, quarter))
+    kinds = (
+        np.ldexp(random.integers(40 << 46, size=quarter), -46),
+        np.ldexp(random.integers(750 << 43, size=quarter), -43),
+        np.ldexp(random.integers(2**52, 2**53, quarter), random.integers(-112, -47, quarter)),
+    )
     ordinary = np.choose(random.integers(len(kinds), size=quarter), kinds)
 
     points = np.concatenate([binades, near, ordinary]) * random.choice([-1.0, 1.0], 4 * quarter)

@@ -17,6 +17,7 @@ import pytest
 import fastact
 from fastact import _isa, reference
 from fastact.activation import Elementwise
+from fastact.commands import accuracy
 from fastact.commands.accuracy import ULP_OF_16_BITS
 
 FUNCTIONS = [f for f in fastact.activations.values() if isinstance(f, Elementwise)]
@@ -156,6 +157,57 @@ def test_v3_and_v4_have_the_same_bits():
     results = [run(code, isa) for isa in ("v3", "v4")]
     assert all(result.returncode == 0 for result in results), results
     assert results[0].stdout == results[1].stdout != ""
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, ml_dtypes.bfloat16])
+def test_a_digest_knows_every_bit_but_those_of_nan(dtype):
+    """The sign and the payload of a NaN are the processor's."""
+    unsigned = np.dtype(f"u{np.dtype(dtype).itemsize}")
+    quiet = np.array([0, np.nan, 1], dtype)
+    (bits,) = np.array([np.nan], dtype).view(unsigned)
+    for other in (bits ^ unsigned.type(1), bits ^ unsigned.type(1 << (8 * unsigned.itemsize - 1))):
+        same = quiet.copy()
+        same.view(unsigned)[1] = other
+        assert same.tobytes() != quiet.tobytes()
+        assert accuracy._digest_of(same) == accuracy._digest_of(quiet)
+        assert same.view(unsigned)[1] == other, "the results themselves were changed"
+    for k, value in ((0, -0.0), (1, np.inf), (2, 1.5)):
+        changed = quiet.copy()
+        changed[k] = value
+        assert accuracy._digest_of(changed) != accuracy._digest_of(quiet)
+
+
+def inputs():
+    """The digest of all inputs that `fastact accuracy` makes."""
+    total = hashlib.sha256(reference.structured_points(20_000).tobytes())
+    for logits in accuracy.LOGITS:
+        for rows in accuracy._random_rows(logits, 2**16, "float64"):
+            total.update(rows.tobytes())
+    return total.hexdigest()
+
+
+def test_inputs_do_not_depend_on_the_processor():
+    """As NumPy without any of the instructions beyond its baseline makes them; a power has other bits then."""
+    core = getattr(np, "_core", None) or np.core
+    found = core._multiarray_umath
+    optional = [name for name in found.__cpu_dispatch__ if found.__cpu_features__.get(name)]
+    folder = os.path.dirname(__file__)
+    code = f"import sys; sys.path.insert(0, {folder!r}); import test_accuracy; print(test_accuracy.inputs())"
+    environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": " ".join(optional)}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == inputs()
+
+
+def test_random_rows_are_what_they_are_called():
+    wide, normal, confident = (
+        np.concatenate([z.ravel() for z in accuracy._random_rows(logits, 2**16, "float64") if z.shape[1] == 1000])
+        for logits in accuracy.LOGITS)
+    assert -100 <= wide.min() < -99 < 99 < wide.max() < 100
+    assert abs(wide.std() - 200 / np.sqrt(12)) < 1
+    assert abs(normal.mean()) < 0.02
+    assert abs(normal.std() - 1) < 0.02
+    assert 20 < confident.max() < 96
 
 
 @pytest.mark.parametrize("isa", _isa.BUILT)
