@@ -22,7 +22,8 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from fastact._loops cimport ARRAYS, CACHE_LINE, FETCHING, LANES, NUMBERS, ONES, block_kernel, convert_block, fetch
+from fastact._loops cimport (
+    ARRAYS, CACHE_LINE, FETCHING, LANES, NUMBERS, ONES, STRETCH, block_kernel, convert_block, fetch)
 from fastact._rows cimport (
     PIECE, SEGMENT, SHORT, STRIP, Rows, row_settle, strip_accumulate, strip_constants, strip_emit, strip_maximum)
 from fastact._sums cimport fastact_sum, fastact_sum_add, fastact_sum_rounded, fastact_sum_start, sum_block
@@ -150,7 +151,9 @@ def set_sums(dict addresses):
 
 
 cdef enum:
-    BLOCK = 1024                    # elements gathered on the stack at a time
+    BLOCK = 1024                    # elements gathered on the stack at a time, at most
+    GATHERED = 1 << 14              # bytes of all operands of such a block; threads may have stacks of 64 KiB
+    ON_STACK = 1 << 12                # bytes of rows in memory of their own for which the stack has room
     CHUNK = 64                      # the elements of a thread are a multiple of it: a whole cache line of any dtype
     HELD = 8192                     # elements up to which giving up the interpreter lock costs more than it frees
     UNASKED = 1 << 25               # elements after which Python is asked for signals: some hundredths of a second
@@ -312,10 +315,10 @@ cdef inline Py_ssize_t itemsize_of(const Pass* call, int k) noexcept nogil:
     return call.loop.format.number_size if is_parameter(call, k) else call.loop.format.itemsize
 
 
-# Where `padded` numbers of input k lie as the kernel needs them, from `start` on: in the array itself, or in `block`
+# Where `padded` numbers of input k lie as the kernel needs them, from `start` on: in the array itself, or in `block`,
+# by way of `packed`
 cdef inline void* gathered(const Pass* call, int k, Py_ssize_t start, Py_ssize_t n, Py_ssize_t padded, bint fetching,
-                           void* block) noexcept nogil:
-    cdef uint16_t packed[BLOCK]
+                           void* block, uint16_t* packed) noexcept nogil:
     cdef Py_ssize_t itemsize = itemsize_of(call, k), stride = call.strides[k]
     cdef const char* source = call.data[k] + start * stride
     cdef char* target = <char*> packed if is_packed(call, k) else <char*> block
@@ -333,8 +336,7 @@ cdef inline void* gathered(const Pass* call, int k, Py_ssize_t start, Py_ssize_t
 
 # The way back, for output k
 cdef inline void scatter(const Pass* call, int k, Py_ssize_t start, Py_ssize_t n, Py_ssize_t padded, bint fetching,
-                         const void* block) noexcept nogil:
-    cdef uint16_t packed[BLOCK]
+                         const void* block, uint16_t* packed) noexcept nogil:
     cdef Py_ssize_t itemsize = itemsize_of(call, k), stride = call.strides[k]
     cdef char* target = call.data[k] + start * stride
     if is_packed(call, k) and stride == itemsize and n == padded:
@@ -351,29 +353,40 @@ cdef inline void scatter(const Pass* call, int k, Py_ssize_t start, Py_ssize_t n
 # Elements `start` to `stop`, block by block, through the stack where an operand does not lie as the kernel needs it
 cdef void run_blocks(const Pass* call, Py_ssize_t start, Py_ssize_t stop, bint fetching) noexcept nogil:
     cdef const Loop* loop = call.loop
-    cdef Py_ssize_t n, padded
-    cdef int k, arrays = loop.inputs + loop.parameters
-    cdef double memory[(OPERANDS + 1) * BLOCK]
-    cdef double* stack = <double*> ((<size_t> memory + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE)
+    cdef Py_ssize_t n, padded, block, room
+    cdef int k, arrays = loop.inputs + loop.parameters, blocks = 0
+    cdef uint16_t packed[BLOCK]
+    cdef char memory[GATHERED + CACHE_LINE]
+    cdef char* stack = <char*> ((<size_t> memory + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE)
+    cdef char* places[OPERANDS]     # of each operand's block
     cdef void* operands[OPERANDS]
-    for k in range(arrays):
-        if call.strides[k] == 0 and not is_number(call, k):
-            gathered(call, k, 0, BLOCK, BLOCK, False, stack + k * BLOCK)
+    for k in range(loop.operands):
+        blocks += 0 if is_number(call, k) else 1
+    block = GATHERED // (blocks * loop.format.number_size) // STRETCH * STRETCH
+    block = block if block < BLOCK else BLOCK
+    room = block * loop.format.number_size
+    for k in range(loop.operands):
+        places[k] = stack
+        if is_number(call, k):
+            continue
+        stack += room
+        if k < arrays and call.strides[k] == 0:
+            gathered(call, k, 0, block, block, False, places[k], packed)
     while start < stop:
-        n = stop - start if stop - start < BLOCK else BLOCK
+        n = stop - start if stop - start < block else block
         padded = (n + LANES - 1) // LANES * LANES
         for k in range(loop.operands):
-            operands[k] = stack + k * BLOCK
+            operands[k] = places[k]
             if is_number(call, k):
                 operands[k] = call.data[k]
             elif k < arrays and call.strides[k] != 0:
-                operands[k] = gathered(call, k, start, n, padded, fetching, operands[k])
+                operands[k] = gathered(call, k, start, n, padded, fetching, operands[k], packed)
             elif k >= arrays and call.strides[k] == itemsize_of(call, k) and n == padded and not is_packed(call, k):
                 operands[k] = call.data[k] + start * call.strides[k]
         loop.kernel(operands, padded, call.form)
         for k in range(arrays, loop.operands):
-            if operands[k] == <void*> (stack + k * BLOCK):
-                scatter(call, k, start, n, padded, fetching, operands[k])
+            if operands[k] == <void*> places[k]:
+                scatter(call, k, start, n, padded, fetching, operands[k], packed)
         start += n
 
 
@@ -838,7 +851,9 @@ cdef inline bint any_confident(const Strip* strip) noexcept nogil:
 
 
 cdef void run_strip(const RowPass* call, Py_ssize_t index) noexcept nogil:
-    cdef Strip strip, confident
+    cdef Strip strip
+    cdef double first[STRIP]        # of rows whose sums stay as they are
+    cdef double second[STRIP]
     cdef const Step* step
     cdef Py_ssize_t j
     cdef int k
@@ -859,11 +874,12 @@ cdef void run_strip(const RowPass* call, Py_ssize_t index) noexcept nogil:
         elif not step.for_confident or call.n <= SHORT:
             run_sums(call, step, &strip)
         elif any_confident(&strip):
-            confident = strip
-            run_sums(call, step, &confident)
             for j in range(strip.place.width):
-                if strip.rows.confident[j]:
-                    strip.rows.first[j], strip.rows.second[j] = confident.rows.first[j], confident.rows.second[j]
+                first[j], second[j] = strip.rows.first[j], strip.rows.second[j]
+            run_sums(call, step, &strip)
+            for j in range(strip.place.width):
+                if not strip.rows.confident[j]:
+                    strip.rows.first[j], strip.rows.second[j] = first[j], second[j]
     close_strip(call, &strip)
 
 
@@ -1105,7 +1121,7 @@ cdef inline void pack_strip(const PackedPass* packed, const Place* place, const 
 
 # What is taken together, `start` to `stop`, on the calling thread; `memory` is NULL where the stack has room enough.
 cdef void run_packed_strips(const PackedPass* packed, Py_ssize_t start, Py_ssize_t stop, char* memory) noexcept nogil:
-    cdef float stack[3 * SEGMENT + LANES]
+    cdef char stack[ON_STACK + CACHE_LINE]
     cdef fastact_environment callers = fastact_enter()
     cdef RowPass floats
     cdef Place place
@@ -1167,7 +1183,7 @@ cdef int run_packed_rows(PackedPass* packed, Py_ssize_t outer, double nanosecond
     packed.room = ((rows if rows < packed.width else packed.width) * call.n + LANES - 1) // LANES * LANES
     packed.room *= packed.format.number_size
     all_arrays = arrays_of(packed) * packed.room
-    if all_arrays > 3 * SEGMENT * <Py_ssize_t> sizeof(float):
+    if all_arrays > ON_STACK:
         allocated = malloc((1 if together else threads) * all_arrays + CACHE_LINE)
         if allocated == NULL:
             return -1

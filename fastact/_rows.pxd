@@ -632,12 +632,11 @@ cdef inline void terms_of_end(void* f, int sums, const floating* x, const floati
         second[i] = 0
 
 
-# Up to PIECE entries: their terms, then the sums, block by block.
+# Up to PIECE entries: their terms, for which `first` and `second` have room, then the sums, block by block.
 cdef inline void accumulate_piece(void* f, int sums, const floating* x, const floating* y, floating* out, bint store,
                                   bint fetching, Py_ssize_t n, floating a, floating b, floating c, floating d,
-                                  floating e, double* high, double* low) noexcept nogil:
-    cdef floating first[PIECE]
-    cdef floating second[PIECE]
+                                  floating e, floating* first, floating* second, double* high,
+                                  double* low) noexcept nogil:
     cdef const floating* summands = out if store and sums == 1 else first
     cdef Py_ssize_t whole = n // LANES * LANES, start = n // BLOCK * BLOCK, lines = lines_of(n - start), i
     terms(f, sums, x, y, out, store, fetching, whole, a, b, c, d, e, first, second)
@@ -703,6 +702,8 @@ cdef inline void accumulate_short_row(void* f, int sums, const float* x, const f
 cdef inline void accumulate_row(void* f, void* moved, int sums, const floating* x, const floating* y, floating* out,
                                 bint store, Py_ssize_t n, floating a, floating b, floating c, floating d, floating e,
                                 Rows* rows, Py_ssize_t index) noexcept nogil:
+    cdef floating first[PIECE]      # here: each inlined copy of accumulate_piece would have its own on the stack
+    cdef floating second[PIECE]
     cdef double high[2 * LANES]
     cdef double low[2 * LANES]
     cdef Py_ssize_t start = 0, part
@@ -714,10 +715,10 @@ cdef inline void accumulate_row(void* f, void* moved, int sums, const floating* 
         part = n - start if n - start < PIECE else PIECE
         if moved != NULL and a != 0:
             accumulate_piece(moved, sums, x + start, y + start, out + start, store, rows.fetching, part, a, b, c, d, e,
-                             high, low)
+                             first, second, high, low)
         else:
             accumulate_piece(f, sums, x + start, y + start, out + start, store, rows.fetching, part, a, b, c, d, e,
-                             high, low)
+                             first, second, high, low)
         start += PIECE
     rows.first[index] = lanes_total(high, low, a)
     rows.second[index] = lanes_total(high + LANES, low + LANES, a) if sums == 2 else 0

@@ -39,12 +39,17 @@ pytestmark = [
 
 
 @functools.cache
+def disassembly(module):
+    library = importlib.util.find_spec(f"fastact.{module}").origin
+    return subprocess.run(["objdump", "-d", "--no-show-raw-insn", library], capture_output=True, text=True,
+                          check=True).stdout
+
+
+@functools.cache
 def functions(isa):
     """Instructions, as (mnemonic, operands), of each function in the kernels of one set."""
     module = f"_kernels_{_isa.MODULES[isa]}"
-    library = importlib.util.find_spec(f"fastact.{module}").origin
-    text = subprocess.run(["objdump", "-d", "--no-show-raw-insn", library], capture_output=True, text=True,
-                          check=True).stdout
+    text = disassembly(module)
     head = re.compile(rf"<__pyx_f_7fastact_{len(module)}{module}_(\w+)(?:\.\w+)*>:$")
     found = {}
     for block in text.split("\n\n"):
@@ -118,3 +123,15 @@ def test_no_kernel_calls_python(isa):
 def test_exponentials_of_rows_are_packed(kernel, isa):
     fused = [operands for name, operands in functions(isa)[kernel] if "fmadd" in name]
     assert sum(REGISTER[isa] in operands for operands in fused) >= 5, fused
+
+
+@pytest.mark.parametrize("module", ["_engine", "activation", *(f"_kernels_{_isa.MODULES[isa]}" for isa in _isa.BUILT)])
+def test_no_frame_on_the_stack_is_large(module):
+    """24 KiB at most, of stacks that may have 64; what is inlined counts in the function around it."""
+    made = re.compile(r"^(.*)<(\S+)>:$|\t(?:sub +\$|lea +-)(0x[0-9a-f]+)(?:,%rsp|\(%rsp\),%r11)$", re.MULTILINE)
+    frames, name = {}, ""
+    for _, head, size in made.findall(disassembly(module)):
+        name = head or name
+        frames[name] = max(frames.get(name, 0), int(size or "0", 16))
+    assert max(frames.values()) > 100
+    assert {name: size for name, size in frames.items() if size > 24 << 10} == {}

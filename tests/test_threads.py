@@ -13,7 +13,7 @@ import pytest
 import threadpoolctl
 
 import fastact
-from fastact import _engine, _threads
+from fastact import _engine, _isa, _threads
 from fastact.activation import Elementwise
 
 FUNCTIONS = list(fastact.activations.values())
@@ -272,6 +272,72 @@ def _sigmoid_of_zero(_):
 def test_other_start_methods(method):
     with multiprocessing.get_context(method).Pool(2) as pool:
         assert pool.map_async(_sigmoid_of_zero, range(4)).get(timeout=60) == [0.5] * 4
+
+
+# ------------------------------------------------------------------------------------------------------ small stacks
+
+DOORS = """
+import threading
+import ml_dtypes
+import numpy as np
+import fastact
+from fastact.activation import Elementwise, RowReduction
+
+fastact.set_num_threads(2)
+fastact._engine.set_parallel_nanoseconds(2000)
+
+def elementwise(f, x):
+    slopes = [np.full(x.shape[-1], default, np.float32) for default in f.parameters.values()]
+    for a in x, x[:, ::2], x[::-1], x.T, x[:, :-1]:
+        f(a), f.derivative(a), f.value_and_derivative(a), f.backward(a, a), f.ufunc(a, *f.parameters.values())
+        if "backward_from_output" in f.ufuncs:
+            f.backward(a, output=f(a))
+        own = [slope[: a.shape[-1]] for slope in slopes]
+        f(a, *own), f.derivative(a, *own), f.value_and_derivative(a, *own), f.backward(a, a, *own)
+        if "backward_parameter" in f.ufuncs:
+            f.backward_parameter(a, a), f.backward_parameter(a, a, *own)
+
+def rows(f, x):
+    for a in x, x.reshape(-1, 20), x.reshape(1, -1), x.reshape(20, -1), x.T, x[:, ::2]:
+        for axis in 0, 1, None:
+            y = f(a, axis=axis)
+            f(a, axis=axis, where=a > 0), f(a, axis=axis, scale=2.0) if f.parameters else None
+            f.backward(y, a, axis=axis)
+            if not isinstance(f, RowReduction):
+                f.backward(a, output=y, axis=axis)
+    if not isinstance(f, RowReduction):
+        f.jacobian(x[:, :30])
+
+def losses(x):
+    for a in x, x.reshape(-1, 20), x.reshape(2, -1):
+        fastact.softmax_mse(a, a)
+        fastact.softmax_cross_entropy(a, a)
+        fastact.softmax_cross_entropy(a, np.zeros(len(a), int))
+
+def work():
+    for dtype in np.float32, np.float64, np.float16, ml_dtypes.bfloat16, np.int8:
+        # a row with one large entry too: confident ones take a path of their own
+        x = (np.random.default_rng(0).standard_normal((100, 300)) * 3).astype(dtype)
+        x[::3, 7] = 100
+        for f in fastact.activations.values():
+            with np.errstate(all="ignore"):
+                (elementwise if isinstance(f, Elementwise) else rows)(f, x)
+        losses(x)
+    done.append(True)
+
+done = []
+threading.stack_size(65536)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+print(done)
+"""
+
+
+@pytest.mark.parametrize("isa", _isa.SUPPORTED)
+def test_stacks_of_64_kibibytes(isa):
+    """Of the calling thread and of OpenMP's own, in every door."""
+    assert run(DOORS, OMP_STACKSIZE="64k", FASTACT_ISA=isa, timeout=120) == "[True]"
 
 
 # ---------------------------------------------------------------------------------------------------- many callers
