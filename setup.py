@@ -28,10 +28,14 @@ from setuptools.command.build_ext import build_ext
 
 PACKAGE = Path(__file__).parent / "fastact"
 
-# No -ffast-math nor any part of it that drops compensation or NaN: with gcc 12 it would even switch the whole process
-# to flush-to-zero at import.  These two flags are what lets ternaries become selects; contraction stays off because
-# multiply-add is written out (_bits.h).
-FLAGS = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
+# No -ffast-math nor any part of it that drops compensation or NaN, also where CFLAGS or CC have it, which come before;
+# _bits.h refuses what is left.  Linked with it (CFLAGS and LDFLAGS do both), gcc up to 12 and clang would switch the
+# whole process to flush-to-zero at import.  -fno-math-errno and -fno-trapping-math are what lets ternaries become
+# selects; contraction stays off because multiply-add is written out (_bits.h).
+EXACT = ["-O3", "-fno-fast-math", "-fno-unsafe-math-optimizations", "-fno-finite-math-only", "-fno-associative-math",
+         "-fno-reciprocal-math", "-fsigned-zeros", "-fno-rounding-math", "-fno-single-precision-constant"]
+KNOWN_TO_SOME = ["-mno-daz-ftz", "-fdenormal-fp-math=ieee", "-mfpmath=sse"]     # gcc 13, clang, x86
+FLAGS = ["-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
 SANITIZE = []
 if "FASTACT_SANITIZE" in os.environ:
     SANITIZE = [f"-fsanitize={os.environ['FASTACT_SANITIZE']}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
@@ -64,6 +68,12 @@ def compiles(flags, source="int main(void) { return 0; }", link=False):
             return subprocess.run(command, capture_output=True).returncode == 0
         except OSError:
             return False
+
+
+def exact_flags():
+    """Flags that undo whatever the user's flags do to arithmetic."""
+    known = [flag for flag in KNOWN_TO_SOME if compiles(["-Werror", flag])]
+    return EXACT + known if compiles(EXACT) else [flag for flag in EXACT if compiles([flag])] + known
 
 
 def openmp_flags():
@@ -172,7 +182,7 @@ class build(build_ext):
 
 
 def extensions():
-    openmp = openmp_flags()
+    openmp, exact = openmp_flags(), exact_flags()
     # MS_WIN64, which Windows' own headers of Python 3.11 define for MSVC alone
     windows = [("MS_WIN64", "")] if sysconfig.get_platform().startswith("win-") else []
     macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"), *windows]
@@ -180,12 +190,12 @@ def extensions():
     headers = [str(path) for path in PACKAGE.glob("_*.h")]
     for name, flags in INSTRUCTION_SETS.items():
         yield Extension(f"fastact._kernels_{name}", [f"fastact/_kernels_{name}.pyx"], define_macros=inline,
-                        extra_compile_args=[*FLAGS, *flags], extra_link_args=SANITIZE,
+                        extra_compile_args=[*exact, *FLAGS, *flags], extra_link_args=[*exact, *SANITIZE],
                         depends=[*headers, *(str(path) for path in PACKAGE.glob("_*.p?[di]"))])
     for name in "_engine", "activation":
         yield Extension(f"fastact.{name}", [f"fastact/{name}.pyx"], define_macros=macros,
-                        include_dirs=[numpy.get_include()], extra_compile_args=[*FLAGS, *openmp],
-                        extra_link_args=[*openmp, *SANITIZE], depends=headers)
+                        include_dirs=[numpy.get_include()], extra_compile_args=[*exact, *FLAGS, *openmp],
+                        extra_link_args=[*exact, *openmp, *SANITIZE], depends=headers)
 
 
 def main():

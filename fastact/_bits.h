@@ -8,8 +8,19 @@
 #ifndef FASTACT_BITS_H
 #define FASTACT_BITS_H
 
+#include <float.h>
 #include <stdint.h>
 #include <string.h>
+
+/* setup.py overrides all of these behind the flags of the user, but a compiler's wrapper may add them after that. */
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error "fastact needs infinities, NaN and exact sums: build without -ffast-math, -Ofast and -ffinite-math-only"
+#elif defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || defined(__NO_SIGNED_ZEROS__)
+#error "fastact needs the operations as they are written: build without -funsafe-math-optimizations and its parts"
+#elif defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
+#error "fastact needs float and double to be computed as such: build without -mfpmath=387"
+#endif
+
 #if defined(__AVX__)
 #include <immintrin.h>
 #endif

@@ -2,8 +2,11 @@
 
 import ctypes
 import ctypes.util
+import importlib.util
 import os
+import pathlib
 import platform
+import shutil
 import subprocess
 import sys
 
@@ -149,3 +152,35 @@ def test_errstate_is_not_touched():
         for call in every:
             call()
         assert np.geterr() == before
+
+
+HOSTILE = ["-ffast-math", "-Ofast", "-ffinite-math-only", "-funsafe-math-optimizations -fno-signed-zeros",
+           "-fno-signed-zeros -fno-trapping-math -fassociative-math", "-freciprocal-math", "-mfpmath=387"]
+
+
+@pytest.mark.parametrize("flags", HOSTILE)
+def test_flags_that_change_arithmetic(tmp_path, flags):
+    """The header refuses them; behind them, those of setup.py undo them, also for the linker."""
+    compiler, setup = shutil.which("gcc"), pathlib.Path(__file__).parents[1] / "setup.py"
+    if compiler is None or ("387" in flags and platform.machine() != "x86_64"):
+        pytest.skip("gcc is not installed, or does not know the flag")
+    header = pathlib.Path(fastact.__file__).parent
+    source = tmp_path / "one.c"
+    source.write_text('#include <stddef.h>\n#include "_bits.h"\nint one(void) { return 1; }\n')
+
+    def compiled(*more):
+        command = [compiler, f"-I{header}", "-fPIC", "-shared", *flags.split(), str(source), "-o",
+                   str(tmp_path / "one.so"), *more, "-v"]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    refused = compiled()
+    assert refused.returncode != 0
+    assert "#error \"fastact needs" in refused.stderr
+    if not setup.exists() or importlib.util.find_spec("Cython") is None:
+        return
+    code = "import setup; print(*setup.exact_flags(), *setup.FLAGS)"
+    own = subprocess.run([sys.executable, "-c", code], cwd=setup.parent, capture_output=True, text=True, check=True,
+                         env=os.environ | {"CC": compiler})
+    undone = compiled(*own.stdout.split())
+    assert undone.returncode == 0, undone.stderr
+    assert "crtfastmath" not in undone.stderr
