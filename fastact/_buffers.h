@@ -107,6 +107,25 @@ static fastact_buffer *fastact_beyond(size_t limit) {
     return beyond;
 }
 
+/* Ends all that is kept, for somebody who finds no memory.  Returns whether there was any. */
+static int fastact_give_up_buffers(void) {
+    fastact_buffer *kept;
+    int found;
+    if (!fastact_buffers.bytes || !fastact_wait_for_buffers())
+        return 0;
+    kept = fastact_beyond(0);
+    fastact_close_buffers();
+    found = kept != NULL;
+    fastact_end_buffers(kept);
+    return found;
+}
+
+/* malloc, which goes without what is kept where that is the last resort */
+static void *fastact_allocate(size_t size) {
+    void *memory = malloc(size);
+    return memory || !fastact_give_up_buffers() ? memory : malloc(size);
+}
+
 static void *fastact_take(void *context, size_t size) {
     fastact_buffer **place, **best = NULL, *buffer = NULL;
     (void) context;
@@ -122,7 +141,9 @@ static void *fastact_take(void *context, size_t size) {
         }
         fastact_close_buffers();
     }
-    if (!buffer && !(buffer = fastact_new_buffer(size)))
+    if (!buffer && !(buffer = fastact_new_buffer(size)) && fastact_give_up_buffers())
+        buffer = fastact_new_buffer(size);
+    if (!buffer)
         return NULL;
     return (char *) buffer + FASTACT_HEAD;
 }
@@ -190,9 +211,14 @@ static PyObject *fastact_empty_like(PyArrayObject *array) {
     int large = fastact_buffers.limit && (size_t) PyArray_NBYTES(array) >= FASTACT_LARGE;
     if (large && !(callers = PyDataMem_SetHandler(fastact_handler_capsule)))
         return NULL;
-    Py_INCREF(PyArray_DESCR(array));
-    empty = PyArray_NewFromDescr(&PyArray_Type, PyArray_DESCR(array), PyArray_NDIM(array), PyArray_DIMS(array), NULL,
-                                 NULL, 0, NULL);
+    for (;;) {
+        Py_INCREF(PyArray_DESCR(array));
+        empty = PyArray_NewFromDescr(&PyArray_Type, PyArray_DESCR(array), PyArray_NDIM(array), PyArray_DIMS(array),
+                                     NULL, NULL, 0, NULL);
+        if (empty || !PyErr_ExceptionMatches(PyExc_MemoryError) || !fastact_give_up_buffers())
+            break;
+        PyErr_Clear();
+    }
     if (large) {
         PyObject *ours = PyDataMem_SetHandler(callers);
         Py_DECREF(callers);

@@ -5,15 +5,13 @@ the memory of a result of a mebibyte or more, once the array is no longer used, 
 size (_buffers.h).  What is kept at most, ``FASTACT_BUFFER_LIMIT`` says, or `set_buffer_limit`, or `_default`.
 """
 
-import os
-
-from fastact import _engine
+from fastact import _engine, _machine
 from fastact._engine import clear_buffers
 
 __all__ = ["clear_buffers", "get_buffer_limit", "set_buffer_limit"]
 
 LARGEST_DEFAULT = 256 << 20
-SHARE = 32  # one of so many parts of the machine's memory, if that is less
+SHARE = 32  # one of so many parts of the memory of the machine or of the control group, if that is less
 
 
 def set_buffer_limit(limit: int) -> None:
@@ -35,7 +33,8 @@ def set_buffer_limit(limit: int) -> None:
         raise TypeError(f"fastact.set_buffer_limit: limit must be an integer, got {type(limit).__name__}")
     number = int(limit.__index__())
     if not 0 <= number < 2**62:
-        raise ValueError(f"fastact.set_buffer_limit: limit must be at least 0 and below 2**62, got {number}")
+        raise ValueError(f"fastact.set_buffer_limit: limit must be at least 0 and below 2**62, got "
+                         f"{_machine.shown(number)}")
     _engine.limit_buffers(number)
 
 
@@ -51,18 +50,13 @@ def get_buffer_limit() -> int:
 
 
 def _default() -> int:
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # not every system can say
-        return LARGEST_DEFAULT
-    return min(LARGEST_DEFAULT, memory // SHARE) if memory > 0 else LARGEST_DEFAULT
+    memory = _machine.available_memory()
+    return LARGEST_DEFAULT if memory is None else min(LARGEST_DEFAULT, memory // SHARE)
 
 
 def _from_environment() -> None:
-    wish = os.environ.get("FASTACT_BUFFER_LIMIT")
-    if wish and not (wish.isascii() and wish.isdigit() and int(wish) < 2**62):
-        raise ValueError(f"FASTACT_BUFFER_LIMIT={wish}: accepted is a number of bytes, at least 0 and below 2**62")
-    _engine.limit_buffers(int(wish) if wish else _default())
+    limit = _machine.wish("FASTACT_BUFFER_LIMIT", 0, 2**62 - 1, "a number of bytes, at least 0 and below 2**62")
+    _engine.limit_buffers(_default() if limit is None else limit)
 
 
 _from_environment()

@@ -19,7 +19,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport prange
 from libc.math cimport INFINITY, isinf
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free
 from libc.string cimport memcpy
 
 from fastact._loops cimport (
@@ -57,6 +57,8 @@ cdef extern from "_buffers.h":
     bint fastact_reduce_buffers(size_t bytes, size_t limit) noexcept
     size_t fastact_buffer_limit() noexcept
     size_t fastact_buffer_bytes() noexcept
+    bint fastact_give_up_buffers() noexcept
+    void* fastact_allocate(size_t size) noexcept nogil
     cnp.ndarray fastact_empty_like(cnp.ndarray array)
 
 cdef extern from *:
@@ -247,6 +249,12 @@ def limit_buffers(size_t limit):
 def buffers():
     """Bytes that may be kept, and that are."""
     return fastact_buffer_limit(), fastact_buffer_bytes()
+
+
+def give_up_buffers():
+    """Give back what is kept because somebody finds no memory; returns whether there was any, so that it is worth
+    another try."""
+    return fastact_give_up_buffers()
 
 
 def clear_buffers():
@@ -962,7 +970,7 @@ cdef void run_rows(const RowPass* call, Py_ssize_t count, double nanoseconds) no
     cdef fastact_environment callers
     cdef Rows* rows = NULL
     if threads > 1 and count < 2 * threads and call.n >= 2 * SEGMENT:
-        rows = <Rows*> malloc((call.n + SEGMENT - 1) // SEGMENT * sizeof(Rows))
+        rows = <Rows*> fastact_allocate((call.n + SEGMENT - 1) // SEGMENT * sizeof(Rows))
     if rows != NULL:
         callers = fastact_enter()
         for index in range(count):
@@ -1184,7 +1192,7 @@ cdef int run_packed_rows(PackedPass* packed, Py_ssize_t outer, double nanosecond
     packed.room *= packed.format.number_size
     all_arrays = arrays_of(packed) * packed.room
     if all_arrays > ON_STACK:
-        allocated = malloc((1 if together else threads) * all_arrays + CACHE_LINE)
+        allocated = fastact_allocate((1 if together else threads) * all_arrays + CACHE_LINE)
         if allocated == NULL:
             return -1
         memory = <char*> ((<size_t> allocated + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE)

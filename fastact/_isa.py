@@ -11,6 +11,7 @@ import platform
 from types import ModuleType
 
 from fastact._engine import processor_supports
+from fastact._machine import shown
 
 X86_64 = platform.machine().lower() in ("x86_64", "amd64")
 # Name of the set -> module of its kernels, the oldest first
@@ -34,7 +35,7 @@ def choose(forced: str | None) -> str:
         return SUPPORTED[-1]
     if forced not in SUPPORTED:
         reason = "this processor does not run it" if forced in BUILT else "it is not in this build"
-        raise ValueError(f"FASTACT_ISA={forced}: {reason}; accepted here: {', '.join(SUPPORTED)}")
+        raise ValueError(f"FASTACT_ISA={shown(forced)}: {reason}; accepted here: {', '.join(SUPPORTED)}")
     return forced
 
 

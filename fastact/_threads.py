@@ -8,11 +8,12 @@ when the number changes.
 """
 
 import importlib
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+
+from fastact import _machine
+from fastact._machine import control_group_quota
 
 SPIN_COUNT = 1000
 """Turns that a thread waits for the next parallel region before it sleeps, some microseconds.
@@ -46,42 +47,14 @@ def _positive(value: object, name: str) -> int:
         raise TypeError(f"fastact.{name}: n must be an integer, got {type(value).__name__}")
     number = int(value.__index__())
     if not 1 <= number < 2**15:
-        raise ValueError(f"fastact.{name}: n must be at least 1 and below 32768, got {number}")
+        raise ValueError(f"fastact.{name}: n must be at least 1 and below 32768, got "
+                         f"{_machine.shown(number)}")
     return number
-
-
-def control_group_quota(root: Path = Path("/sys/fs/cgroup"), process: Path = Path("/proc/self/cgroup")) -> float | None:
-    """Processors that the control group (version 2 or 1) may use, or None without a limit."""
-    try:
-        lines = process.read_text().splitlines()
-    except OSError:
-        lines = []
-    groups = {controller: path for line in lines if line.count(":") >= 2
-              for _, controllers, path in [line.split(":", 2)] for controller in controllers.split(",")}
-    quotas = []
-    for controller, folder, version in (("", root, 2), ("cpu", root / "cpu", 1)):
-        group = folder / groups.get(controller, "/").lstrip("/")
-        for place in (group, *group.parents):
-            if not place.is_relative_to(folder):
-                break
-            try:
-                if version == 2:
-                    quota, period = (place / "cpu.max").read_text().split()
-                else:
-                    quota = (place / "cpu.cfs_quota_us").read_text()
-                    period = (place / "cpu.cfs_period_us").read_text()
-                if quota != "max" and int(quota) > 0:
-                    quotas.append(int(quota) / int(period))
-            except (OSError, ValueError, ZeroDivisionError):
-                continue
-    return min(quotas, default=None)
 
 
 def available_processors() -> int:
     """Processors that this process may use: affinity, then the control group's quota, rounded up."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = control_group_quota()
-    return count if quota is None else max(1, min(count, math.ceil(quota)))
+    return _machine.available_processors(_machine.affinity())
 
 
 def set_num_threads(n: int) -> None:
@@ -143,11 +116,9 @@ def explain() -> tuple[int, str]:
 
 
 def _from_environment() -> None:
-    wish = os.environ.get("FASTACT_NUM_THREADS")
-    if wish:
-        if not wish.isascii() or not wish.isdigit() or not 1 <= int(wish) < 2**15:
-            raise ValueError(f"FASTACT_NUM_THREADS={wish}: accepted is an integer of at least 1 and below 32768")
-        _engine.set_threads(int(wish), "FASTACT_NUM_THREADS")
+    number = _machine.wish("FASTACT_NUM_THREADS", 1, 2**15 - 1, "an integer of at least 1 and below 32768")
+    if number is not None:
+        _engine.set_threads(number, "FASTACT_NUM_THREADS")
     elif "OMP_NUM_THREADS" not in os.environ:
         _engine.set_processors(available_processors())
 

@@ -649,10 +649,14 @@ cdef inline bint are_keywords(PyObject* names, str first, str second=None) noexc
 cdef object call_generally(object method, object self, PyObject* const* arguments, Py_ssize_t count, PyObject* names):
     cdef Py_ssize_t k
     positional = [<object> arguments[k] for k in range(count)]
-    if names == NULL:
-        return method(self, *positional)
-    return method(self, *positional, **{
-        name: <object> arguments[count + k] for k, name in enumerate(<tuple> <object> names)})
+    keywords = {} if names == NULL else {
+        name: <object> arguments[count + k] for k, name in enumerate(<tuple> <object> names)}
+    try:
+        return method(self, *positional, **keywords)
+    except MemoryError:         # once more without what is kept, unless something may have been written
+        if keywords.get("out") is not None or not _engine.give_up_buffers():
+            raise
+    return method(self, *positional, **keywords)
 
 
 cdef object value_by_def = Elementwise.__call__
@@ -1465,6 +1469,19 @@ cdef cnp.ndarray as_labels(str call, str argument, object labels, tuple shape, P
     return copied.astype(np.intp, copy=False)
 
 
+# Calls a function that writes nothing of the caller's once more without the memory that is kept, if it finds none.
+def in_scarce_memory(function):
+    def called(*arguments):
+        try:
+            return function(*arguments)
+        except MemoryError:
+            if not _engine.give_up_buffers():
+                raise
+        return function(*arguments)
+    return called
+
+
+@in_scarce_memory
 def loss_rows(str operation, logits, str argument, targets, axis, reduction):
     """Loss and gradient of each row; `targets` are labels where the operation says so, else of the logits' shape."""
     cdef bint labelled = operation.endswith("_labels")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact import _buffers, _engine
+from fastact import _buffers, _engine, _machine
 
 MEBIBYTE = 1 << 20
 LENGTH = 3 * MEBIBYTE // 4  # of the results in float32: three mebibytes
@@ -214,6 +214,7 @@ def test_parent_and_child_have_memory_of_their_own():
     ("1", TypeError, "limit must be an integer, got str"), (True, TypeError, "limit must be an integer, got bool"),
     (1.5, TypeError, "limit must be an integer, got float"), (-1, ValueError, "at least 0 and below"),
     (2**62, ValueError, "at least 0 and below"),
+    pytest.param(10**5000, ValueError, "got an integer of 16610 bits$", id="5001 digits"),
 ])
 def test_wrong_limits(limit, error, message):
     before = fastact.get_buffer_limit()
@@ -234,3 +235,103 @@ def test_wrong_limit_of_the_environment():
     result = subprocess.run([sys.executable, "-c", "import fastact"],
                             env=os.environ | {"FASTACT_BUFFER_LIMIT": "256MB"}, capture_output=True, text=True)
     assert "FASTACT_BUFFER_LIMIT=256MB: accepted is a number of bytes" in result.stderr
+
+
+def test_a_long_limit_of_the_environment():
+    result = subprocess.run([sys.executable, "-c", "import fastact"],
+                            env=os.environ | {"FASTACT_BUFFER_LIMIT": "9" * 5000}, capture_output=True, text=True)
+    assert f"FASTACT_BUFFER_LIMIT={'9' * 40}... (5000 characters): accepted is a number of bytes" in result.stderr
+
+
+@pytest.mark.parametrize(("files", "process", "expected"), [
+    ({}, "", None),
+    ({"memory.max": "max"}, "0::/", None),
+    ({"memory.max": "1000"}, "0::/", 1000),
+    ({"a/b/memory.max": "max", "a/memory.max": "3000"}, "0::/a/b", 3000),
+    ({"a/b/memory.max": "2000", "a/memory.max": "3000"}, "0::/a/b", 2000),
+    ({"a/b/memory.max": "2000", "a/memory.high": "1500"}, "0::/a/b", 1500),
+    ({"memory.max": "4000"}, "0::/seen/from/elsewhere", 4000),
+    ({"memory/a/memory.limit_in_bytes": "5000"}, "9:memory:/a\n0::/", 5000),
+    ({"memory/a/b/memory.limit_in_bytes": "9223372036854771712", "memory/a/memory.limit_in_bytes": "6000"},
+     "9:memory:/a/b", 6000),
+    ({"memory.max": "not a number"}, "0::/", None),
+    ({"memory.max": ""}, "nonsense\n::::", None),
+])
+def test_memory_of_the_control_group(tmp_path, monkeypatch, files, process, expected):
+    for name, text in files.items():
+        place = tmp_path / "fs" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text + "\n")
+    (tmp_path / "process").write_text(process)
+    assert _machine.control_group_memory(tmp_path / "fs", tmp_path / "process") == expected
+    monkeypatch.setattr(_machine, "control_group_memory", lambda: expected)
+    assert _buffers._default() == min(256 * MEBIBYTE, (expected or _machine.available_memory()) // 32)
+
+
+SCARCE = """
+import sys, resource
+import ml_dtypes
+import numpy as np
+import fastact
+from fastact import _engine
+
+fastact.set_buffer_limit(2**30)
+fastact.set_num_threads(1)
+x, small = np.ones(2**23, np.float32), np.ones(2**19, np.float32)
+wide, packed, labels = x.reshape(4, -1).T, np.ones((2**13, 2**12), ml_dtypes.bfloat16), np.zeros(2**13, int)
+mask, doubles = x > 0, np.ones(2**23)
+for call in CALLS:
+    exec(call)                                      # what NumPy imports late
+    fastact.clear_buffers()
+    results = [fastact.tanh(np.ones(2**k, np.float32)) for k in (25, 26)]
+    del results
+    kept = _engine.buffers()[1]
+    assert kept > 2**28, kept
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, before[1]))
+    try:
+        exec(call)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    assert _engine.buffers()[1] < kept, call
+print("enough")
+"""
+CALLS = ["fastact.exp(x)", "fastact.exp(doubles[::2])", "fastact.tanh(x, where=True)",
+         "fastact.exp.value_and_derivative(x)", "fastact.tanh.backward(x, x)", "fastact.prelu(x, np.float32(.5))",
+         "fastact.softmax(packed)", "fastact.softmax(wide)", "fastact.softmax(wide, axis=0)",
+         "fastact.softmax(x, where=mask)", "fastact.softmax.backward(wide, wide)", "fastact.logsumexp(wide)",
+         "fastact.softmax_cross_entropy(packed, labels)"]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the address space is not to be measured here")
+def test_what_is_kept_is_given_up_where_memory_is_scarce():
+    code = f"CALLS = {CALLS!r}\n{SCARCE}"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})
+    assert result.stdout == "enough\n", result.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the address space is not to be measured here")
+def test_a_call_with_out_is_not_made_twice():
+    code = """
+import resource
+import numpy as np
+import fastact
+calls = []
+class Argument:
+    dtype = np.dtype(np.float32)
+    def __array__(self, *arguments, **keywords):
+        calls.append(1)
+        raise MemoryError
+fastact.set_buffer_limit(2**30)
+for keywords in {}, {"out": np.empty(3, np.float32)}:
+    x = fastact.tanh(np.ones(2**23, np.float32))
+    del x
+    try:
+        fastact.softmax(Argument(), **keywords)
+    except MemoryError:
+        print(len(calls))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["2", "3"], result.stderr

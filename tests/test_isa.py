@@ -36,6 +36,11 @@ def test_an_impossible_wish_is_an_error_never_an_illegal_instruction(wish):
     assert f"ValueError: FASTACT_ISA={wish}: {reason}; accepted here: {', '.join(_isa.SUPPORTED)}" in result.stderr
 
 
+def test_a_long_wish_makes_a_short_error():
+    result = say(FASTACT_ISA="v" * 5000)
+    assert f"ValueError: FASTACT_ISA={'v' * 40}... (5000 characters): it is not in this build" in result.stderr
+
+
 def test_a_set_above_the_processor_is_refused(monkeypatch):
     monkeypatch.setattr(_isa, "BUILT", ("v2", "v3", "v4"))
     monkeypatch.setattr(_isa, "SUPPORTED", ("v2",))
