@@ -52,6 +52,16 @@ static float fastact_nearest_float(double number) {
 #define fastact_in_parallel() 0
 #endif
 
+/* Cython's prange asks whether this thread holds the interpreter lock, to release it.  Once a process has had a
+ * subinterpreter, PyGILState_Check of Python 3.11 says yes to everybody. */
+#if PY_VERSION_HEX < 0x030c0000
+static inline int fastact_holds_lock(void) {
+    PyThreadState *own = PyGILState_GetThisThreadState();
+    return own && own == _PyThreadState_UncheckedGet();
+}
+#define PyGILState_Check fastact_holds_lock
+#endif
+
 /* The number asked for by `with fastact.threads(n)` in this thread; 0: none. */
 static _Thread_local int fastact_thread_request = 0;
 

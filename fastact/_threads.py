@@ -8,9 +8,12 @@ when the number changes.
 """
 
 import importlib
+import importlib.machinery
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from fastact import _machine
 from fastact._machine import control_group_quota
@@ -22,6 +25,33 @@ GNU OpenMP's own default, 300,000, holds a processor for milliseconds after ever
 have threads of their own, which wait for that processor, a network took seven times as long; with 1,000 a region that
 follows at once still costs the same.
 """
+
+
+def _is_main_interpreter() -> bool:
+    try:
+        import ctypes
+    except ImportError as error:        # no part of this Python, unless it is the subinterpreter that may not have it
+        return "subinterpreter" not in str(error)
+    prototype = ctypes.PYFUNCTYPE(ctypes.c_void_p)
+    this, main = (prototype((f"PyInterpreterState_{name}", ctypes.pythonapi))() for name in ("Get", "Main"))
+    return bool(this == main)
+
+
+def _check_interpreter() -> None:
+    # Before NumPy and the engine are loaded: both remember the interpreter that was the first to import them.
+    if not _is_main_interpreter():
+        raise ImportError("fastact: this is a subinterpreter; accepted is the main interpreter of a process")
+
+
+def _check_build() -> None:
+    # Here and nowhere else: an editable installation of another checkout would lend its own.
+    place = sys.modules["fastact"].__path__
+    missing = [name for name in ("_engine", "activation", "_kernels_baseline")
+               if importlib.machinery.PathFinder.find_spec(f"fastact.{name}", place) is None]
+    if missing:
+        raise ImportError(f"fastact: {Path(__file__).parent} holds no compiled {', '.join(missing)} for Python "
+                          f"{sys.version_info[0]}.{sys.version_info[1]}; to build a checkout, run: "
+                          f"python -m pip install -e {Path(__file__).parent.parent}")
 
 
 def _load_engine() -> None:
@@ -37,6 +67,8 @@ def _load_engine() -> None:
             del os.environ["GOMP_SPINCOUNT"]
 
 
+_check_interpreter()
+_check_build()
 _load_engine()
 
 from fastact import _engine  # noqa: E402

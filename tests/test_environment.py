@@ -154,6 +154,84 @@ def test_errstate_is_not_touched():
         assert np.geterr() == before
 
 
+SUBINTERPRETERS = """
+import threading
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+
+REFUSED = '''
+try:
+    import fastact
+except ImportError as error:
+    assert "fastact: this is a subinterpreter; accepted is the main interpreter" in str(error), error
+else:
+    raise AssertionError("imported")
+'''
+
+def sub():
+    one = interpreters.create()
+    assert not interpreters.run_string(one, REFUSED)
+
+def main():
+    import numpy as np
+    import fastact
+    x = np.ones(2**20, np.float32)
+    def work():
+        with fastact.threads(2):
+            fastact.gelu.ufunc(x), fastact.gelu(x), fastact.softmax(x), fastact.softmax(x.astype(np.float16))
+        done.append(1)
+    done = []
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(done) == 2
+"""
+
+
+@pytest.mark.parametrize("order", ["sub", "sub main", "main sub", "sub main sub main", "main sub main", "sub sub main"])
+def test_subinterpreters(order):
+    """Refused in words, in whatever order, and the main interpreter is none the worse for it."""
+    if not any(importlib.util.find_spec(name) for name in ("_interpreters", "_xxsubinterpreters")):
+        pytest.skip("this Python has no module that makes subinterpreters")
+    assert python(SUBINTERPRETERS + "\n".join(f"{name}()" for name in order.split()) + "\nprint('alive')") == "alive"
+
+
+@pytest.mark.parametrize("missing", ["", "_engine activation _kernels_baseline _kernels_v3 _kernels_v4",
+                                     "_kernels_baseline", "activation", "_engine"])
+def test_a_checkout_that_was_not_built(tmp_path, missing):
+    package = pathlib.Path(fastact.__file__).parent
+    shutil.copytree(package, tmp_path / "fastact", ignore=lambda folder, names: [
+        name for name in names if name.endswith((".c", ".pyc")) or (name.partition(".")[0] in missing.split()
+        and name.endswith((".so", ".pyd")))])
+    result = subprocess.run([sys.executable, "-c", "import fastact; print('imported')"], cwd=tmp_path, text=True,
+                            capture_output=True, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    if not missing:
+        assert result.stdout == "imported\n"
+        return
+    error = result.stderr.strip().splitlines()[-1]
+    assert error.startswith(f"ImportError: fastact: {tmp_path / 'fastact'} holds no compiled ")
+    assert error.endswith(f"to build a checkout, run: python -m pip install -e {tmp_path}")
+    first = next(name for name in ("_engine", "activation", "_kernels_baseline") if name in missing.split())
+    assert f"compiled {first}" in error
+
+
+def test_a_damaged_build_says_what_is_wrong_itself(tmp_path):
+    package = pathlib.Path(fastact.__file__).parent
+    shutil.copytree(package, tmp_path / "fastact", ignore=shutil.ignore_patterns("*.c", "*.pyc"))
+    engine, = (one for one in (tmp_path / "fastact").glob("_engine.*") if one.suffix in (".so", ".pyd"))
+    engine.unlink()
+    engine.write_bytes(b"no library")
+    result = subprocess.run([sys.executable, "-c", "import fastact"], cwd=tmp_path, text=True, capture_output=True,
+                            env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    assert "ImportError" in result.stderr
+    assert "was not built" not in result.stderr
+    assert "pip install" not in result.stderr
+
+
 HOSTILE = ["-ffast-math", "-Ofast", "-ffinite-math-only", "-funsafe-math-optimizations -fno-signed-zeros",
            "-fno-signed-zeros -fno-trapping-math -fassociative-math", "-freciprocal-math", "-mfpmath=387"]
 
