@@ -155,7 +155,7 @@ def set_sums(dict addresses):
 cdef enum:
     BLOCK = 1024                    # elements gathered on the stack at a time, at most
     GATHERED = 1 << 14              # bytes of all operands of such a block; threads may have stacks of 64 KiB
-    ON_STACK = 1 << 12                # bytes of rows in memory of their own for which the stack has room
+    ON_STACK = 1 << 12              # bytes of rows in memory of their own for which the stack has room
     CHUNK = 64                      # the elements of a thread are a multiple of it: a whole cache line of any dtype
     HELD = 8192                     # elements up to which giving up the interpreter lock costs more than it frees
     UNASKED = 1 << 25               # elements after which Python is asked for signals: some hundredths of a second
@@ -1426,7 +1426,7 @@ cdef cnp.ndarray exact_sums(cnp.ndarray numbers, Py_ssize_t outer, Py_ssize_t ke
     call.width = min(kept, SIDE_BY_SIDE) if inner == 1 else 1
     call.results = <double*> cnp.PyArray_DATA(results)
     parts = threads if threads > 1 and (kept + call.width - 1) // call.width < 2 * threads <= outer else 1
-    totals = <fastact_sum*> malloc(threads * call.width * sizeof(fastact_sum))
+    totals = <fastact_sum*> fastact_allocate(threads * call.width * sizeof(fastact_sum))
     if totals == NULL:
         raise MemoryError("fastact: no memory for sums")
     with nogil:
