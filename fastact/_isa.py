@@ -5,20 +5,18 @@ last of `SUPPORTED`, or the one that the environment variable ``FASTACT_ISA`` na
 """
 
 import importlib
-import importlib.util
 import os
 import platform
 from types import ModuleType
 
 from fastact._engine import processor_supports
-from fastact._machine import shown
+from fastact._machine import is_built, shown
 
 X86_64 = platform.machine().lower() in ("x86_64", "amd64")
 # Name of the set -> module of its kernels, the oldest first
 MODULES = {"v2": "baseline", "v3": "v3", "v4": "v4"} if X86_64 else {"generic": "baseline"}
 
-BUILT = tuple(name for name, module in MODULES.items()
-              if importlib.util.find_spec(f"fastact._kernels_{module}") is not None)
+BUILT = tuple(name for name, module in MODULES.items() if is_built(f"_kernels_{module}"))
 SUPPORTED = tuple(name for name in BUILT if MODULES[name] == "baseline" or processor_supports(name))
 FORCED = os.environ.get("FASTACT_ISA") or None
 

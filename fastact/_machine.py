@@ -1,12 +1,14 @@
-"""What this process may use of the machine, and how the environment's wishes are read.
+"""What this process may use of the machine, what this package has, and how the environment's wishes are read.
 
 A control group (version 2 or 1) limits what is in it and in the groups below it, so that of all around this process the
 smallest limit counts.
 """
 
 import contextlib
+import importlib.machinery
 import math
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +80,12 @@ def available_memory() -> int | None:
     with contextlib.suppress(AttributeError, OSError, ValueError):
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     return min((limit for limit in limits if limit is not None and limit > 0), default=None)
+
+
+def is_built(module: str) -> bool:
+    """Whether this package has the compiled `module`; an editable installation elsewhere would lend its own."""
+    place = sys.modules["fastact"].__path__
+    return importlib.machinery.PathFinder.find_spec(f"fastact.{module}", place) is not None
 
 
 def shown(value: object) -> str:

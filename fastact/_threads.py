@@ -8,7 +8,6 @@ when the number changes.
 """
 
 import importlib
-import importlib.machinery
 import os
 import sys
 from collections.abc import Iterator
@@ -44,10 +43,7 @@ def _check_interpreter() -> None:
 
 
 def _check_build() -> None:
-    # Here and nowhere else: an editable installation of another checkout would lend its own.
-    place = sys.modules["fastact"].__path__
-    missing = [name for name in ("_engine", "activation", "_kernels_baseline")
-               if importlib.machinery.PathFinder.find_spec(f"fastact.{name}", place) is None]
+    missing = [name for name in ("_engine", "activation", "_kernels_baseline") if not _machine.is_built(name)]
     if missing:
         raise ImportError(f"fastact: {Path(__file__).parent} holds no compiled {', '.join(missing)} for Python "
                           f"{sys.version_info[0]}.{sys.version_info[1]}; to build a checkout, run: "

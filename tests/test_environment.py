@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import fastact
+from fastact import _isa
 from fastact.activation import Elementwise, RowReduction
 
 CONTROL = 0xFFC0  # flush to zero, rounding, masks, denormals are zero; below it are the flags
@@ -201,16 +202,17 @@ def test_subinterpreters(order):
 
 
 @pytest.mark.parametrize("missing", ["", "_engine activation _kernels_baseline _kernels_v3 _kernels_v4",
-                                     "_kernels_baseline", "activation", "_engine"])
+                                     "_kernels_baseline", "activation", "_engine", "_kernels_v3 _kernels_v4"])
 def test_a_checkout_that_was_not_built(tmp_path, missing):
     package = pathlib.Path(fastact.__file__).parent
     shutil.copytree(package, tmp_path / "fastact", ignore=lambda folder, names: [
         name for name in names if name.endswith((".c", ".pyc")) or (name.partition(".")[0] in missing.split()
         and name.endswith((".so", ".pyd")))])
-    result = subprocess.run([sys.executable, "-c", "import fastact; print('imported')"], cwd=tmp_path, text=True,
-                            capture_output=True, env=os.environ | {"PYTHONPATH": str(tmp_path)})
-    if not missing:
-        assert result.stdout == "imported\n"
+    code = "import fastact, fastact._isa; print(len(fastact._isa.BUILT))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True,
+                            env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    if not missing or missing.startswith("_kernels_v"):
+        assert result.stdout.strip() == ("1" if missing else str(len(_isa.BUILT))), result.stderr
         return
     error = result.stderr.strip().splitlines()[-1]
     assert error.startswith(f"ImportError: fastact: {tmp_path / 'fastact'} holds no compiled ")
