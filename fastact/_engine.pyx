@@ -29,6 +29,7 @@ from fastact._rows cimport (
 from fastact._sums cimport fastact_sum, fastact_sum_add, fastact_sum_rounded, fastact_sum_start, sum_block
 
 import sys
+from contextvars import ContextVar
 from threading import Lock
 
 import numpy as np
@@ -45,12 +46,23 @@ cdef extern from "_runtime.h" nogil:
     int FASTACT_OPENMP
     int fastact_max_threads() noexcept
     int fastact_in_parallel() noexcept
-    int fastact_thread_request
+    int fastact_thread_limit() noexcept
+    int fastact_processors() noexcept
+    int fastact_places() noexcept
+    int fastact_processors_of_place(int place) noexcept
+    void fastact_processor_ids(int place, int* ids) noexcept
+    int fastact_open_blocks() noexcept
+    void fastact_count_blocks(int change) noexcept
     int fastact_serial_child
     int fastact_survive_fork() noexcept
     int fastact_supports_v2() noexcept
     int fastact_supports_v3() noexcept
     int fastact_supports_v4() noexcept
+
+cdef extern from "Python.h":
+    ctypedef struct PyObject:
+        pass
+    PyObject* PyEval_GetFrame()     # borrowed
 
 cdef extern from "_buffers.h":
     int fastact_start_buffers() noexcept
@@ -179,20 +191,66 @@ def processor_supports(str name):
 
 cdef int fixed_threads = 0          # by set_num_threads or FASTACT_NUM_THREADS; 0: none
 cdef int processors = 0             # available to this process; 0: OpenMP alone decides
+cdef int most_threads = 1           # of any pass
 _fixed_by = ""
+
+cdef object innermost = ContextVar("fastact.threads", default=None)
+
+
+cdef class Block:
+    """A block ``with fastact.threads(n)`` that was entered; a context variable holds the innermost one.
+
+    Blocks need not be left in the order in which they were entered, nor in the same context: tasks and generators take
+    turns.  So one that is left is closed, wherever it is still to be found, and no other one changes.
+    """
+
+    cdef int threads
+    cdef bint is_open
+    cdef Block outer
+    cdef tuple frames               # of a generator and its callers, up to one that is no generator; else empty
+
+
+# Whether the calling code is in the block.  Who runs while the generator that entered it is suspended is not: from the
+# frames of the calls to here, the generator's would be missing, and that of who iterates over it be there.  If both
+# are missing, that one has returned, and left the block to others, as fixtures do.
+cdef bint reaches(Block block) except -1:
+    cdef object frame
+    cdef tuple frames = block.frames
+    cdef Py_ssize_t k
+    if not frames or PyEval_GetFrame() == NULL:
+        return True
+    frame = <object> PyEval_GetFrame()
+    while frame is not None:
+        for k in range(len(frames)):
+            if frame is frames[k]:
+                return k == 0
+        frame = frame.f_back
+    return True
+
+
+# The number of threads that the innermost block asks for; 0: there is none
+cdef int requested_threads() noexcept with gil:
+    cdef Block block = innermost.get()
+    while block is not None:
+        if block.is_open and reaches(block):
+            return block.threads
+        block = block.outer
+    return 0
 
 
 # The number of threads of a parallel pass that the calling thread starts now
 cdef int team() noexcept nogil:
-    cdef int threads
+    cdef int threads = 0
     if not FASTACT_OPENMP or fastact_serial_child or fastact_in_parallel():
         return 1
-    if fastact_thread_request:
-        return fastact_thread_request
-    if fixed_threads:
-        return fixed_threads
-    threads = fastact_max_threads()
-    return processors if 0 < processors < threads else threads
+    if fastact_open_blocks():       # else nobody needs to look, which takes the interpreter lock
+        threads = requested_threads()
+    if threads == 0:
+        threads = fixed_threads
+    if threads == 0:
+        threads = fastact_max_threads()
+        threads = processors if 0 < processors < threads else threads
+    return threads if threads < most_threads else most_threads
 
 
 def set_threads(int n, str source="fastact.set_num_threads"):
@@ -208,12 +266,62 @@ def set_processors(int n):
     processors = n
 
 
-def request_threads(int n):
-    """Fix the number of threads for passes that the calling thread starts (0: no longer); returns the number before."""
-    global fastact_thread_request
-    before = fastact_thread_request
-    fastact_thread_request = n
-    return before
+def limit_threads(int n):
+    """Never start more than `n` threads, nor than OpenMP would."""
+    global most_threads
+    most_threads = min(n, fastact_thread_limit())
+
+
+def thread_limit():
+    """How many threads a pass has at most."""
+    return most_threads
+
+
+def openmp_processors():
+    """How many processors OpenMP may use; 0 without OpenMP."""
+    return fastact_processors()
+
+
+def openmp_places():
+    """The numbers of the processors to which OpenMP binds threads; empty if it binds none."""
+    cdef int[::1] ids
+    found = set()
+    for place in range(fastact_places()):
+        if fastact_processors_of_place(place):
+            ids = np.empty(fastact_processors_of_place(place), np.intc)
+            fastact_processor_ids(place, &ids[0])
+            found.update(np.asarray(ids).tolist())
+    return found
+
+
+cdef Block still_open(Block block):
+    while block is not None and not block.is_open:
+        block = block.outer
+    return block
+
+
+def open_block(int threads, tuple frames):
+    """Enter a block of `threads` threads in the current context; `frames` are as in `Block`."""
+    cdef Block block = Block.__new__(Block)
+    block.threads, block.frames, block.outer, block.is_open = threads, frames, still_open(innermost.get()), True
+    fastact_count_blocks(1)
+    innermost.set(block)
+    return block
+
+
+def close_block(list blocks):
+    """Leave that of `blocks` which is the innermost in the current context, or the last one if none is in it.
+
+    asyncio, for one, ends abandoned generators in another context than theirs.
+    """
+    cdef Block block = innermost.get(), left
+    while block is not None and not (block.is_open and block in blocks):
+        block = block.outer
+    left = blocks[len(blocks) - 1] if block is None else block
+    blocks.remove(left)
+    left.is_open, left.frames = False, ()
+    fastact_count_blocks(-1)
+    innermost.set(still_open(innermost.get()))
 
 
 def get_threads():
@@ -233,8 +341,9 @@ def thread_source():
     """Who fixed the number of threads ("" if nobody did), and how many OpenMP would use."""
     if fastact_serial_child:
         return "forked while KMP_INIT_AT_FORK forbids OpenMP to look after forks", 1
-    if fastact_thread_request:
-        return f"fastact.threads: {fastact_thread_request}", fastact_max_threads()
+    requested = requested_threads()
+    if requested:
+        return f"fastact.threads: {requested}", fastact_max_threads()
     return _fixed_by, fastact_max_threads()
 
 

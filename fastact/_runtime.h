@@ -46,10 +46,20 @@ static float fastact_nearest_float(double number) {
 #define FASTACT_OPENMP 1
 #define fastact_max_threads() omp_get_max_threads()
 #define fastact_in_parallel() omp_in_parallel()
+#define fastact_thread_limit() omp_get_thread_limit()
+#define fastact_processors() omp_get_num_procs()
+#define fastact_places() omp_get_num_places()
+#define fastact_processors_of_place(place) omp_get_place_num_procs(place)
+#define fastact_processor_ids(place, ids) omp_get_place_proc_ids(place, ids)
 #else
 #define FASTACT_OPENMP 0
 #define fastact_max_threads() 1
 #define fastact_in_parallel() 0
+#define fastact_thread_limit() 1
+#define fastact_processors() 0
+#define fastact_places() 0
+#define fastact_processors_of_place(place) 0
+#define fastact_processor_ids(place, ids) ((void) (ids))
 #endif
 
 /* Cython's prange asks whether this thread holds the interpreter lock, to release it.  Once a process has had a
@@ -62,8 +72,10 @@ static inline int fastact_holds_lock(void) {
 #define PyGILState_Check fastact_holds_lock
 #endif
 
-/* The number asked for by `with fastact.threads(n)` in this thread; 0: none. */
-static _Thread_local int fastact_thread_request = 0;
+/* Blocks `with fastact.threads(n)` in the whole process: while there are none, nobody looks for one. */
+static int fastact_blocks = 0;
+static inline int fastact_open_blocks(void) { return __atomic_load_n(&fastact_blocks, __ATOMIC_RELAXED); }
+static inline void fastact_count_blocks(int change) { __atomic_fetch_add(&fastact_blocks, change, __ATOMIC_SEQ_CST); }
 
 /* ---- fork -----------------------------------------------------------------------------------------------------------
  * GNU OpenMP's worker threads do not survive a fork, and the child would wait for them for ever.  Giving the pool back

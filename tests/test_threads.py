@@ -1,8 +1,12 @@
 """Threads: the same bits for any number of them, who decides how many, fork, and many callers at once."""
 
+import asyncio
+import contextlib
+import gc
 import multiprocessing
 import os
 import signal
+import sys
 import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -19,15 +23,15 @@ from fastact.activation import Elementwise
 FUNCTIONS = list(fastact.activations.values())
 needs_openmp = pytest.mark.skipif(not _engine.OPENMP, reason="built without OpenMP")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-VARIABLES = ("FASTACT_NUM_THREADS", "OMP_NUM_THREADS", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+VARIABLES = ("FASTACT_NUM_THREADS", "OMP_NUM_THREADS", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_PROC_BIND",
+             "OMP_PLACES", "OMP_THREAD_LIMIT", "GOMP_CPU_AFFINITY")
 
 
 @pytest.fixture(autouse=True)
 def as_it_was():
-    """Threads as nobody asked for, and for work that they would not pay for elsewhere."""
-    before, nanoseconds = _engine.request_threads(0), _engine.set_parallel_nanoseconds(2000)
+    """Threads for work that they would not pay for elsewhere."""
+    nanoseconds = _engine.set_parallel_nanoseconds(2000)
     yield
-    _engine.request_threads(before)
     _engine.set_parallel_nanoseconds(nanoseconds)
 
 
@@ -85,20 +89,189 @@ def test_threads_is_for_its_block_and_its_thread_only():
         other = threading.Thread(target=lambda: seen.append(fastact.get_num_threads()))
         other.start()
         other.join()
+        with ThreadPoolExecutor(1) as pool:
+            seen.append(pool.submit(fastact.get_num_threads).result())
         assert fastact.get_num_threads() == outside + 2
     assert fastact.get_num_threads() == outside
-    assert seen == [outside]
+    if not getattr(sys.flags, "thread_inherit_context", False):     # of Python 3.14
+        assert seen == [outside, outside]
     with pytest.raises(KeyError), fastact.threads(outside + 1):
         raise KeyError
     assert fastact.get_num_threads() == outside
 
 
+def in_turns(k):
+    with fastact.threads(k):
+        for _ in range(3):
+            yield fastact.get_num_threads()
+
+
+@needs_openmp
+def test_a_suspended_generator_keeps_its_threads_to_itself():
+    outside = fastact.get_num_threads()
+    first, second = in_turns(outside + 2), in_turns(outside + 3)
+    for _ in range(2):
+        assert (next(first), next(second)) == (outside + 2, outside + 3)
+        assert fastact.get_num_threads() == outside
+    first.close()                       # before the one that was entered later
+    assert fastact.get_num_threads() == outside
+    assert list(second) == [outside + 3]
+    for n in in_turns(outside + 2):
+        with fastact.threads(outside + 4):
+            assert (n, fastact.get_num_threads()) == (outside + 2, outside + 4)
+        assert fastact.get_num_threads() == outside
+    assert [(n, fastact.get_num_threads()) for n in in_turns(outside + 5)] == [(outside + 5, outside)] * 3
+    abandoned = in_turns(outside + 2)
+    next(abandoned)
+    del abandoned
+    gc.collect()
+    assert fastact.get_num_threads() == outside
+
+
+@contextlib.contextmanager
+def manager(n):
+    with fastact.threads(n):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def asynchronous_manager(n):
+    with fastact.threads(n):
+        yield
+
+
+@needs_openmp
+def test_what_enters_a_block_for_others():
+    """Context managers that are generators, stacks of them, fixtures, decorators."""
+    outside = fastact.get_num_threads()
+
+    def managed(n):
+        with manager(n), contextlib.ExitStack() as stack:
+            yield fastact.get_num_threads()
+            stack.enter_context(fastact.threads(n + 1))
+            yield fastact.get_num_threads()
+
+    def started(generator):
+        next(generator)
+        return generator
+
+    @fastact.threads(outside + 2)
+    def decorated(depth):
+        return decorated(depth - 1) if depth else fastact.get_num_threads()
+
+    with manager(outside + 2):
+        assert fastact.get_num_threads() == outside + 2
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(fastact.threads(outside + 2))
+        assert fastact.get_num_threads() == outside + 2
+    assert [(n, fastact.get_num_threads()) for n in managed(outside + 2)] == [
+        (outside + 2, outside), (outside + 3, outside)]
+    assert decorated(3) == outside + 2
+    fixture = started(in_turns(outside + 2))
+    assert fastact.get_num_threads() == outside + 2
+    fixture.close()
+    assert fastact.get_num_threads() == outside
+
+
+@needs_openmp
+def test_tasks_of_asyncio():
+    outside = fastact.get_num_threads()
+
+    async def task(n):
+        for _ in range(3):
+            with fastact.threads(n):
+                await asyncio.sleep(0.001 * (n % 3))
+                assert fastact.get_num_threads() == n
+            await asyncio.sleep(0)
+            assert fastact.get_num_threads() == outside
+
+    async def generator(n):
+        with fastact.threads(n):
+            while True:
+                await asyncio.sleep(0)
+                yield fastact.get_num_threads()
+
+    async def later():
+        await asyncio.sleep(0.01)
+        return fastact.get_num_threads()
+
+    async def main():
+        await asyncio.gather(*[task(outside + 1 + k) for k in range(6)])
+        assert fastact.get_num_threads() == outside
+        async with asynchronous_manager(outside + 2):
+            await asyncio.sleep(0)
+            assert fastact.get_num_threads() == outside + 2
+        with fastact.threads(outside + 2):
+            inside = asyncio.create_task(later())
+            assert await asyncio.to_thread(fastact.get_num_threads) == outside + 2
+            assert await inside == outside + 2
+            outlives = asyncio.create_task(later())
+        assert await outlives == outside        # the block is left
+        iterator = generator(outside + 2)
+        for _ in range(2):
+            assert await anext(iterator) == outside + 2
+            assert fastact.get_num_threads() == outside
+        return iterator                         # which asyncio ends in a context of its own
+
+    iterator = asyncio.run(main())
+    assert fastact.get_num_threads() == outside
+    assert iterator.ag_frame is None
+
+
+@needs_openmp
+def test_a_block_may_be_used_again():
+    outside = fastact.get_num_threads()
+    block = fastact.threads(outside + 2)
+    for _ in range(2):
+        with block, block:
+            assert fastact.get_num_threads() == outside + 2
+            with ThreadPoolExecutor(4) as pool:     # at the same time
+                assert list(pool.map(lambda _: entered(block), range(20))) == [outside + 2] * 20
+            assert fastact.get_num_threads() == outside + 2
+        assert fastact.get_num_threads() == outside
+    with pytest.raises(RuntimeError, match=r"fastact.threads\(\d+\): the block is left, but was not entered"):
+        block.__exit__(None, None, None)
+
+
+def entered(block):
+    with block:
+        return fastact.get_num_threads()
+
+
+@needs_openmp
+def test_a_block_is_seen_through_the_ufunc():
+    """Its loop runs without the interpreter lock.  OpenMP's threads are counted: there are none before."""
+    code = """
+    import os, threading
+    import numpy as np
+    import fastact
+    def count():
+        return len(os.listdir("/proc/self/task"))
+    x, before = np.ones(2**20, np.float32), count()
+    with fastact.threads(1):
+        fastact.gelu.ufunc(x)
+        assert count() == before
+    with fastact.threads(4):
+        with fastact.threads(3):
+            thread = threading.Thread(target=lambda: fastact.set_num_threads(1))
+            thread.start()
+            thread.join()
+            fastact.gelu.ufunc(x)
+    assert count() == before + 2, (count(), before)
+    print("seen")
+    """
+    if not os.path.isdir("/proc/self/task"):
+        pytest.skip("the threads of a process are not to be counted on this system")
+    assert run(code, OPENBLAS_NUM_THREADS="1") == "seen"
+
+
 @pytest.mark.parametrize("function", [fastact.set_num_threads, lambda n: fastact.threads(n).__enter__()])
-@pytest.mark.parametrize(("n", "error"), [(0, ValueError), (-1, ValueError), (2**15, ValueError), (10**30, ValueError),
-                                          (1.0, TypeError), ("2", TypeError), (None, TypeError), (True, TypeError)])
+@pytest.mark.parametrize(("n", "error"), [(0, ValueError), (-1, ValueError), (2**15 - 1, ValueError),
+                                          pytest.param(10**5000, ValueError, id="5001 digits"), (1.0, TypeError),
+                                          ("2", TypeError), (None, TypeError), (True, TypeError)])
 def test_a_bad_number_is_refused(function, n, error):
     before = fastact.get_num_threads()
-    with pytest.raises(error, match=r"fastact\.(set_num_)?threads: n must be"):
+    with pytest.raises(error, match=r"fastact\.(set_num_)?threads: n must be .{,80}$"):
         function(n)
     assert fastact.get_num_threads() == before
 
@@ -129,6 +302,54 @@ def test_a_bad_variable_is_an_error_at_import(value):
         print("refused")
     """
     assert run(code, FASTACT_NUM_THREADS=value) == "refused"
+
+
+EXPLAIN = "from fastact import _threads; print(*_threads.explain())"
+BINDING = [{"OMP_PROC_BIND": "true"}, {"OMP_PROC_BIND": "close"}, {"OMP_PROC_BIND": "spread"},
+           {"OMP_PLACES": "cores"}, {"OMP_PLACES": "threads"}, {"OMP_PLACES": "threads", "OMP_PROC_BIND": "true"}]
+
+
+@needs_openmp
+@pytest.mark.parametrize("variables", BINDING, ids=str)
+def test_threads_that_are_bound_to_processors(variables):
+    """The first one is bound while OpenMP is loaded, perhaps by somebody else, and has one processor from then on."""
+    first = "import ctypes; ctypes.CDLL('libgomp.so.1', ctypes.RTLD_GLOBAL)\n"
+    for code in (SAY, first + SAY) if sys.platform == "linux" else (SAY,):
+        assert run(code, **variables) == str(_threads.available_processors())
+    if hasattr(os, "sched_setaffinity"):
+        assert run("import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); " + SAY, **variables) == "1"
+
+
+@needs_openmp
+def test_places_are_the_processors():
+    if not hasattr(os, "sched_getaffinity"):
+        pytest.skip("no processor affinity on this system")
+    a, *rest = sorted(os.sched_getaffinity(0))
+    assert run(SAY, OMP_PLACES=f"{{{a}}}") == "1"
+    for b in rest[:1]:
+        assert run(SAY, OMP_PLACES=f"{{{a}}},{{{b}}},{{{a},{b}}}") == str(min(2, _threads.available_processors()))
+
+
+@needs_openmp
+@pytest.mark.parametrize(("value", "number"), [("3", 3), (" 3", 3), ("3,1", 3), ("0", None), ("-1", None),
+                                               ("1.0", None), ("", None), ("3,x", None), ("many", None),
+                                               ("9" * 5000, None)])
+def test_what_openmp_refuses_is_no_reason(value, number):
+    count, reason = run(EXPLAIN, OMP_NUM_THREADS=value).split(" ", 1)
+    assert count == str(number or _threads.available_processors())
+    assert ("OMP_NUM_THREADS" in reason) == bool(number), reason
+
+
+@needs_openmp
+def test_no_more_threads_than_can_be_started():
+    """GNU OpenMP ends the process where the system refuses a thread."""
+    compute = "import numpy; fastact.gelu(numpy.ones(2**22)); print(fastact.get_num_threads())"
+    assert run("import fastact; " + compute, OMP_NUM_THREADS="30000") == str(_threads.MOST)
+    assert run("import fastact; " + compute, OMP_NUM_THREADS="5", OMP_THREAD_LIMIT="3") == "3"
+    assert run("import fastact; fastact.set_num_threads(4); " + compute, OMP_THREAD_LIMIT="3") == "3"
+    limits = "import fastact, threadpoolctl; threadpoolctl.threadpool_limits(30000, 'openmp'); "
+    assert run(limits + "fastact._engine.set_processors(0); " + compute) == str(_threads.MOST)
+    assert run(f"import fastact; fastact.set_num_threads({_threads.MOST}); " + compute) == str(_threads.MOST)
 
 
 @needs_openmp
