@@ -230,7 +230,7 @@ cdef inline void settle_label(const floating* x, floating* entry, Py_ssize_t n, 
 
 # hardmax: entries that equal the maximum
 cdef inline void prepare_maximum(Rows* rows, Py_ssize_t i, floating unused) noexcept nogil:
-    rows.constants[0][i] = NAN if isinf(rows.maximum[i]) else rows.maximum[i]
+    rows.constants[0][i] = rows.maximum[i]
 
 
 # After accumulate_equal, whose sum is the number of those: 1 stays at the first one alone.  Without any, or with a NaN

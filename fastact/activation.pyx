@@ -1025,7 +1025,8 @@ out : ndarray, optional
 Returns
 -------
 ndarray or scalar
-    Of the shape and dtype of `x`. A row that holds NaN or +inf, or nothing but -inf, is NaN.
+    Of the shape and dtype of `x`. {"A row that holds NaN or +inf, or nothing but -inf, is NaN." if self.parameters
+    else "A row that holds NaN is NaN."}
 
 Raises
 ------
@@ -1067,7 +1068,11 @@ Source: {self.source}.
         if out is not None:
             check_out(self.name, out, np.shape(array), array.dtype)
         computed = run_entries(self.name, operation, array, None, axes, None, None, factor)
-        computed = np.where(mask, computed, computed.dtype.type(self.masked_row))[()]
+        computed = np.where(mask, computed, computed.dtype.type(self.masked_row))
+        if not self.parameters:             # hardmax: of -inf alone the first that takes part, not the first of all
+            lost = ~computed.any(axis=axes if computed.ndim else None, keepdims=True)
+            computed = np.where(lost & mask, self(mask.astype(computed.dtype), axes), computed)
+        computed = computed[()]
         if out is None:
             return computed
         store(out, computed)

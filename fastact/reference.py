@@ -442,7 +442,7 @@ def _softmax(m: Any, logits: Any, scale: Any = 1.0, temperature: Any = 1.0) -> A
 def _hardmax(m: Any, logits: Any) -> Any:
     largest = _row_maximum(m, logits)
     first = np.arange(logits.shape[-1]) == (logits == largest).argmax(axis=-1)[..., None]
-    return first + (largest - largest)  # NaN where it is NaN or infinite
+    return m.asarray(m.where(largest == largest, first, largest))
 
 
 def _log_of_sum(m: Any, shifted: Any) -> Any:

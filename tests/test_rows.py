@@ -209,6 +209,9 @@ def test_special_rows(row, softmax, log_softmax, logsumexp, dtype):
     for x in (row, row[::-1]):
         for f in ROWWISE:
             right = log_softmax if f.name == "log_softmax" else softmax
+            if f.name == "hardmax" and not np.isnan(x).any():
+                right = (np.arange(2) == np.argmax(x)).astype(float)
+                right = right if x is row else right[::-1]
             logits = SIGN.get(f.name, 1) * np.array(x, dtype)
             for parameters in ({}, {"temperature": 3}) if f in SCALED else ({},):
                 np.testing.assert_array_equal(f(logits, **parameters), right if x is row else right[::-1])
@@ -236,6 +239,8 @@ def test_special_entries_far_apart(f, length, threads, dtype):
     for result in (by_rows, by_columns.T, alone):
         for row in range(len(x)):
             right = clean[row] if row not in spoilt else reduced[row] if f in REDUCTIONS else np.full(length, NAN)
+            if f.name == "hardmax" and row in (3, 6):
+                right = np.arange(length) == (middle if row == 3 else first)
             np.testing.assert_array_equal(result[row], right)
 
 
@@ -482,6 +487,42 @@ def test_hardmax_takes_the_first_maximum(length, dtype):
         with fastact.threads(threads):
             assert same_bits(fastact.hardmax(x), right)
             assert same_bits(fastact.hardmax(np.ascontiguousarray(x.T), 0), right.T)
+
+
+@every_dtype
+@pytest.mark.parametrize("length", [3, 17, 300, 4100, 20_001])
+def test_hardmax_of_infinities(length, dtype):
+    """+inf is a largest entry like any other, the first of several wins; -inf alone too; NaN alone gives NaN."""
+    random = np.random.default_rng(length)
+    x = random.standard_normal((6, length)).astype(dtype)
+    first, second = sorted(random.choice(length, 2, replace=False))
+    x[0, first] = math.inf
+    x[1, [first, second]] = math.inf
+    x[2] = -math.inf
+    x[3] = -math.inf
+    x[3, second] = 1
+    x[4, [first, second]] = math.nan, math.inf
+    x[5] = math.inf
+    right = np.zeros_like(x)
+    right[[0, 1, 2, 3, 5], [first, first, 0, second, 0]] = 1
+    right[4] = math.nan
+    for threads in (1, 2):
+        with fastact.threads(threads):
+            assert same_bits(fastact.hardmax(x), right)
+            assert same_bits(fastact.hardmax(np.ascontiguousarray(x.T), 0), right.T)
+
+
+@every_dtype
+def test_what_is_masked_never_wins_in_hardmax(dtype):
+    x = np.array([[-math.inf] * 4, [-math.inf] * 4, [1, 2, math.inf, 3], [math.nan, 2, 1, 0]]).astype(dtype)
+    mask = np.array([[0, 0, 1, 1], [0, 0, 0, 0], [0, 1, 0, 1], [0, 1, 1, 1]], bool)
+    right = np.array([[0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1], [0, 1, 0, 0]]).astype(dtype)
+    assert same_bits(fastact.hardmax(x, where=mask), right)
+    assert same_bits(fastact.hardmax(x.T, 0, where=mask.T), right.T)
+    assert same_bits(fastact.hardmax(x.reshape(2, 2, 4), (0, 1, 2), where=mask.reshape(2, 2, 4)).reshape(4, 4),
+                     np.array([[0] * 4, [0] * 4, [0, 0, 0, 1], [0] * 4]).astype(dtype))
+    assert fastact.hardmax(dtype(-math.inf), where=True) == 1
+    assert fastact.hardmax(dtype(-math.inf), where=False) == 0
 
 
 # ----------------------------------------------------------------------------------------------------- layouts and axes
