@@ -70,6 +70,22 @@ static inline double fastact_remainder_double(double a, double b, double c) {
 }
 #endif
 
+/* a b + c, right where the two cancel each other; with or without fused multiply-add.  Without it from the exact product,
+ * as above; what is beyond 2^60 has cancelled nothing worth keeping, and there the halves might overflow. */
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__)
+#define fastact_line_float(a, b, c) __builtin_fmaf(a, b, c)
+#define fastact_line_double(a, b, c) __builtin_fma(a, b, c)
+#else
+static inline float fastact_line_float(float a, float b, float c) {
+    return (float) ((double) a * (double) b + (double) c);
+}
+
+static inline double fastact_line_double(double a, double b, double c) {
+    double plain = a * b + c, exact = fastact_remainder_double(-a, b, c);
+    return __builtin_fabs(plain) < 1152921504606846976.0 ? exact : plain;
+}
+#endif
+
 /* The total of 16, 32 or 64 floats, as doubles: numbers 16 apart first, in pairs, then lane j and j + 8, j + 4, j + 2,
  * j + 1.  As loops the compiler takes such sums apart, number by number.  Four floats at a time are read as doubles
  * without a shuffle; the last two steps are taken for several rows at once, and of each row four numbers are left for

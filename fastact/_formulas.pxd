@@ -19,14 +19,16 @@
 from libc.math cimport INFINITY, NAN
 
 from fastact._primitives cimport (
-    absolute, at_least, at_most, atanh_polynomial, erf_polynomial, exp_anywhere, exp_limit, exp_near_by,
-    exp_negative_guarded, exp_polynomial, exp_reduce, exp_reduce_1702, exp_reduce_gelu_tanh, exp_reduce_product,
-    exp_split, expm1_bounded, expm1_in_two, exponent_beside, floating, fma, guard_bits, inverse_power_of_two, largest,
-    line_in_two, log1p_exp_negative, logistic, logistic_product, logistic_product_derivative, logistic_slope, lowered,
-    lowered_beside_one, lowered_signed, magnitude_at_most, normal_limit, normal_tail, power_of_two, product_in_two,
-    product_limit, product_low, raised_limit, ratio_to_two_more, rectified, remainder, root_of_square_and, sixth,
-    square_root, sum_in_two, tanh_positive, tanh_shrink_polynomial, times_ln2, times_sigmoid, with_sign_of,
-    clipped_to_middle, standardized)
+    absolute, at_least, at_most, atanh_polynomial, erf_polynomial, exp_anywhere, exp_near_by, exp_negative_guarded,
+    exp_polynomial, exp_reduce, exp_reduce_1702, exp_reduce_gelu_tanh, exp_reduce_product, exp_split, expm1_bounded,
+    expm1_in_two, exponent_beside, far_half, far_product_limit, floating, fma, four_times, guard_bits,
+    inverse_of_power, inverse_power_of_two, largest, line, line_in_two, log1p_exp_negative, logistic,
+    logistic_product, logistic_product_derivative, logistic_slope, lowered, lowered_beside_one, lowered_signed,
+    magnitude_at_most, near_product_limit, normal_limit, normal_tail, power_in, power_of_two, product_in_two,
+    product_limit, product_low, quotient_in_two, raised_limit, ratio_to_two_more, rectified, remainder,
+    root_of_square_and, sixth, smallest, split_into_square, square_root, sum_in_two, tanh_positive,
+    tanh_shrink_polynomial, times_exponential, times_ln2, times_sigmoid, two_to, with_sign_of, clipped_to_middle,
+    standardized)
 
 
 # identity
@@ -104,26 +106,37 @@ cdef inline floating tanh_derivative_from_output(floating y) noexcept nogil:
 #
 # beta x is carried in two parts, product + product_low: its rounding would cost |beta x| times as much in the value.
 # For beta = 1 the loops hand over the literal, and all of that folds away.
+#
+# A tiny beta is brought to a size whose inverse is finite.  The quotient is corrected by its remainder.
 cdef inline floating softplus(floating x, floating beta, bint near) noexcept nogil:
     cdef floating product = beta * x
-    cdef floating magnitude = absolute(product)
-    cdef floating magnitude_low = <floating> 0 if beta == 1 else product_low(x, beta, product)
-    cdef floating low, tail, ramp, larger, smaller, total, y
-    cdef floating high = log1p_exp_negative(magnitude, magnitude_low, near, &low)
+    cdef floating magnitude = absolute(product), lost = product_low(x, beta, product)
+    cdef floating magnitude_low = <floating> 0 if beta == 1 else lost
+    cdef floating low, tail, ramp, larger, smaller, total, y, size, divisor, inverse, quotient, half
+    cdef floating high = log1p_exp_negative(magnitude, magnitude_low, near, beta != 1, &low)
     cdef bint raised = not near and magnitude > raised_limit(x)
+    if floating is float:
+        size = two_to(64, x) if absolute(beta) < two_to(-64, x) else <floating> 1
+    else:
+        size = two_to(512, x) if absolute(beta) < two_to(-540, x) else <floating> 1
+    divisor = beta * size
+    inverse = <floating> 1 / divisor
+    quotient = high * inverse
+    quotient = quotient + (remainder(quotient, divisor, high) + low) * inverse
+    half = far_half(x) if magnitude > near_product_limit(x) else <floating> 1
+    half = <floating> 0 if magnitude > far_product_limit(x) else half
+    quotient = quotient * (half * size) * half
     tail = high + low
     tail = lowered(tail, 2 * guard_bits(x, near)) if raised else tail
-    high = high if beta == 1 else tail / beta
-    low = low if beta == 1 else <floating> 0
     ramp = <floating> 0 if product < 0 else x
     larger = ramp if ramp > high else high
     smaller = high if ramp > high else ramp
     total = larger + smaller
     y = total + (((larger - total) + smaller) + low)
-    if beta == 1:
-        return (tail if x < 0 else x) if raised else y
-    else:
-        return total if total > exp_limit(x) else y
+    tail = tail if x < 0 else x
+    y = tail if raised else y
+    quotient = (<floating> -0.0 if product < 0 else x) + quotient
+    return y if beta == 1 else quotient
 
 
 cdef inline floating softplus_derivative(floating x, floating beta, bint near) noexcept nogil:
@@ -173,7 +186,7 @@ cdef inline floating relu2_derivative(floating x) noexcept nogil:
 
 # leaky_relu: relu that lets something of the negative numbers through (Maas et al. 2013)
 #   y  = x for x >= 0, negative_slope x for x < 0       by the sign of x: right for slopes above 1 and below 0 too
-#   y' = 1 for x >= 0, negative_slope for x < 0         from y: the same of y, for negative_slope > 0
+#   y' = 1 for x >= 0, negative_slope for x < 0         from y: the same of y, for negative_slope > 0; for 0 as relu
 cdef inline floating leaky_relu(floating x, floating negative_slope) noexcept nogil:
     cdef floating leak = negative_slope * x
     return x if x >= 0 else leak
@@ -185,7 +198,11 @@ cdef inline floating leaky_relu_derivative(floating x, floating negative_slope) 
 
 
 cdef inline floating leaky_relu_derivative_from_output(floating y, floating negative_slope) noexcept nogil:
-    return leaky_relu_derivative(y, negative_slope)
+    cdef floating known, first = <floating> 0 if negative_slope > 0 else smallest(y)
+    known = negative_slope if negative_slope >= 0 else <floating> NAN
+    first = first if negative_slope >= 0 else <floating> NAN
+    known = <floating> 1 if y >= first else known
+    return known if y == y else y
 
 
 # prelu: leaky_relu whose slope is learnt (He et al. 2015)
@@ -200,7 +217,7 @@ cdef inline floating prelu_derivative(floating x, floating negative_slope) noexc
 
 
 cdef inline floating prelu_derivative_from_output(floating y, floating negative_slope) noexcept nogil:
-    return leaky_relu_derivative(y, negative_slope)
+    return leaky_relu_derivative_from_output(y, negative_slope)
 
 
 cdef inline floating prelu_derivative_in_parameter(floating x, floating negative_slope) noexcept nogil:
@@ -253,12 +270,12 @@ cdef inline floating hard_shrink_derivative(floating x, floating threshold) noex
 
 
 # soft_shrink: all numbers move towards 0, the small ones onto it (Donoho and Johnstone 1994)
-#   y  = sign(x) max(|x| - threshold, 0)
+#   y  = sign(x) max(|x| - threshold, 0)                for threshold >= 0
 #   y' = 0 for -threshold <= x < threshold, else 1
 cdef inline floating soft_shrink(floating x, floating threshold) noexcept nogil:
-    cdef floating magnitude = absolute(x)
-    cdef floating shrunk = with_sign_of(absolute(magnitude - threshold), x)
-    return <floating> 0 if magnitude <= threshold else shrunk
+    cdef floating magnitude = absolute(x), limit = threshold if threshold >= 0 else <floating> NAN
+    cdef floating shrunk = with_sign_of(absolute(magnitude - limit), x)
+    return <floating> 0 if magnitude <= limit else shrunk
 
 
 cdef inline floating soft_shrink_derivative(floating x, floating threshold) noexcept nogil:
@@ -303,16 +320,26 @@ cdef inline floating hard_sigmoid(floating x, floating slope, floating offset) n
     cdef floating inner = at_least[floating](at_most[floating](x, 3), -3)
     cdef floating ramp = inner + <floating> 3
     cdef floating ramp_low = inner - (ramp - <floating> 3)
-    cdef floating usual = sixth(ramp_low) + sixth(ramp)
-    cdef floating given = at_most[floating](at_least[floating](fma(slope, x, offset), 0), 1)
+    cdef floating usual = fma[floating](ramp_low, 0.16666666666666666, sixth(ramp))
+    cdef floating any_line = offset if slope == 0 and x == x else line(slope, x, offset)      # infinite x, too
+    cdef floating given = at_most[floating](at_least[floating](any_line, 0), 1)
     cdef floating deviation = absolute(slope - <floating> 0.16666666666666666) + absolute(offset - <floating> 0.5)
     return usual if deviation == 0 else given
 
 
 cdef inline floating hard_sigmoid_derivative(floating x, floating slope, floating offset) noexcept nogil:
     cdef floating deviation = absolute(slope - <floating> 0.16666666666666666) + absolute(offset - <floating> 0.5)
-    cdef floating bottom = fma(slope, x, offset), top = fma(slope, x, offset - <floating> 1)
-    cdef floating from_3 = x + <floating> 3, to_3 = x - <floating> 3, first, last
+    cdef floating from_3 = x + <floating> 3, to_3 = x - <floating> 3, first, last, bottom, top, less, less_low
+    cdef floating steep, raised
+    if floating is float:
+        steep, raised = two_to(24, x), two_to(100, x)
+    else:
+        steep, raised = two_to(53, x), two_to(900, x)
+    raised = <floating> 1 if absolute(slope) >= steep else raised           # so that no sum is rounded to 0
+    raised = <floating> 1 if absolute(offset) >= two_to(-20, x) else raised
+    bottom = line(with_sign_of[floating](1, slope) if offset == 0 else slope * raised, x, offset * raised)
+    less = sum_in_two[floating](offset, -1, &less_low)
+    top = line(with_sign_of[floating](1, slope) if less == 0 else slope, x, less) + less_low
     bottom = from_3 if deviation == 0 else bottom
     top = to_3 if deviation == 0 else top
     first = -top if slope < 0 else bottom
@@ -351,23 +378,27 @@ cdef inline floating hard_swish_derivative(floating x) noexcept nogil:
 
 # elu: the exponential linear unit (Clevert et al. 2015)
 #   y  = x for x >= 0, alpha (e^x - 1) for x < 0
-#   y' = 1 for x >= 0, alpha e^x for x < 0              from y: y + alpha for y < 0, for alpha > 0
+#   y' = 1 for x >= 0, alpha e^x for x < 0              from y: y + alpha for y < 0, for alpha > 0; for 0 as relu
 cdef inline floating elu(floating x, floating alpha) noexcept nogil:
     cdef floating low
     cdef floating high = expm1_bounded[floating](at_least[floating](at_most[floating](x, 0), -40), 0, &low)
-    cdef floating negative = alpha * (high + low)
+    cdef floating negative = high + low if alpha == 1 else fma(alpha, high, alpha * low)
     return x if x >= 0 else negative
 
 
 cdef inline floating elu_derivative(floating x, floating alpha, bint near) noexcept nogil:
-    cdef floating negative = alpha * exp_negative_guarded[floating](at_most[floating](x, 0), 0, near)
-    negative = negative if near else lowered_signed(negative, guard_bits(x, near))
-    return <floating> 1 if x >= 0 else negative
+    cdef floating below = at_most[floating](x, 0)
+    cdef floating usual = exp_negative_guarded[floating](below, 0, near)
+    cdef floating given = times_exponential[floating](alpha, below, 0, 1, False)
+    usual = usual if near else lowered(usual, guard_bits(x, near))
+    return <floating> 1 if x >= 0 else (usual if alpha == 1 else given)
 
 
 cdef inline floating elu_derivative_from_output(floating y, floating alpha) noexcept nogil:
-    cdef floating negative = y + alpha
-    return <floating> 1 if y >= 0 else negative
+    cdef floating known, first = <floating> 0 if alpha > 0 else smallest(y)
+    known = y + (alpha if alpha >= 0 else <floating> NAN)
+    first = first if alpha >= 0 else <floating> NAN
+    return <floating> 1 if y >= first else known
 
 
 # selu: the self-normalising elu (Klambauer et al. 2017), alpha = 1.6732632423543772848, scale = 1.0507009873554804935
@@ -442,26 +473,29 @@ cdef inline floating exp_derivative_from_output(floating y) noexcept nogil:
     return y
 
 
-# celu: an elu without a kink for any alpha > 0 (Barron 2017)
+# celu: an elu without a kink (Barron 2017), falling ever faster for alpha < 0
 #   y  = x for x >= 0, alpha (e^(x / alpha) - 1) for x < 0
 #   y' = 1 for x >= 0, e^(x / alpha) for x < 0          the quotient in two parts: its rounding would cost |x / alpha|
 cdef inline floating celu(floating x, floating alpha) noexcept nogil:
-    cdef floating low
-    cdef floating quotient = at_most[floating](x, 0) if alpha == 1 else at_most[floating](x, 0) / alpha
-    cdef floating high = expm1_bounded[floating](at_least[floating](quotient, -40), 0, &low)
-    cdef floating negative = alpha * (high + low)
-    return x if x >= 0 else negative
+    cdef floating low, quotient, quotient_low, given, first
+    cdef floating below = at_most[floating](x, 0)
+    cdef floating high = expm1_bounded[floating](at_least[floating](below, -40), 0, &low)
+    quotient = quotient_in_two(below, alpha, &quotient_low)
+    given = times_exponential(alpha, quotient, quotient_low, alpha, True)
+    given = x if absolute(quotient) < two_to(-60, x) else given                 # of which a quotient loses digits
+    first = <floating> -INFINITY if absolute(alpha) > largest(x) else <floating> 0         # of those that stay
+    return x if x >= first else (high + low if alpha == 1 else given)
 
 
 cdef inline floating celu_derivative(floating x, floating alpha, bint near) noexcept nogil:
+    cdef floating quotient, quotient_low, given, first
     cdef floating below = at_most[floating](x, 0)
-    cdef floating quotient = below if alpha == 1 else below / alpha
-    cdef floating low = <floating> 0 if alpha == 1 else -remainder(quotient, alpha, below) / alpha
-    cdef floating negative
-    low = low if quotient > -exp_limit(x) else <floating> 0
-    negative = exp_negative_guarded(quotient, low, near)
-    negative = negative if near else lowered(negative, guard_bits(x, near))
-    return <floating> 1 if x >= 0 else negative
+    cdef floating usual = exp_negative_guarded[floating](below, 0, near)
+    usual = usual if near else lowered(usual, guard_bits(x, near))
+    quotient = quotient_in_two(below, alpha, &quotient_low)
+    given = times_exponential[floating](1, quotient, quotient_low, alpha, False)
+    first = <floating> -INFINITY if absolute(alpha) > largest(x) else <floating> 0
+    return <floating> 1 if x >= first else (usual if alpha == 1 else given)
 
 
 # silu: also called swish (Hendrycks and Gimpel 2016, Ramachandran et al. 2017)
@@ -474,6 +508,7 @@ cdef inline floating silu(floating x, floating beta, bint near) noexcept nogil:
     cdef floating any_beta = times_sigmoid(x, product, product_low(x, beta, product))
     cdef floating a = absolute(x) if near else magnitude_at_most(absolute(x), product_limit(x))
     cdef floating shifted = exp_reduce[floating](a, 0, &r)
+    any_beta = x * <floating> 0.5 if beta == 0 else any_beta                     # infinite x, too
     return rectified(x) - logistic_product(a, shifted, r, near) if beta == 1 else any_beta
 
 
@@ -483,8 +518,9 @@ cdef inline floating silu_derivative(floating x, floating beta, bint near) noexc
     cdef floating low = <floating> 0 if beta == 1 else product_low(x, beta, product)
     cdef floating a = absolute(product) if near else at_most(absolute(product), product_limit(x))
     cdef floating shifted = exp_reduce(a, low, &r)
-    falling = logistic_product_derivative[floating](<floating> 1 - a, 0, shifted, r, near)
+    falling = logistic_product_derivative(<floating> 1 - a, low, shifted, r, near)
     rising = <floating> 1 - falling
+    rising = <floating> 0.5 if beta == 0 and x == x else rising
     return falling if product < 0 else rising
 
 
@@ -686,30 +722,39 @@ cdef inline floating sparse_plus_derivative(floating x) noexcept nogil:
 #
 # The root takes the time of twenty other operations: what the denominators lost is computed beside it.  1/(2h) is
 # needed for that to a few digits: it is 1/d over 1 + t / d, d = |x| + h, and nearly linear in t / d.
+#
+# x and b are multiplied by powers of two, which leave b of ordinary size: the loops find them once for a b that is a
+# number.
 cdef inline floating squareplus(floating x, floating b) noexcept nogil:
-    cdef floating lacking, inverse, t, t_low, half_root_low, quarter = 0.25, half = 0.5
-    cdef floating a = absolute(x)
-    cdef floating root = root_of_square_and(b, a, &lacking)
+    cdef floating lacking, inverse, t, t_low, half_root_low, limit, quarter, half = 0.5
+    cdef floating factor = split_into_square(b, &quarter)
+    cdef floating a = absolute(x) * factor
+    cdef floating root = root_of_square_and(four_times(quarter), a, &lacking)
     cdef floating half_root = half * root, half_a = half * a
+    if floating is float:
+        limit = two_to(125, x)                                                      # where d may be infinite
+    else:
+        limit = two_to(1020, x)
     cdef floating d = half_root + half_a
     cdef floating d_low = (half_root - d) + half_a
     inverse = <floating> 1 / d
-    t = quarter * b * inverse
+    t = quarter * inverse
     half_root_low = lacking * (inverse * fma[floating](t * inverse, -0.11425, 0.23925))
-    t_low = fma(-t, half_root_low + d_low, remainder(t, d, quarter * b)) * inverse
-    t_low = t_low if a < <floating> 1.099511627776e12 else <floating> 0        # 2^40: d is a, and may be infinite
-    return (<floating> 0 if x < 0 else x) + (t + t_low)
+    t_low = fma(-t, half_root_low + d_low, remainder(t, d, quarter)) * inverse
+    t_low = t_low if a < limit else <floating> 0
+    return fma(t + t_low, inverse_of_power(factor), <floating> 0 if x < 0 else x)
 
 
 cdef inline floating squareplus_derivative(floating x, floating b) noexcept nogil:
     cdef floating lacking, reach, scaled, product, product_rest, inverse, t, t_low, root_low, near, far, rising
-    cdef floating limit, shrink, quarter = 0.25, half = 0.5
+    cdef floating limit, shrink, quarter, half = 0.5
+    cdef floating factor = split_into_square(b, &quarter)
     if floating is float:
         limit, shrink = <floating> 1.2089258196146292e24, <floating> 9.094947017729282e-13       # 2^80, 2^-40
     else:
         limit, shrink = <floating> 3.599131035634557e162, <floating> 7.888609052210118e-31      # 2^540, 2^-100
-    cdef floating a = at_most(absolute(x), limit)
-    cdef floating root = root_of_square_and(b, a, &lacking)
+    cdef floating a = at_most(absolute(x) * factor, limit)
+    cdef floating root = root_of_square_and(four_times(quarter), a, &lacking)
     cdef floating half_root = half * root, half_a = half * a
     cdef floating d = half_root + half_a
     cdef floating d_low = (half_root - d) + half_a
@@ -717,10 +762,10 @@ cdef inline floating squareplus_derivative(floating x, floating b) noexcept nogi
     scaled = root * shrink if a > reach else root
     product = scaled * d
     inverse = <floating> 1 / product
-    t = quarter * b * inverse
+    t = quarter * inverse
     root_low = lacking * (half * d * inverse)
     product_rest = fma(root_low, d + half_root, fma(root, d_low, -remainder(scaled, d, product)))
-    t_low = fma(-t, product_rest, remainder(t, product, quarter * b)) * inverse
+    t_low = fma(-t, product_rest, remainder(t, product, quarter)) * inverse
     near, far = t + t_low, t * shrink
     t = far if a > reach else near
     rising = <floating> 1 - t
@@ -728,9 +773,10 @@ cdef inline floating squareplus_derivative(floating x, floating b) noexcept nogi
 
 
 cdef inline floating squareplus_derivative_from_output(floating y, floating b) noexcept nogil:
-    cdef floating bounded = at_most[floating](y, 1152921504606846976)             # 2^60
+    cdef floating quarter, factor = split_into_square(b, &quarter)
+    cdef floating bounded = at_most[floating](y * factor, 1152921504606846976)    # 2^60
     cdef floating square = bounded * bounded
-    return square / (square + b * <floating> 0.25) if square > 0 else square
+    return square / (square + quarter) if square > 0 else square
 
 
 # tanh_shrink: what tanh lacks of the identity
@@ -932,17 +978,23 @@ cdef inline floating erf_derivative(floating x, bint close) noexcept nogil:
 # xielu (Huang and Schlag 2025), with alpha_p and alpha_n as they are, not through softplus
 #   y  = alpha_p x^2 + beta x for x > 0, alpha_n (e^min(x, eps) - 1 - x) + beta x for x <= 0
 #   y' = 2 alpha_p x + beta for x >= 0, alpha_n (e^x - 1) + beta for x < eps, beta - alpha_n between
+# Tiny alpha_p and beta are raised, lest their line is subnormal before a large x is multiplied by it.
 cdef inline floating xielu(floating x, floating alpha_p, floating alpha_n, floating beta,
                            floating eps) noexcept nogil:
-    cdef floating high, low, curve, curve_low, slope, slope_low, line, line_low, falling, rest
-    cdef floating rising = x * fma(alpha_p, x, beta)
+    cdef floating high, low, curve, curve_low, slope, slope_low, part, part_low, falling, rest, raised, far
+    if floating is float:
+        raised = two_to(60, x) if at_least(absolute(alpha_p), absolute(beta)) < two_to(-64, x) else <floating> 1
+    else:
+        raised = two_to(480, x) if at_least(absolute(alpha_p), absolute(beta)) < two_to(-512, x) else <floating> 1
+    cdef floating rising = x * inverse_of_power(raised) * line(alpha_p * raised, x, beta * raised)
     high = expm1_bounded[floating](at_least[floating](at_most(x, at_most[floating](eps, 40)), -40), 0, &low)
     curve = product_in_two(alpha_n, high, &curve_low)
     slope = sum_in_two(beta, -alpha_n, &slope_low)
-    line = product_in_two(slope, x, &line_low)
-    falling = sum_in_two(line, curve, &rest)
-    rest = rest + (line_low + fma(slope_low, x, fma(alpha_n, low, curve_low)))
-    falling = falling + (rest if x > -largest(x) else <floating> 0)             # inf - inf kept out
+    far = largest(x) * <floating> -0.125 * inverse_of_power(power_in(at_least[floating](absolute(slope), 1)))
+    part = product_in_two(slope, x, &part_low)
+    falling = sum_in_two(part, curve, &rest)
+    rest = rest + (part_low + fma(slope_low, x, fma(alpha_n, low, curve_low)))
+    falling = falling + (rest if x > far else <floating> 0)                     # inf - inf kept out
     return rising if x > 0 else falling
 
 
@@ -951,9 +1003,9 @@ cdef inline floating xielu_derivative(floating x, floating alpha_p, floating alp
     cdef floating slope_low
     cdef floating slope = sum_in_two(beta, -alpha_n, &slope_low)
     cdef floating e = lowered(exp_negative_guarded[floating](at_most[floating](x, 0), 0, False), guard_bits(x, False))
-    cdef floating rising = fma(alpha_p + alpha_p, x, beta)
+    cdef floating rising = line(alpha_p, x, beta * <floating> 0.5)
     e = e if x < eps else <floating> 0
-    return fma(alpha_n, e, slope) + slope_low if x < 0 else rising
+    return fma(alpha_n, e, slope) + slope_low if x < 0 else rising + rising
 
 
 # gelu_clipped (Wu et al. 2020): for quantization

@@ -12,6 +12,7 @@
 # The polynomials come from tools/polynomials.sollya; tests/test_primitives.py fits none, but measures each of them
 # again.  Errors are given as powers of two, relative to the quantity named.
 
+from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 ctypedef fused floating:
@@ -26,6 +27,8 @@ cdef extern from "_bits.h" nogil:
     double fastact_sqrt_double(double x) noexcept
     float fastact_remainder_float(float a, float b, float c) noexcept
     double fastact_remainder_double(double a, double b, double c) noexcept
+    float fastact_line_float(float a, float b, float c) noexcept
+    double fastact_line_double(double a, double b, double c) noexcept
     uint32_t fastact_bits_of_float(float value) noexcept
     uint64_t fastact_bits_of_double(double value) noexcept
     float fastact_float_of_bits(uint32_t bits) noexcept
@@ -51,6 +54,14 @@ cdef inline floating remainder(floating a, floating b, floating c) noexcept nogi
         return fastact_remainder_float(a, b, c)
     else:
         return fastact_remainder_double(a, b, c)
+
+
+# a b + c, right where they cancel each other; with or without fused multiply-add
+cdef inline floating line(floating a, floating b, floating c) noexcept nogil:
+    if floating is float:
+        return fastact_line_float(a, b, c)
+    else:
+        return fastact_line_double(a, b, c)
 
 
 cdef inline floating absolute(floating x) noexcept nogil:
@@ -124,6 +135,14 @@ cdef inline floating largest(floating unused) noexcept nogil:
         return 1.7976931348623157e308
 
 
+# The smallest number above 0
+cdef inline floating smallest(floating unused) noexcept nogil:
+    if floating is float:
+        return <floating> 1.401298464324817e-45
+    else:
+        return 5e-324
+
+
 # What rounding product = a b lost, with the sign turned so that |a b| = |product| - product_low.  Zero where nothing
 # depends on it any more, which keeps inf - inf out.
 cdef inline floating product_low(floating a, floating b, floating product) noexcept nogil:
@@ -172,16 +191,63 @@ cdef inline floating square_root(floating x) noexcept nogil:
         return fastact_sqrt_double(x)
 
 
-# sqrt(x^2 + b) for x >= 0 and b >= 0, and what its square lacks of x^2 + b.  Never 0, so that it can be divided by.
-#
-# From 2^40 on it is x.
+# b = 4 quarter / factor^2 with 1 <= quarter < 4 and a power of two factor, all of it exact, for any b > 0.  For b = 0
+# the quarter is 0, for b < 0 it is NaN.  Where b is little smaller than 4 the factor is 1: a large number times the
+# factor may be infinite only where nothing is left of b over that number.
+cdef inline floating split_into_square(floating b, floating* quarter) noexcept nogil:
+    cdef floating least, some, factor, raised = b * two_to(64, b)
+    cdef uint32_t float_bits, float_base
+    cdef uint64_t double_bits, double_base
+    raised = raised if b < two_to(-60, b) else b                    # not subnormal
+    if floating is float:
+        least = two_to(-48, b)
+        float_bits = (fastact_bits_of_float(raised) >> 23 & <uint32_t> 0xff) + <uint32_t> 127
+        float_base = <uint32_t> 287 if b < two_to(-60, b) else <uint32_t> 255
+        some = fastact_float_of_bits((float_base - (float_bits >> 1)) << 23)
+    else:
+        least = two_to(-106, b)
+        double_bits = (fastact_bits_of_double(raised) >> 52 & <uint64_t> 0x7ff) + <uint64_t> 1023
+        double_base = <uint64_t> 2079 if b < two_to(-60, b) else <uint64_t> 2047
+        some = fastact_double_of_bits((double_base - (double_bits >> 1)) << 52)
+    factor = some if b < least else <floating> 1
+    factor = factor if b < 4 else some
+    quarter[0] = b * factor * factor * <floating> 0.25
+    quarter[0] = quarter[0] if b >= 0 else <floating> NAN
+    return factor
+
+
+# The power of two that is not above a, for a normal a > 0
+cdef inline floating power_in(floating a) noexcept nogil:
+    if floating is float:
+        return fastact_float_of_bits(fastact_bits_of_float(a) & <uint32_t> 0x7f800000)
+    else:
+        return fastact_double_of_bits(fastact_bits_of_double(a) & <uint64_t> 0x7ff0000000000000)
+
+
+# 4 quarter for such a quarter, but never 0: no choice, which compilers turn into two square roots
+cdef inline floating four_times(floating quarter) noexcept nogil:
+    if floating is float:
+        return <floating> 4 * quarter + two_to(-120, quarter)
+    else:
+        return <floating> 4 * quarter + two_to(-200, quarter)
+
+
+# 1 / power for a power of two with a normal inverse; 0 for the largest one
+cdef inline floating inverse_of_power(floating power) noexcept nogil:
+    if floating is float:
+        return fastact_float_of_bits((<uint32_t> 254 << 23) - fastact_bits_of_float(power))
+    else:
+        return fastact_double_of_bits((<uint64_t> 2046 << 52) - fastact_bits_of_double(power))
+
+
+# sqrt(x^2 + b) for x >= 0 and 2^-106 <= b <= 16, and what its square lacks of x^2 + b.  From 2^40 on it is x.
 cdef inline floating root_of_square_and(floating b, floating x, floating* lacking) noexcept nogil:
     cdef floating square_low, total_low, root, bounded = at_most[floating](x, 1099511627776)
     cdef floating square = product_in_two(bounded, bounded, &square_low)
     cdef floating total = sum_in_two(square, b, &total_low)
     root = square_root(total)
     lacking[0] = remainder(root, root, total) + (total_low + square_low)
-    return at_least(root, x + <floating> 7.888609052210118e-31)                # 2^-100
+    return at_least(root, x)
 
 
 # ---------------------------------------------------------------------------------------------------------- exponential
@@ -610,24 +676,86 @@ cdef inline floating logistic_product_derivative(floating less, floating less_lo
     return product if near else lowered_signed(product, bits)
 
 
-# x / (1 + e^-z), with |z| less by z_low, for x and z that have nothing to do with each other: where |x| is large,
-# |x| e^-|z| reaches from the largest number to the smallest.
-cdef inline floating times_sigmoid(floating x, floating z, floating z_low) noexcept nogil:
-    cdef floating a, r, r2, q, near, far, w, inverse, bounded, tail, nearby, half_scale
-    cdef floating shifted
-    cdef int far_bits
+# Products a e^z for a and z that have nothing to do with each other: where |a| is large, |a| e^-|z| reaches from the
+# largest number to the smallest, and where it is small |a| e^|z| from the smallest to the largest.  Up to
+# near_product_limit e^z is computed as it is; beyond, and up to far_product_limit, with far_bits more (or less) in the
+# exponent, which are taken off by two multiplications by far_half, before and after that by a.
+cdef inline floating near_product_limit(floating unused) noexcept nogil:
     if floating is float:
-        a = at_most[floating](absolute(z), 193)
-        nearby, far_bits, half_scale = <floating> 80, 156, <floating> 3.308722450212111e-24         # 2^-78
+        return 80
     else:
-        a = at_most[floating](absolute(z), 1456)
-        nearby, far_bits, half_scale = <floating> 700, 1084, <floating> 6.946121092140867e-164     # 2^-542
-    shifted = exp_reduce(a, z_low, &r)
+        return 700
+
+
+cdef inline floating far_product_limit(floating unused) noexcept nogil:
+    if floating is float:
+        return 193
+    else:
+        return 1456
+
+
+cdef inline int far_bits(floating unused) noexcept nogil:
+    if floating is float:
+        return 156
+    else:
+        return 1084
+
+
+cdef inline floating far_half(floating unused) noexcept nogil:
+    return two_to(-far_bits(unused) // 2, unused)
+
+
+# a e^(z - z_low), where z <= 0 if `direction` is positive, z >= 0 if it is negative; with `less_one` a (e^z - 1)
+cdef inline floating times_exponential(floating a, floating z, floating z_low, floating direction,
+                                       bint less_one) noexcept nogil:
+    cdef floating r, r_low, r2, q, q_low, polynomial, scale, near, far, less, high, low, product, half, one = 1
+    cdef floating limit = far_product_limit(z)
+    cdef floating within = at_least(at_most(z, limit), <floating> -40 if less_one else -limit)
+    cdef bint is_near = (within if less_one else absolute(within)) <= near_product_limit(z)
+    cdef floating shifted = exp_reduce_in_two(within, z_low, integer_shift(z), &r, &r_low)
+    r2 = r * r
+    polynomial = exp_polynomial(r, r2)
+    q = fma(r2, polynomial, r)
+    near = power_of_two(shifted, 0)
+    far = power_of_two(shifted, -far_bits(z) if direction < 0 else far_bits(z))
+    half = two_to(far_bits(z) // 2, z) if direction < 0 else far_half(z)
+    scale = near if is_near else far
+    half = one if is_near else half
+    if less_one:
+        q_low = fma(r2, polynomial, r - q) + fma(q, r_low, r_low)
+        less = scale - (one if is_near else <floating> 0)
+        high = fma(scale, q, less)
+        low = fma(scale, q_low, fma(scale, q, less - high))
+        product = a * half * high
+        high = fma(a * half, high, a * half * low)
+        return (high if absolute(product) <= largest(z) else product) * half        # inf - inf kept out
+    else:
+        return a * half * fma(scale, q, scale) * half
+
+
+# x / a = quotient - low for the exponent of an exponential: both are brought to a size at which the remainder is not
+# subnormal.  NaN for a = 0.
+cdef inline floating quotient_in_two(floating x, floating a, floating* low) noexcept nogil:
+    cdef floating size = two_to(64, x) if absolute(a) < 1 else <floating> 1
+    cdef floating divisor = a * size if a != 0 else <floating> NAN
+    cdef floating dividend = x * size
+    cdef floating quotient = dividend / divisor
+    low[0] = -remainder(quotient, divisor, dividend) / divisor
+    low[0] = low[0] if absolute(quotient) < far_product_limit(x) else <floating> 0
+    return quotient
+
+
+# x / (1 + e^-z), with |z| less by z_low
+cdef inline floating times_sigmoid(floating x, floating z, floating z_low) noexcept nogil:
+    cdef floating r, r2, q, near, far, w, inverse, bounded, tail, nearby = near_product_limit(x)
+    cdef floating half_scale = far_half(x)
+    cdef floating a = at_most(absolute(z), far_product_limit(x))
+    cdef floating shifted = exp_reduce(a, z_low, &r)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
-    near, far = inverse_power_of_two(shifted, 0), inverse_power_of_two(shifted, far_bits)
+    near, far = inverse_power_of_two(shifted, 0), inverse_power_of_two(shifted, far_bits(x))
     w = near if a < nearby else <floating> 0
-    inverse = <floating> 1 / (<floating> 1 + (w + q))
+    inverse = inverse_of_one_more(w, q)
     bounded = at_most(absolute(x), largest(x))
     near, far = bounded * (inverse * near), bounded * half_scale * inverse * far * half_scale
     tail = with_sign_of(near if a < nearby else far, x)
@@ -699,18 +827,27 @@ cdef inline floating raised_limit(floating unused) noexcept nogil:
 
 
 # log(1 + e^-x) for x - x_low >= 0 as high + low:  log(1 + e) = 2 atanh(e / (2 + e)).
-cdef inline floating log1p_exp_negative(floating x, floating x_low, bint near, floating* low) noexcept nogil:
-    cdef floating r, r2, q, m, scale, e, two_u, two_u_low, large, v, least, one = 1, quarter = 0.25
-    cdef int bits = 2 * guard_bits(x, near)
-    cdef floating within = x if near else at_most(x, exp_limit(x))
-    scale = exp_split(-within, <floating> 0 - x_low, bits, &r)
+#
+# What is `scaled` is to be divided by a number of any size: it has far_bits more beyond near_product_limit, and is good
+# as far as far_product_limit.
+cdef inline floating log1p_exp_negative(floating x, floating x_low, bint near, bint scaled,
+                                        floating* low) noexcept nogil:
+    cdef floating r, r2, q, m, scale, e, e_low, two_u, two_u_low, large, v, least, one = 1, quarter = 0.25
+    cdef int bits = far_bits(x) if scaled else 2 * guard_bits(x, near)
+    cdef floating limit = far_product_limit(x) if scaled else exp_limit(x)
+    cdef floating shift = exp_shift(far_bits(x), x) if scaled else exp_shift(2 * guard_bits(x, near), x)
+    cdef floating raised_from = near_product_limit(x) if scaled else raised_limit(x)
+    cdef floating far_from = near_product_limit(x) if scaled else <floating> INFINITY
+    cdef floating within = x if near else at_most(x, limit)
+    scale = exp_split_by(-within, <floating> 0 - x_low, shift, &r)
     if not near:
-        scale = power_lowered(scale, bits, x > raised_limit(x))
+        scale = power_lowered(scale, bits, x > raised_from)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
     m = one + q
     e = m * scale
-    two_u = ratio_to_two_more[floating](e, (q - (m - one)) * scale, 2, &two_u_low)
+    e_low = (q - (m - one)) * scale
+    two_u = ratio_to_two_more[floating](e, e_low, 2, &two_u_low)
     if floating is float:
         least = two_to(-30, x)
     else:
@@ -718,7 +855,8 @@ cdef inline floating log1p_exp_negative(floating x, floating x_low, bint near, f
     large = magnitude_at_least(two_u, least) - least        # 0 where nothing is left of the third power
     v = large * large * quarter
     low[0] = fma(large * v, atanh_polynomial(v), two_u_low)
-    return two_u
+    low[0] = e_low if x > far_from else low[0]
+    return e if x > far_from else two_u                     # which is e, too, but not that of so many bits more
 
 
 # ---------------------------------------------------------------------------------- polynomials with a leading constant

@@ -35,6 +35,8 @@ class Elementwise(Activation):
         ulp: Mapping[str, float] = ...,
         value_zero: tuple[float, float] | None = ...,
         derivative_zero: tuple[float, float] | None = ...,
+        parameter_domain: Mapping[str, tuple[float, ...]] = ...,
+        output_domain: Mapping[str, tuple[float, ...]] = ...,
         summary: str,
         formula: str,
         derivative_formula: str,
@@ -48,6 +50,10 @@ class Elementwise(Activation):
     def value_zero(self) -> tuple[float, float] | None: ...
     @property
     def derivative_zero(self) -> tuple[float, float] | None: ...
+    @property
+    def parameter_domain(self) -> Mapping[str, tuple[float, ...]]: ...
+    @property
+    def output_domain(self) -> Mapping[str, tuple[float, ...]]: ...
     @property
     def ufunc(self) -> np.ufunc: ...
     @property

@@ -152,6 +152,42 @@ cdef bint is_narrow(object dtype):
     return isinstance(dtype, np.dtype) and (dtype.kind == "f" and dtype.itemsize in (2, 4) or is_bfloat16(dtype))
 
 
+WHOLE_LINE = (-INFINITY, INFINITY)
+cdef str FROM_OUTPUT = " for a gradient from the output; for others pass x"
+
+
+# A domain of a parameter in words: its ends, and the numbers between that are none of it
+cdef str in_words(tuple domain):
+    numbers = [f"{number:.2g}".replace("e+", "e") for number in domain]
+    words = f"{numbers[0]} to {numbers[1]}" if domain[:2] != WHOLE_LINE else "any number"
+    return ", but not ".join([words, *numbers[2:]])
+
+
+# Refuses a number, or an array that holds one, outside of a domain; NaN is none.  Other objects may be lazy: they are
+# not looked at.  `shown` is what a number was before it was rounded.
+cdef object check_domain(str call, str name, tuple domain, object value, object shown=None, str advice=""):
+    if domain == WHOLE_LINE:
+        return
+    if isinstance(value, np.ma.MaskedArray):
+        value = value.compressed()
+    if isinstance(value, (np.ndarray, np.generic)):
+        numbers = np.asarray(value).astype(np.float64, copy=False)
+        wrong = (numbers < domain[0]) | (numbers > domain[1])
+        for excluded in domain[2:]:
+            wrong |= numbers == excluded
+        if not wrong.any():
+            return
+        value = float(numbers[wrong].flat[0])
+    elif not isinstance(value, Real) or not (value < domain[0] or value > domain[1] or value in domain[2:]):
+        return
+    try:
+        value = float(value)
+    except OverflowError:               # an integer that no float can hold
+        value = INFINITY if value > 0 else -INFINITY
+    rounded_to = "" if shown is None or shown == value else f"{shown:g}, in float32 "
+    raise ValueError(f"fastact.{call}: {name} is {rounded_to}{value:g}; accepted is {in_words(domain)}{advice}")
+
+
 cdef class Activation:
     """What every activation has.
 
@@ -225,18 +261,35 @@ cdef class Elementwise(Activation):
         twice as much.
     value_zero, derivative_zero : tuple of float, or None
         Between these two numbers, where the value or the derivative crosses zero and x is not 0, its error is promised
-        in units in the last place of 1/4 instead.
+        in units in the last place of 1/4 instead. With other parameters the zero lies elsewhere: there, and wherever
+        the terms of the formula cancel each other, the unit is that of the largest of these terms.
+    parameter_domain : mapping
+        Parameter to the least and the greatest number for which `ulp` holds, and any number between them for which it
+        does not. Others are refused with ValueError; NaN gives NaN. Infinite is also what a number is in float32.
+    output_domain : mapping
+        The same for ``backward(dy, output=y)``, of those parameters for which it is another: the derivative is a
+        function of the value for these numbers alone.
     """
 
-    cdef readonly object ufuncs, ulp, value_zero, derivative_zero
+    cdef readonly object ufuncs, ulp, value_zero, derivative_zero, parameter_domain, output_domain
     cdef object (*vectorcall)(object, PyObject* const*, size_t, PyObject*)
     cdef Mode value_mode, derivative_mode, backward_mode, from_output_mode, parameter_mode, both_mode
     cdef Numbers defaults           # rounded once and here: calls may come in any rounding mode
     cdef Elementwise origin         # of the catalogue, if this one has other defaults
     cdef double cost
+    cdef bint output_suffices       # for a derivative with the defaults
 
     def __cinit__(self, str name, *, double cost, ulp=MappingProxyType({"value": 1.5, "derivative": 2.0}),
-                  value_zero=None, derivative_zero=None, Elementwise origin=None, **description):
+                  value_zero=None, derivative_zero=None, parameter_domain=(), output_domain=(),
+                  Elementwise origin=None, **description):
+        domains = dict(parameter_domain)
+        if not domains.keys() <= self.parameters.keys():
+            raise ValueError(f"fastact.Elementwise: parameter_domain names {', '.join(domains)}; accepted are "
+                             f"{', '.join(self.parameters) or 'none'}")
+        self.parameter_domain = MappingProxyType({one: domains.get(one, WHOLE_LINE) for one in self.parameters})
+        self.output_domain = MappingProxyType(dict(output_domain))
+        self.output_suffices = all([
+            domain[0] <= self.parameters[one] <= domain[1] for one, domain in self.output_domain.items()])
         self.ulp = MappingProxyType(dict(ulp))
         self.value_zero = value_zero
         self.derivative_zero = derivative_zero
@@ -296,6 +349,8 @@ cdef class Elementwise(Activation):
         ------
         TypeError
             If a parameter is unknown, or its default no number.
+        ValueError
+            If a default is outside of `parameter_domain`.
         """
         cdef str call = f"{self.name}.with_defaults"
         for name, default in parameters.items():
@@ -303,15 +358,16 @@ cdef class Elementwise(Activation):
                 raise unknown_argument(call, name, list(self.parameters) or ["none"])
             if not isinstance(default, Real):
                 raise TypeError(f"fastact.{call}: {name} must be a number, got {type(default).__name__}")
-        merged = {name: as_float(call, name, parameters[name]) if name in parameters else default
-                  for name, default in self.parameters.items()}
+            check_domain(call, name, self.parameter_domain[name], as_float(call, name, default))
+        merged = {name: float(parameters.get(name, default)) for name, default in self.parameters.items()}
         for there in self, self.origin:
             if there is not None and bits_of(merged) == bits_of(there.parameters):
                 return there
         return Elementwise(
             self.name, summary=self.summary, formula=self.formula, derivative_formula=self.derivative_formula,
             source=self.source, parameters=merged, cost=self.cost, ulp=self.ulp, value_zero=self.value_zero,
-            derivative_zero=self.derivative_zero, origin=self.origin or self)
+            derivative_zero=self.derivative_zero, parameter_domain=self.parameter_domain,
+            output_domain=self.output_domain, origin=self.origin or self)
 
     def __eq__(self, other):
         return (isinstance(other, Elementwise) and self.name == other.name
@@ -336,7 +392,8 @@ cdef class Elementwise(Activation):
     @property
     def __doc__(self):
         names = "".join(f", {name}={default:g}" for name, default in self.parameters.items())
-        described = "".join(f"\n{name} : array_like, optional\n    Broadcast against `x`. Default {default:g}."
+        described = "".join(f"\n{name} : array_like, optional\n    Broadcast against `x`, "
+                            f"{in_words(self.parameter_domain[name])}. Default {default:g}."
                             for name, default in self.parameters.items())
         return f"""{self.name}{self._signature()}
 
@@ -366,6 +423,8 @@ Raises
 ------
 TypeError
     If the dtype of an argument is none of these, or an argument is unknown.
+ValueError
+    If the shapes do not broadcast, or a parameter is not among the accepted numbers.
 
 See Also
 --------
@@ -528,7 +587,8 @@ Source: {self.source}.
 
     # The fast door, if that takes the call, else the general one
     cdef object _call(self, str method, Mode mode, tuple arrays, tuple arguments, dict keywords):
-        if len(arguments) == len(arrays) and (not keywords or len(keywords) == 1 and "out" in keywords):
+        if (len(arguments) == len(arrays) and (not keywords or len(keywords) == 1 and "out" in keywords)
+                and (self.output_suffices or mode is not self.from_output_mode)):
             result = mode.call_plain(arguments[0], arguments[1] if len(arrays) == 2 else None,
                                      keywords["out"] if keywords else None, &self.defaults)
             if result is not None:
@@ -538,7 +598,7 @@ Source: {self.source}.
     # The general door: arrays and parameters by position or by name, then the ufunc
     cdef object _call_ufunc(self, str call, Mode mode, tuple arrays, tuple arguments, dict keywords):
         cdef tuple names = arrays + tuple(self.parameters)
-        cdef list values = list(arguments), scalars = []
+        cdef list values = list(arguments), scalars = [], defaults = []
         cdef bint integers = False
         if len(arguments) > len(names):
             raise TypeError(f"fastact.{call}: got {len(arguments)} positional arguments, accepted are at most "
@@ -547,6 +607,7 @@ Source: {self.source}.
             if name in keywords:
                 values.append(keywords.pop(name))
             elif name in self.parameters:
+                defaults.append(len(values))
                 values.append(self.parameters[name])
             else:
                 raise TypeError(f"fastact.{call}: the argument {name} is missing; accepted are {', '.join(names)}")
@@ -567,16 +628,25 @@ Source: {self.source}.
                 if k >= len(arrays) and type(values[k]) in (int, float):
                     values[k] = as_float(call, name, values[k])
                     scalars.append(k)           # takes the dtype of the arrays
+                    if k not in defaults:
+                        check_domain(call, name, self.parameter_domain[name], values[k])
                     continue
                 values[k] = np.asarray(values[k])
             dtype = getattr(values[k], "dtype", None)
             if isinstance(dtype, np.dtype):     # not pandas' own: its objects call back with ndarrays
                 integers |= working_dtype(call, name, dtype).kind != dtype.kind
+            if k >= len(arrays):
+                check_domain(call, name, self.parameter_domain[name], values[k])
+        if mode is self.from_output_mode:
+            for name, domain in self.output_domain.items():
+                check_domain(call, name, domain, values[names.index(name)], None, FROM_OUTPUT)
         dtypes = [getattr(value, "dtype", None) for k, value in enumerate(values) if k not in scalars]
         if (self.parameters and "dtype" not in keywords and "signature" not in keywords
                 and all([is_narrow(dtype) for dtype in dtypes])):
             for k in scalars:
-                values[k] = np.float32(nearest_float(values[k]))
+                shown, values[k] = values[k], np.float32(nearest_float(values[k]))
+                if k not in defaults:
+                    check_domain(call, names[k], self.parameter_domain[names[k]], values[k], shown)
             if len({dtype.newbyteorder("=") for dtype in dtypes}) > 1:
                 keywords["dtype"] = np.float32  # the loops would take the dtype of the arrays, whatever the parameters'
         elif LOOKS_AT_VALUES and scalars:
@@ -691,7 +761,7 @@ cdef object call_both(object self, PyObject* const* arguments, Py_ssize_t count,
 # backward(dy, x) and backward(dy, output=y), and with out=
 cdef object call_backward(object activation, PyObject* const* arguments, Py_ssize_t count, PyObject* names):
     cdef Elementwise self = <Elementwise> activation
-    cdef bint from_output = count == 1 and self.from_output_mode is not None
+    cdef bint from_output = count == 1 and self.from_output_mode is not None and self.output_suffices
     result = None
     if count == 2 and names == NULL:
         result = self.backward_mode.call_plain(<object> arguments[0], <object> arguments[1], None, &self.defaults)
@@ -1069,7 +1139,7 @@ Source: {self.source}.
             check_out(self.name, out, np.shape(array), array.dtype)
         computed = run_entries(self.name, operation, array, None, axes, None, None, factor)
         computed = np.where(mask, computed, computed.dtype.type(self.masked_row))
-        if not self.parameters:             # hardmax: of -inf alone the first that takes part, not the first of all
+        if not self.parameters and computed.size:   # hardmax: of -inf alone the first that takes part, not of all
             lost = ~computed.any(axis=axes if computed.ndim else None, keepdims=True)
             computed = np.where(lost & mask, self(mask.astype(computed.dtype), axes), computed)
         computed = computed[()]

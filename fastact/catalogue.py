@@ -1,12 +1,16 @@
 """The activations: one statement each.
 
 The mathematics stands in _formulas.pxd (elementwise) and _rows.pxd (rows) under the same name; here are the formulas as
-they are printed, the parameters with their defaults, `ulp`: the error that is promised of value and derivative where it
-is not the usual one, and `cost`: nanoseconds per float32 element on one thread, from which the engine knows when a
-second thread pays.
+they are printed, the parameters with their defaults, `parameter_domain`: the numbers that are accepted where these are
+not all, `output_domain`: the same for the derivative from the output, `ulp`: the error that is promised of value and
+derivative where it is not the usual one, and `cost`: nanoseconds per float32 element on one thread, from which the
+engine knows when a second thread pays.
 """
 
 from fastact.activation import Activation, Elementwise, RowReduction, Rowwise
+
+_INFINITE = float("inf")
+_FINITE = (-1.7976931348623157e308, 1.7976931348623157e308)
 
 identity = Elementwise(
     "identity",
@@ -30,6 +34,7 @@ softplus = Elementwise(
     formula=r"y = \log(1 + e^{\beta x}) / \beta",
     derivative_formula=r"y' = 1 - 1 / (e^{\beta x} + 1)",
     parameters={"beta": 1.0},
+    parameter_domain={"beta": (*_FINITE, 0.0)},
     source="C. Dugas et al., Incorporating second-order functional knowledge for better option pricing (2001)",
     cost=0.5,
 )
@@ -71,6 +76,7 @@ leaky_relu = Elementwise(
     formula=r"y = x \;\mathrm{for}\; x \geq 0, \; a x \;\mathrm{for}\; x < 0",
     derivative_formula=r"y' = 1 \;\mathrm{for}\; x \geq 0, \; a \;\mathrm{for}\; x < 0",
     parameters={"negative_slope": 0.01},
+    output_domain={"negative_slope": (0.0, _INFINITE)},
     source="A. L. Maas et al., Rectifier nonlinearities improve neural network acoustic models (2013)",
     cost=0.15,
 )
@@ -80,6 +86,7 @@ prelu = Elementwise(
     formula=r"y = x \;\mathrm{for}\; x \geq 0, \; a x \;\mathrm{for}\; x < 0",
     derivative_formula=r"y' = 1 \;\mathrm{for}\; x \geq 0, \; a \;\mathrm{for}\; x < 0",
     parameters={"negative_slope": 0.25},
+    output_domain={"negative_slope": (0.0, _INFINITE)},
     source="K. He et al., Delving deep into rectifiers (2015)",
     cost=0.15,
 )
@@ -116,6 +123,7 @@ soft_shrink = Elementwise(
     formula=r"y = \mathrm{sign}(x) \max(|x| - t, 0)",
     derivative_formula=r"y' = 0 \;\mathrm{for}\; -t \leq x < t, \;\mathrm{else}\; 1",
     parameters={"threshold": 0.5},
+    parameter_domain={"threshold": (0.0, _INFINITE)},
     source="D. L. Donoho and I. M. Johnstone, Ideal spatial adaptation by wavelet shrinkage (1994)",
     cost=0.15,
 )
@@ -133,6 +141,7 @@ hard_sigmoid = Elementwise(
     formula=r"y = \min(\max(a x + b, 0), 1)",
     derivative_formula=r"y' = a \;\mathrm{for}\; 0 \leq a x + b < 1, \;\mathrm{else}\; 0",
     parameters={"slope": 1 / 6, "offset": 0.5},
+    parameter_domain={"slope": _FINITE, "offset": _FINITE},
     source="M. Courbariaux et al., BinaryConnect (2015)",
     cost=0.15,
 )
@@ -150,6 +159,8 @@ elu = Elementwise(
     formula=r"y = x \;\mathrm{for}\; x \geq 0, \; \alpha (e^{x} - 1) \;\mathrm{for}\; x < 0",
     derivative_formula=r"y' = 1 \;\mathrm{for}\; x \geq 0, \; \alpha e^{x} \;\mathrm{for}\; x < 0",
     parameters={"alpha": 1.0},
+    parameter_domain={"alpha": _FINITE},
+    output_domain={"alpha": (0.0, _FINITE[1])},
     source="D.-A. Clevert et al., Fast and accurate deep network learning by exponential linear units (2015)",
     cost=0.25,
 )
@@ -183,6 +194,7 @@ celu = Elementwise(
     formula=r"y = x \;\mathrm{for}\; x \geq 0, \; \alpha (e^{x / \alpha} - 1) \;\mathrm{for}\; x < 0",
     derivative_formula=r"y' = 1 \;\mathrm{for}\; x \geq 0, \; e^{x / \alpha} \;\mathrm{for}\; x < 0",
     parameters={"alpha": 1.0},
+    parameter_domain={"alpha": (-_INFINITE, _INFINITE, 0.0)},
     source="J. T. Barron, Continuously differentiable exponential linear units (2017)",
     cost=0.25,
 )
@@ -192,6 +204,7 @@ silu = Elementwise(
     formula=r"y = x / (1 + e^{-\beta x})",
     derivative_formula=r"y' = s (1 + \beta x (1 - s)), \; s = 1 / (1 + e^{-\beta x})",
     parameters={"beta": 1.0},
+    parameter_domain={"beta": _FINITE},
     source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
     cost=0.4,
     ulp={"value": 2.0, "derivative": 2.0},
@@ -259,9 +272,10 @@ squareplus = Elementwise(
     formula=r"y = (x + \sqrt{x^2 + b}) / 2",
     derivative_formula=r"y' = (1 + x / \sqrt{x^2 + b}) / 2",
     parameters={"b": 4.0},
+    parameter_domain={"b": (0.0, _FINITE[1])},
     source="J. T. Barron, Squareplus: a softplus-like algebraic rectifier (2021)",
     cost=0.6,
-    ulp={"value": 1.0, "derivative": 2.0},
+    ulp={"value": 1.25, "derivative": 2.0},
 )
 tanh_shrink = Elementwise(
     "tanh_shrink",
@@ -289,6 +303,7 @@ logit = Elementwise(
     r" \;\mathrm{if}\; 0 \leq \epsilon \leq 1/2",
     derivative_formula=r"y' = 1 / (x (1 - x)), \; 0 \;\mathrm{for}\; x < \epsilon, \; x \geq 1 - \epsilon",
     parameters={"eps": 1.0},
+    parameter_domain={"eps": (0.0, 1.0)},
     source="J. Berkson, Application of the logistic function to bio-assay (1944)",
     cost=0.4,
 )
@@ -309,6 +324,7 @@ xielu = Elementwise(
     derivative_formula=r"y' = 2 \alpha_p x + \beta \;\mathrm{for}\; x \geq 0, \;"
     r" \alpha_n (e^{x} - 1) + \beta \;\mathrm{for}\; x < \epsilon, \; \beta - \alpha_n \;\mathrm{between}",
     parameters={"alpha_p": 0.8, "alpha_n": 0.8, "beta": 0.5, "eps": -1e-6},
+    parameter_domain={"alpha_p": (-1e30, 1e30), "alpha_n": (-1e30, 1e30), "beta": (-1e30, 1e30)},
     source="A. H. Huang and I. Schlag, Deriving activation functions using integration (2024)",
     cost=0.4,
     ulp={"value": 2.0, "derivative": 3.0},
@@ -321,6 +337,7 @@ gelu_clipped = Elementwise(
     formula=r"y = \min(\max(\mathrm{gelu}(x), a), b)",
     derivative_formula=r"y' = \mathrm{gelu}'(x) \;\mathrm{for}\; a < y < b, \;\mathrm{else}\; 0",
     parameters={"min_value": -10.0, "max_value": 10.0},
+    parameter_domain={"min_value": _FINITE, "max_value": _FINITE},
     source="H. Wu et al., Integer quantization for deep learning inference (2020)",
     cost=0.8,
     ulp={"value": 3.0, "derivative": 3.0},
@@ -332,6 +349,7 @@ laplace = Elementwise(
     formula=r"y = (1 + \mathrm{erf}((x - \mu) / (\sigma \sqrt{2}))) / 2",
     derivative_formula=r"y' = e^{-(x - \mu)^2 / (2 \sigma^2)} / (\sigma \sqrt{2 \pi})",
     parameters={"mu": 0.707107, "sigma": 0.282095},
+    parameter_domain={"mu": (-1e6, 1e6), "sigma": (1e-6, 1e6)},
     source="X. Ma et al., Mega: moving average equipped gated attention (2022)",
     cost=0.9,
     ulp={"value": 2.5, "derivative": 2.5},

@@ -57,15 +57,18 @@ def _elu_derivative(m: Any, x: Any, alpha: Any, scale: Any = 1) -> Any:
 
 
 def _silu(m: Any, x: Any, beta: Any) -> Any:
-    h = m.exp(-abs(beta * x) / 2)
-    return _choose(m, x, x == -np.inf, 0, m.where(beta * x < 0, x * h * h, x) / (1 + h * h))
+    z = beta * x
+    h = m.exp(-abs(z) / 2)
+    inside = m.where(z < 0, x * h * h, x) / (1 + h * h)
+    return _choose(m, x, beta == 0, x / 2, m.where(z == -np.inf, 0, inside))
 
 
 def _silu_derivative(m: Any, x: Any, beta: Any) -> Any:
     z = beta * x
     h = m.exp(-abs(z) / 2)
     inner = m.where(z < 0, (1 + z + h * h) * h * h, 1 + h * h + z * h * h)
-    return _choose(m, x, abs(x) == np.inf, m.heaviside(x, 0), inner / (1 + h * h) ** 2)
+    inner = m.where(abs(z) == np.inf, m.heaviside(z, 0), inner / (1 + h * h) ** 2)
+    return _choose(m, x, beta == 0, 0.5, inner)
 
 
 def _mish(m: Any, x: Any) -> Any:
@@ -142,14 +145,25 @@ def _root(m: Any, x: Any, b: Any) -> Any:
 
 
 def _squareplus(m: Any, x: Any, b: Any) -> Any:
-    h = _root(m, x, b)
-    return m.where(x < 0, b / 4 / (h / 2 - m.minimum(x, 0) / 2), x / 2 + h / 2)
+    some = m.asarray(m.where(b == 0, 1, b))
+    h = _root(m, x, some)
+    positive = m.where(x < 0, some / 4 / (h / 2 - m.minimum(x, 0) / 2), x / 2 + h / 2)
+    return m.where(b == 0, m.maximum(x, 0), positive)
 
 
 def _squareplus_derivative(m: Any, x: Any, b: Any) -> Any:
-    h = _root(m, x, b)
-    below = b / 4 / (h / 2 - m.minimum(x, 0) / 2) / h
-    return _choose(m, x, abs(x) == np.inf, m.heaviside(x, 0), m.where(x < 0, below, (1 + m.maximum(x, 0) / h) / 2))
+    some = m.asarray(m.where(b == 0, 1, b))
+    h = _root(m, x, some)
+    below = some / 4 / (h / 2 - m.minimum(x, 0) / 2) / h
+    inside = m.where(x < 0, below, (1 + m.maximum(x, 0) / h) / 2)
+    return _choose(m, x, (abs(x) == np.inf) | (b == 0), m.heaviside(x, 1), inside)
+
+
+def _celu(m: Any, x: Any, alpha: Any, derivative: bool) -> Any:
+    flat = abs(alpha) == np.inf
+    quotient = m.minimum(m.minimum(x, 0) / m.asarray(m.where(flat, 1, alpha)), 4000)
+    inside = m.exp(quotient) if derivative else alpha * m.expm1(quotient)
+    return _choose(m, x, (x >= 0) | flat, 1 if derivative else x, inside)
 
 
 def _dish(m: Any, x: Any) -> Any:
@@ -209,12 +223,14 @@ def _erf(m: Any, x: Any) -> Any:
 
 
 def _logit_clipped(m: Any, x: Any, eps: Any) -> Any:
-    return _logit(m, m.minimum(m.maximum(x, eps), 1 - eps) if 0 <= eps <= 0.5 else x)
+    clipped = m.minimum(m.maximum(x, eps), 1 - eps)
+    return _logit(m, m.asarray(m.where((eps >= 0) & (eps <= 0.5), clipped, x)))
 
 
 def _logit_clipped_derivative(m: Any, x: Any, eps: Any) -> Any:
     slope = _logit_derivative(m, x)
-    return _choose(m, x, (x < eps) | (x >= 1 - eps), 0, slope) if 0 <= eps <= 0.5 else slope
+    beyond = (eps >= 0) & (eps <= 0.5) & ((x < eps) | (x >= 1 - eps))
+    return _choose(m, x, beyond, 0, slope)
 
 
 def _gelu_clipped_derivative(m: Any, x: Any, low: Any, high: Any) -> Any:
@@ -260,21 +276,22 @@ def _xielu_derivative(m: Any, x: Any, alpha_p: Any, alpha_n: Any, beta: Any, eps
     return _choose(m, x, x >= 0, 2 * alpha_p * x + beta, below)
 
 
-def _is_sixth(slope: Any, offset: Any) -> bool:
-    """Whether they are the defaults, in either type: then the slope is the exact 1/6, which no float is."""
-    return bool((slope == 1 / 6 or slope == float(np.float32(1 / 6))) and offset == 0.5)
+def _is_sixth(slope: Any, offset: Any) -> Any:
+    """Where they are the defaults, in either type: then the slope is the exact 1/6, which no float is."""
+    return ((slope == 1 / 6) | (slope == float(np.float32(1 / 6)))) & (offset == 0.5)
 
 
 def _hard_sigmoid(m: Any, x: Any, slope: Any, offset: Any) -> Any:
-    line = (x + 3) / 6 if _is_sixth(slope, offset) else slope * x + offset
-    return m.minimum(m.maximum(line, 0), 1)
+    line = m.where(_is_sixth(slope, offset), (x + 3) / 6, m.where(slope == 0, offset, slope * x + offset))
+    return _choose(m, x, True, m.minimum(m.maximum(m.asarray(line), 0), 1), 0)
 
 
 def _hard_sigmoid_derivative(m: Any, x: Any, slope: Any, offset: Any) -> Any:
-    if _is_sixth(slope, offset):
-        return _choose(m, x, (x >= -3) & (x < 3), m.asarray(1) / 6, 0)
     line = slope * x + offset
-    return _choose(m, x, (line >= 0) & (line < 1) if slope >= 0 else (line > 0) & (line <= 1), slope, 0)
+    inside = m.where(slope >= 0, (line >= 0) & (line < 1), (line > 0) & (line <= 1))
+    sixth = _is_sixth(slope, offset)
+    inside = m.where(sixth, (x >= -3) & (x < 3), inside).astype(bool)
+    return _choose(m, x, inside, m.where(sixth, m.asarray(1) / 6, slope), 0)
 
 
 def _sparse_sigmoid(m: Any, x: Any) -> Any:
@@ -326,7 +343,7 @@ ELEMENTWISE = {
     ),
     "threshold": Elementwise(
         value=lambda m, x, threshold=1.0, value=0.0: _choose(m, x, x > threshold, x, value),
-        derivative=lambda m, x, threshold=1.0, value=0.0: m.heaviside(x - threshold, 1),
+        derivative=lambda m, x, threshold=1.0, value=0.0: _choose(m, x, x >= threshold, 1, 0),
     ),
     "hard_tanh": Elementwise(
         value=lambda m, x, min_value=-1.0, max_value=1.0: m.minimum(m.maximum(x, min_value), max_value),
@@ -337,7 +354,7 @@ ELEMENTWISE = {
         derivative=lambda m, x, threshold=0.5: _choose(m, x, (x >= -threshold) & (x < threshold), 0, 1),
     ),
     "soft_shrink": Elementwise(
-        value=lambda m, x, threshold=0.5: m.maximum(x - threshold, 0) - m.maximum(-x - threshold, 0),
+        value=lambda m, x, threshold=0.5: _choose(m, x, abs(x) <= threshold, 0, m.sign(x) * (abs(x) - threshold)),
         derivative=lambda m, x, threshold=0.5: _choose(m, x, (x >= -threshold) & (x < threshold), 0, 1),
     ),
     "softsign": Elementwise(
@@ -369,8 +386,8 @@ ELEMENTWISE = {
         derivative=lambda m, x: m.exp(x),
     ),
     "celu": Elementwise(
-        value=lambda m, x, alpha=1.0: m.where(x < 0, alpha * m.expm1(m.minimum(x, 0) / alpha), x),
-        derivative=lambda m, x, alpha=1.0: _choose(m, x, x < 0, m.exp(m.minimum(x, 0) / alpha), 1),
+        value=lambda m, x, alpha=1.0: _celu(m, x, alpha, derivative=False),
+        derivative=lambda m, x, alpha=1.0: _celu(m, x, alpha, derivative=True),
     ),
     "silu": Elementwise(
         value=lambda m, x, beta=1.0: _silu(m, x, beta),

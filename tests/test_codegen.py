@@ -26,9 +26,10 @@ ELEMENTWISE = [
 ]
 CHOICES = ("relu", "leaky_relu", "threshold", "hard_tanh", "hard_shrink", "soft_shrink", "sparse", "identity",
            "prelu", "exp_backward_from_output")  # little or no arithmetic
-# Element by element these have branches in which most operations stand twice; the last one computes the limits of its
-# parameter before each loop, as single numbers.
-BRANCHES = {"squareplus_derivative": 0.4, "squareplus_backward": 0.4, "xielu": 0.4, "logit_backward_from_output": 0.45}
+# Element by element these have branches in which most operations stand twice; that of logit computes the limits of its
+# parameter before each loop, as single numbers, and hard_sigmoid on v2 its line in double.
+BRANCHES = {"squareplus_derivative": 0.4, "squareplus_backward": 0.4, "xielu": 0.4, "hard_sigmoid_backward": 0.5,
+            "logit_backward_from_output": 0.45}
 ARITHMETIC = re.compile(r"^v?(add|sub|mul|div|fn?m(?:add|sub))\d*([sp][sd])$")
 CONVERSION = re.compile(r"^v?cvt([sp][sd]2[sp][sd])$")
 
@@ -132,6 +133,7 @@ def test_no_frame_on_the_stack_is_large(module):
     frames, name = {}, ""
     for _, head, size in made.findall(disassembly(module)):
         name = head or name
-        frames[name] = max(frames.get(name, 0), int(size or "0", 16))
+        bytes_of_frame = int(size or "0", 16)           # one of 128 is made by subtracting -128
+        frames[name] = max(frames.get(name, 0), bytes_of_frame if bytes_of_frame < 2**63 else 2**64 - bytes_of_frame)
     assert max(frames.values()) > 100
     assert {name: size for name, size in frames.items() if size > 24 << 10} == {}

@@ -314,9 +314,15 @@ def test_errors_of_get(arguments, error, words):
 WITH_PARAMETERS = [f for f in fastact.activations.values() if isinstance(f, Elementwise) and f.parameters]
 
 
+def changed(f, name, step):
+    """Another default, of the parameter's domain."""
+    default = f.parameters[name]
+    return default + step if default + step <= f.parameter_domain[name][1] else default - step
+
+
 @pytest.mark.parametrize("f", WITH_PARAMETERS, ids=lambda f: f.name)
 def test_other_defaults_are_what_is_taken_when_nothing_is_said(f):
-    given = {name: default + 0.5 for name, default in f.parameters.items()}
+    given = {name: changed(f, name, 0.5) for name in f.parameters}
     g = f.with_defaults(**given)
     assert type(g) is type(f)
     assert g.name == f.name
@@ -342,14 +348,15 @@ def test_other_defaults_are_what_is_taken_when_nothing_is_said(f):
 
 @pytest.mark.parametrize("f", WITH_PARAMETERS, ids=lambda f: f.name)
 def test_an_activation_with_other_defaults_shows_compares_and_pickles_as_that(f):
-    (first, default), *rest = f.parameters.items()
-    g = f.with_defaults(**{first: default + 0.25})
-    assert dict(g.parameters) == {first: default + 0.25, **dict(rest)}
-    assert f"{first}={default + 0.25:g}" in repr(g)
-    assert f"Default {default + 0.25:g}." in g.__doc__
+    (first, _), *rest = f.parameters.items()
+    other = changed(f, first, 0.25)
+    g = f.with_defaults(**{first: other})
+    assert dict(g.parameters) == {first: other, **dict(rest)}
+    assert f"{first}={other:g}" in repr(g)
+    assert f"Default {other:g}." in g.__doc__
     assert g != f
-    assert g == f.with_defaults(**{first: default + 0.25})
-    assert len({f, g, f.with_defaults(**{first: default + 0.25})}) == 2
+    assert g == f.with_defaults(**{first: other})
+    assert len({f, g, f.with_defaults(**{first: other})}) == 2
     for same in (pickle.loads(pickle.dumps(g)), copy.copy(g), copy.deepcopy(g)):
         assert same == g
         np.testing.assert_array_equal(same(-1.25), g(-1.25))
