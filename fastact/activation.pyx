@@ -6,7 +6,7 @@ same kernels (elementwise), or is brought into the form [outer, n, inner] (rows)
 """
 
 cimport numpy as cnp
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, isfinite
 
 import difflib
 import inspect
@@ -156,6 +156,13 @@ WHOLE_LINE = (-INFINITY, INFINITY)
 cdef str FROM_OUTPUT = " for a gradient from the output; for others pass x"
 
 
+# A domain whose ends also count as what they are in float32: 1e-6 is less there
+cdef tuple with_float32_ends(tuple domain):
+    cdef float low = domain[0], high = domain[1]
+    return min(domain[0], low if isfinite(low) else domain[0]), max(domain[1], high if isfinite(high) else domain[1]), \
+        *domain[2:]
+
+
 # A domain of a parameter in words: its ends, and the numbers between that are none of it
 cdef str in_words(tuple domain):
     numbers = [f"{number:.2g}".replace("e+", "e") for number in domain]
@@ -286,7 +293,8 @@ cdef class Elementwise(Activation):
         if not domains.keys() <= self.parameters.keys():
             raise ValueError(f"fastact.Elementwise: parameter_domain names {', '.join(domains)}; accepted are "
                              f"{', '.join(self.parameters) or 'none'}")
-        self.parameter_domain = MappingProxyType({one: domains.get(one, WHOLE_LINE) for one in self.parameters})
+        self.parameter_domain = MappingProxyType({
+            one: with_float32_ends(domains.get(one, WHOLE_LINE)) for one in self.parameters})
         self.output_domain = MappingProxyType(dict(output_domain))
         self.output_suffices = all([
             domain[0] <= self.parameters[one] <= domain[1] for one, domain in self.output_domain.items()])

@@ -337,7 +337,6 @@ gelu_clipped = Elementwise(
     formula=r"y = \min(\max(\mathrm{gelu}(x), a), b)",
     derivative_formula=r"y' = \mathrm{gelu}'(x) \;\mathrm{for}\; a < y < b, \;\mathrm{else}\; 0",
     parameters={"min_value": -10.0, "max_value": 10.0},
-    parameter_domain={"min_value": _FINITE, "max_value": _FINITE},
     source="H. Wu et al., Integer quantization for deep learning inference (2020)",
     cost=0.8,
     ulp={"value": 3.0, "derivative": 3.0},

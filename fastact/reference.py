@@ -89,14 +89,32 @@ def _mish_derivative(m: Any, x: Any) -> Any:
     return _choose(m, x, abs(x) == np.inf, m.heaviside(x, 0), m.where(x < 0, below, above))
 
 
+def _series(a: Any, terms: int, ratio: Callable[[int], Any], weight: Callable[[int], float] = lambda k: 1) -> Any:
+    """The sum of weight(k) a r(1) ... r(k), positive terms, to the last that still counts for any of the numbers."""
+    term, total = a, weight(0) * a
+    for k in range(1, terms):
+        term = term * ratio(k)
+        before, total = total, total + weight(k) * term
+        if a.dtype != object and k > 1 and np.array_equal(before, total):
+            break
+    return total
+
+
+def _erf_near_0(m: Any, a: Any) -> Any:
+    """Below 1: relative to a, where 1 - erfc would lose digits. 2^25 / (1 * 3 * ... * 51) is 1e-26."""
+    series = _series(a, 26, lambda k: 2 * a * a / (2 * k + 1))
+    return m.exp(-a * a) * series * _constant(m, a, _TWO_OVER_SQRT_PI)
+
+
 def _erfc(m: Any, x: Any) -> Any:
     """NumPy has none: Python's for float32 and float64, and 30 digits in two float64 for longdouble."""
     if m is not np:
         return m.erfc(m.minimum(m.maximum(x, -1000), 1000))
     if x.dtype.itemsize <= 8:
         y = np.asarray(np.where(x < 0, 2, np.where(x > 0, 0, x)), dtype=x.dtype)  # NaN stays
-        y[abs(x) < 2.0**-60] = 1
-        between = (abs(x) >= 2.0**-60) & (abs(x) < 30)  # a quarter of all float32: the others round to 2, 1 or 0
+        near = abs(x) < 2.0**-6
+        y[near] = 1 - np.sign(x[near]) * _erf_near_0(m, abs(x[near]))
+        between = ~near & (x > -6) & (x < 30)  # a twelfth of all float32: the others round to 2 or 0
         y[between] = np.frompyfunc(math.erfc, 1, 1)(x[between])
         return y
     exact, x_high = mpmath_namespace(30), x.astype(np.float64)
@@ -184,10 +202,8 @@ def _tanh_shrink(m: Any, x: Any) -> Any:
     """Near 0 x - tanh(x) = (x cosh(x) - sinh(x)) / cosh(x), whose numerator is a sum of positive terms."""
     is_near = abs(x) < 1
     a = abs(x[is_near])
-    term, total = a, 0 * a
-    for k in range(1, 16 if m is np else 40):  # 1 / 31! is 1e-34, 1 / 79! is 1e-117
-        term = term * a * a / (2 * k * (2 * k + 1))
-        total = total + 2 * k * term
+    # 1 / 31! is 1e-34, 1 / 79! is 1e-117
+    total = _series(a, 16 if m is np else 40, lambda k: a * a / (2 * k * (2 * k + 1)), lambda k: 2 * k)
     t = m.expm1(-2 * abs(x))
     y = m.asarray(abs(x) + t / (2 + t))
     y[is_near] = total * 2 / (m.exp(a) + m.exp(-a))
@@ -208,17 +224,11 @@ def _logit_derivative(m: Any, x: Any) -> Any:
 
 
 def _erf(m: Any, x: Any) -> Any:
-    """NumPy has none: from the series, relative to x, where 1 - erfc would lose digits."""
     if m is not np:
         return m.erf(m.minimum(m.maximum(x, -1000), 1000))
     is_near = abs(x) < 1
-    a = abs(x[is_near])
-    term, total = a, a
-    for k in range(1, 26):  # 2^25 / (1 * 3 * ... * 51) is 1e-26
-        term = term * 2 * a * a / (2 * k + 1)
-        total = total + term
     y = m.asarray(x * 0 + 1) if is_near.all() else m.asarray(1 - _erfc(m, abs(x)))
-    y[is_near] = m.exp(-a * a) * total * _constant(m, x, _TWO_OVER_SQRT_PI)
+    y[is_near] = _erf_near_0(m, abs(x[is_near]))
     return m.sign(x) * y
 
 
@@ -237,9 +247,8 @@ def _gelu_clipped_derivative(m: Any, x: Any, low: Any, high: Any) -> Any:
     """At a limit that of the piece to the right. Gelu is max(x, 0) + gelu(-|x|), whose rounded sum may be a limit."""
     slope, part, ramp = _gelu_derivative(m, x), _gelu(m, -abs(x)), m.maximum(x, 0)
     above_low, above_high = (ramp - low) + part, (ramp - high) + part
-    inside = (above_low > 0) | ((above_low == 0) & (slope >= 0))
-    inside = inside & ((above_high < 0) | ((above_high == 0) & (slope <= 0)))
-    return _choose(m, x, inside, slope, 0)
+    beyond = (above_low < 0) | ((above_low == 0) & (slope < 0)) | (above_high > 0) | ((above_high == 0) & (slope > 0))
+    return _choose(m, x, beyond, 0, slope)
 
 
 def _standardized(m: Any, x: Any, mu: Any, sigma: Any) -> Any:
@@ -642,8 +651,8 @@ def ulp_error(
             error = np.asarray(_error_of_mpmath_numbers(computed.dtype)(computed, exact, absolute), dtype=np.float64)
         else:
             error = _error_of_floats(computed, exact, absolute)
-        special = ~np.isfinite(error)
-        if special.any():
+        if not np.isfinite(error.max(initial=0)):  # NaN, too, comes out of a maximum
+            special = ~np.isfinite(error)
             error[special] = _special_error(*(a[special] for a in np.broadcast_arrays(computed, exact)))
     return error
 
@@ -656,8 +665,7 @@ def _error_of_floats(computed: Any, exact: Any, absolute: Any) -> npt.NDArray[np
         limits = _finfo(computed.dtype)
         bits = np.ascontiguousarray(exact).view(np.int64) & np.int64(0x7FF << 52)
         np.clip(bits, (1023 + int(limits.minexp)) << 52, (1022 + int(limits.maxexp)) << 52, out=bits)
-        np.subtract(2046 << 52, bits, out=bits)
-        bits += int(limits.nmant) << 52
+        np.subtract(((2046 + int(limits.nmant)) << 52) - 2**64, bits, out=bits)  # modulo 2^64, as integers are
         return np.asarray(np.multiply(difference, bits.view(np.float64).reshape(exact.shape), out=difference))
     unit = ulp(exact, computed.dtype)
     if np.any(absolute):

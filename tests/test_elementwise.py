@@ -230,18 +230,15 @@ def test_gelu_clipped_of_any_limits(low, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES[:2])
-@pytest.mark.parametrize(("mu", "sigma"), [(0, 1), (-3, 0.1), (1e3, 20), (0.707107, 0.282095), (1e-3, 1e-6), (0, -1)])
+@pytest.mark.parametrize(("mu", "sigma"), [(0, 1), (-3, 0.1), (1e3, 20), (0.707107, 0.282095), (1e-3, 1e-6)])
 def test_laplace_of_any_mean_and_deviation(mu, sigma, dtype):
     mu, sigma = dtype(mu), dtype(sigma)
     random = np.random.default_rng(5)
     x = (mu + sigma * np.concatenate([random.normal(0, 3, 1000), random.uniform(-40, 40, 500)])).astype(dtype)
     for mode, call in (("value", fastact.laplace), ("derivative", fastact.laplace.derivative)):
         exact = reference.evaluate("laplace", mode, x, mu, sigma, m=reference.mpmath_namespace(40))
-        if mode == "derivative" and sigma < 0:
-            exact = abs(exact) * -1
         assert reference.ulp_error(call(x, mu, sigma), exact).max() <= 2 * fastact.laplace.ulp[mode]
-    same(fastact.laplace(np.array([-INF, INF, NAN], dtype), mu, sigma),
-         np.array([0, 1, NAN] if sigma > 0 else [1, 0, NAN], dtype))
+    same(fastact.laplace(np.array([-INF, INF, NAN], dtype), mu, sigma), np.array([0, 1, NAN], dtype))
 
 
 @every_dtype
@@ -288,7 +285,7 @@ def test_logit_clips_to_the_middle(dtype):
 @every_dtype
 def test_none_is_the_default_of_a_parameter(dtype):
     x, dy = np.linspace(-0.5, 1.5, 41).astype(dtype), numbers(41, dtype)
-    for eps in (None, 1.0, -1.0, 0.75):  # which clip nothing
+    for eps in (None, 1.0, 0.75):  # which clip nothing
         same(fastact.logit(x, eps), fastact.logit(x))
         same(fastact.logit.derivative(x, eps=eps), fastact.logit.derivative(x))
         same(fastact.logit.backward(dy, x, eps), fastact.logit.backward(dy, x))

@@ -198,6 +198,13 @@ def test_a_number_is_judged_as_what_the_array_makes_of_it():
         fastact.squareplus(x, np.array([4, -1, 4], ml_dtypes.bfloat16))
 
 
+def test_the_ends_of_a_domain_are_numbers_of_either_dtype():
+    for dtype in (np.float32, np.float64):
+        for sigma in (1e-6, 1e6, np.float32(1e-6), np.full(3, 1e-6, dtype)):
+            np.testing.assert_allclose(fastact.laplace(np.ones(3, dtype), mu=1.0, sigma=sigma), 0.5)
+        np.testing.assert_allclose(fastact.xielu(np.ones(3, dtype), 1e30, 1e30, -1e30, -1e-6), 0.0)
+
+
 @every_function
 def test_domains_are_said(f):
     assert list(f.parameter_domain) == list(f.parameters)

@@ -59,7 +59,7 @@ DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 ULP_OF_16_BITS = 0.501  # promised: the right neighbour, but for ties too close to call in float32
 
-BLOCK = 2**13  # inputs whose float64 temporaries stay in the cache, and cost no page faults
+BLOCK = 2**14  # inputs whose float64 temporaries stay in the cache, and cost no page faults
 # What a process takes at a time: inputs of every bit pattern, float64 inputs (mpmath), entries of rows.
 UNIT = 2**20
 MPMATH_UNIT = 2000
