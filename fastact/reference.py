@@ -659,6 +659,8 @@ def ulp_error(
 
 def _error_of_floats(computed: Any, exact: Any, absolute: Any) -> npt.NDArray[np.float64]:
     difference = np.asarray(computed - exact)
+    if not difference.any():
+        return np.zeros(difference.shape)
     np.abs(difference, out=difference)
     if exact.dtype == np.float64 and computed.dtype.itemsize < 8 and not np.any(absolute):
         # As `ulp`, by the exponents' bits: of 1 / unit, by which the difference is multiplied.
