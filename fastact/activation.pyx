@@ -118,13 +118,6 @@ def make_signature(either, keywords):
         for kind, entries in zip(kinds, (either, keywords)) for entry in entries])
 
 
-# Methods end with **unknown to name what they do not know.  The signature that users see ends before it.
-cdef object hide_unknown(object method):
-    signature = inspect.signature(method)
-    *accepted, _ = signature.parameters.values()
-    method.__signature__ = signature.replace(parameters=accepted)
-
-
 # What `inspect.signature` reads of an instance.  A property would be found on the class too, which has another.
 class SignatureOfInstance:
     def __get__(self, instance, owner):
@@ -551,7 +544,10 @@ Source: {self.source}.
         return self._call(".backward", mode, arrays, arguments, keywords)
 
     def backward_parameter(self, dy, x, parameter=None):
-        """The gradient with respect to the parameter, which is learnt: that of `prelu`.
+        """backward_parameter($self, dy, x, parameter=None)
+--
+
+        The gradient with respect to the parameter, which is learnt: that of `prelu`.
 
         Parameters
         ----------
@@ -741,6 +737,7 @@ cdef object value_by_def = Elementwise.__call__
 cdef object derivative_by_def = Elementwise.derivative
 cdef object both_by_def = Elementwise.value_and_derivative
 cdef object backward_by_def = Elementwise.backward
+cdef object parameter_by_def = Elementwise.backward_parameter
 
 
 # f(x) and f(x, out=y)
@@ -784,11 +781,29 @@ cdef object call_backward(object activation, PyObject* const* arguments, Py_ssiz
     return call_generally(backward_by_def, self, arguments, count, names) if result is None else result
 
 
-# Kept here, where the types point to
-DOCUMENTATION = [method.__doc__.encode() for method in (derivative_by_def, both_by_def, backward_by_def)]
-fastact_replace_method(<PyTypeObject*> Elementwise, "derivative", DOCUMENTATION[0], <void*> call_derivative)
-fastact_replace_method(<PyTypeObject*> Elementwise, "value_and_derivative", DOCUMENTATION[1], <void*> call_both)
-fastact_replace_method(<PyTypeObject*> Elementwise, "backward", DOCUMENTATION[2], <void*> call_backward)
+cdef list documentation = []             # where the types point to
+
+
+# Puts a function in the place of a method, with its documentation.
+cdef int replace_method(object owner, str name, void* function) except -1:
+    cdef bytes text = getattr(owner, name).__doc__.encode()
+    documentation.append(text)
+    fastact_replace_method(<PyTypeObject*> owner, METHODS[name], text, function)
+    return 0
+
+
+cdef dict METHODS = {name: name.encode() for name in (
+    "derivative", "value_and_derivative", "backward", "backward_parameter", "jacobian")}
+
+
+cdef object call_backward_parameter(object self, PyObject* const* arguments, Py_ssize_t count, PyObject* names):
+    return call_generally(parameter_by_def, self, arguments, count, names)
+
+
+replace_method(Elementwise, "derivative", <void*> call_derivative)
+replace_method(Elementwise, "value_and_derivative", <void*> call_both)
+replace_method(Elementwise, "backward", <void*> call_backward)
+replace_method(Elementwise, "backward_parameter", <void*> call_backward_parameter)
 
 
 # ----------------------------------------------------------------------------------------------------------------- rows
@@ -1264,7 +1279,10 @@ Source: {self.source}.
         return out
 
     def jacobian(self, x, *, scale=ONE, temperature=ONE, where=None, **unknown):
-        """All derivatives of each row along the last axis.
+        """jacobian($self, x, *, scale=1.0, temperature=1.0, where=None)
+--
+
+        All derivatives of each row along the last axis.
 
         Parameters
         ----------
@@ -1312,12 +1330,12 @@ Source: {self.source}.
         return jacobian
 
 
-hide_unknown(Rowwise.jacobian)
 BACKWARD_ARGUMENTS = ["dy", "x", "axis", "output", "scale", "temperature", "where", "out"]
 
 # The plainest calls, as those of `Elementwise`: f(x) and f(x, out=y)
 cdef object rows_by_def = Rowwise.__call__
 cdef object rows_backward_by_def = Rowwise.backward
+cdef object jacobian_by_def = Rowwise.jacobian
 
 
 cdef object call_rows(object activation, PyObject* const* arguments, size_t count, PyObject* names):
@@ -1345,8 +1363,12 @@ cdef object call_rows_backward(object activation, PyObject* const* arguments, Py
     return call_generally(rows_backward_by_def, self, arguments, count, names) if result is None else result
 
 
-DOCUMENTATION.append(rows_backward_by_def.__doc__.encode())
-fastact_replace_method(<PyTypeObject*> Rowwise, "backward", DOCUMENTATION[3], <void*> call_rows_backward)
+cdef object call_jacobian(object self, PyObject* const* arguments, Py_ssize_t count, PyObject* names):
+    return call_generally(jacobian_by_def, self, arguments, count, names)
+
+
+replace_method(Rowwise, "backward", <void*> call_rows_backward)
+replace_method(Rowwise, "jacobian", <void*> call_jacobian)
 
 
 cdef class RowReduction(Activation):
@@ -1447,7 +1469,10 @@ Source: {self.source}.
         return out
 
     def backward(self, dy, x, axis=-1, *, keepdims=False, where=None, out=None, **unknown):
-        """The gradient with respect to the logits: dy times softmax.
+        """backward($self, dy, x, axis=-1, *, keepdims=False, where=None, out=None)
+--
+
+        The gradient with respect to the logits: dy times softmax.
 
         Parameters
         ----------
@@ -1508,8 +1533,8 @@ Source: {self.source}.
         return out
 
 
-hide_unknown(RowReduction.backward)
 cdef object reduction_by_def = RowReduction.__call__
+cdef object reduction_backward_by_def = RowReduction.backward
 
 
 # The plainest call, as those of `Elementwise`: f(x)
@@ -1519,6 +1544,13 @@ cdef object call_reduction(object self, PyObject* const* arguments, size_t count
     if positional == 1 and names == NULL:
         result = reduce_plain((<RowReduction> self).value_operation, <object> arguments[0], LAST)
     return call_generally(reduction_by_def, self, arguments, positional, names) if result is None else result
+
+
+cdef object call_reduction_backward(object self, PyObject* const* arguments, Py_ssize_t count, PyObject* names):
+    return call_generally(reduction_backward_by_def, self, arguments, count, names)
+
+
+replace_method(RowReduction, "backward", <void*> call_reduction_backward)
 
 
 # --------------------------------------------------------------------------------------------------------------- losses

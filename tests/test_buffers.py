@@ -301,7 +301,8 @@ CALLS = ["fastact.exp(x)", "fastact.exp(doubles[::2])", "fastact.tanh(x, where=T
          "fastact.exp.value_and_derivative(x)", "fastact.tanh.backward(x, x)", "fastact.prelu(x, np.float32(.5))",
          "fastact.softmax(packed)", "fastact.softmax(wide)", "fastact.softmax(wide, axis=0)",
          "fastact.softmax(x, where=mask)", "fastact.softmax.backward(wide, wide)", "fastact.logsumexp(wide)",
-         "fastact.softmax_cross_entropy(packed, labels)"]
+         "fastact.softmax_cross_entropy(packed, labels)", "fastact.logsumexp.backward(1.0, x)",
+         "fastact.prelu.backward_parameter(x, x)", "fastact.softmax.jacobian(small[:1000])"]
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the address space is not to be measured here")
