@@ -265,7 +265,8 @@ cdef class Elementwise(Activation):
         the terms of the formula cancel each other, the unit is that of the largest of these terms.
     parameter_domain : mapping
         Parameter to the least and the greatest number for which `ulp` holds, and any number between them for which it
-        does not. Others are refused with ValueError; NaN gives NaN. Infinite is also what a number is in float32.
+        does not. Others are refused with ValueError; a number counts as what the dtype makes of it: 1e300 is infinite
+        in float32. NaN is accepted, and nothing is promised of it.
     output_domain : mapping
         The same for ``backward(dy, output=y)``, of those parameters for which it is another: the derivative is a
         function of the value for these numbers alone.
