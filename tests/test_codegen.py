@@ -19,11 +19,7 @@ from fastact import _isa
 from fastact.activation import Elementwise
 
 REGISTER = {"v2": "xmm", "v3": "ymm", "v4": "zmm"}
-ELEMENTWISE = [
-    f"{f.name}_{mode}_{dtype}"
-    for f in fastact.activations.values() if isinstance(f, Elementwise)
-    for mode in f.ufuncs for dtype in ("float", "double")
-]
+FUNCTIONS = [f for f in fastact.activations.values() if isinstance(f, Elementwise)]
 CHOICES = ("relu", "leaky_relu", "threshold", "hard_tanh", "hard_shrink", "soft_shrink", "sparse", "identity",
            "prelu", "exp_backward_from_output")  # little or no arithmetic
 # Element by element these have branches in which most operations stand twice; that of logit computes the limits of its
@@ -67,31 +63,38 @@ def functions(isa):
 
 
 @pytest.mark.parametrize("isa", _isa.BUILT)
-@pytest.mark.parametrize("kernel", ELEMENTWISE)
-def test_elementwise_kernels_are_packed(kernel, isa):
+@pytest.mark.parametrize("f", FUNCTIONS, ids=lambda f: f.name)
+def test_elementwise_kernels_are_packed(f, isa):
     """The compiler writes each loop twice: packed, and element by element should arrays overlap (they never do)."""
-    code = functions(isa)[kernel]
+    for mode in f.ufuncs:
+        for dtype in "float", "double":
+            kernel = f"{f.name}_{mode}_{dtype}"
+            is_packed(kernel, functions(isa)[kernel], isa)
+
+
+def is_packed(kernel, code, isa):
     packed, single = ({"float": "ps", "double": "pd"}[kernel.rpartition("_")[2]].replace("p", kind) for kind in "ps")
     count = collections.Counter()
     for mnemonic, operands in code:
         if arithmetic := ARITHMETIC.match(mnemonic):
             operation, suffix = arithmetic.groups()
-            assert suffix in (packed, single) or isa == "v2", f"{mnemonic}: of the other dtype"
+            assert suffix in (packed, single) or isa == "v2", f"{kernel}, {mnemonic}: of the other dtype"
             if suffix != packed or REGISTER[isa] in operands:
                 count[operation, suffix] += 1
     total = {kind: sum(n for (_, suffix), n in count.items() if suffix == kind) for kind in (packed, single)}
-    assert any(REGISTER[isa] in operands for _, operands in code)
+    assert any(REGISTER[isa] in operands for _, operands in code), kernel
     share = 0.5 if kernel.startswith(CHOICES) else 0.7
     share = next((share for name, share in BRANCHES.items() if kernel.startswith(name)), share)
-    assert total[packed] + 1 >= share * total[single], "some of it is not packed"  # the compiler merges constants
-    assert total[packed] >= (0 if kernel.startswith(CHOICES) else 2)
+    # One less: the compiler merges constants.
+    assert total[packed] + 1 >= share * total[single], f"{kernel}: some of it is not packed"
+    assert total[packed] >= (0 if kernel.startswith(CHOICES) else 2), kernel
     for operation in ("div", "fmadd"):  # the copy element by element has branches, which may repeat an operation
-        assert bool(count[operation, packed]) >= bool(count[operation, single]), f"{operation} is not packed"
-        assert count[operation, packed] + 1 >= share * count[operation, single], f"{operation} is not packed"
+        assert bool(count[operation, packed]) >= bool(count[operation, single]), f"{kernel}: {operation} is not packed"
+        assert count[operation, packed] + 1 >= share * count[operation, single], f"{kernel}: {operation} is not packed"
     if isa != "v2":  # its softplus(beta) computes in double what a product lost
-        assert [mnemonic for mnemonic, _ in code if CONVERSION.match(mnemonic)] == []
+        assert [mnemonic for mnemonic, _ in code if CONVERSION.match(mnemonic)] == [], kernel
     if not kernel.startswith("identity_value"):  # a copy is memmove's
-        assert [one for one in code if one[0].startswith("call")] == []
+        assert [one for one in code if one[0].startswith("call")] == [], kernel
 
 
 @pytest.mark.parametrize("isa", _isa.BUILT)
