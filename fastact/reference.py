@@ -300,7 +300,7 @@ def _hard_sigmoid_derivative(m: Any, x: Any, slope: Any, offset: Any) -> Any:
     inside = m.where(slope >= 0, (line >= 0) & (line < 1), (line > 0) & (line <= 1))
     sixth = _is_sixth(slope, offset)
     inside = m.where(sixth, (x >= -3) & (x < 3), inside).astype(bool)
-    return _choose(m, x, inside, m.where(sixth, m.asarray(1) / 6, slope), 0)
+    return _choose(m, x, inside, m.where(sixth, _constant(m, x, "1") / 6, slope), 0)
 
 
 def _sparse_sigmoid(m: Any, x: Any) -> Any:

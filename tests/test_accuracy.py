@@ -118,6 +118,23 @@ def test_float64(f, mode):
     for isa, computed, bound in each_set(f, mode, x):
         error = reference.ulp_error(computed, right, absolute(f, mode, x))
         assert error.max() <= bound, f"{isa}: {worst(error, x)}"
+    if np.finfo(np.longdouble).nmant >= 63 and f.name not in accuracy.ROUNDED_ARGUMENTS:
+        by_longdouble = accuracy._errors(f.name, mode, x.astype(np.longdouble), computed)
+        np.testing.assert_allclose(by_longdouble, error, rtol=0, atol=accuracy.DOUBT / 2)
+
+
+@pytest.mark.parametrize(("name", "mode"), [("softplus", "value"), ("dish", "derivative"), ("relu", "value"),
+                                            ("gelu", "value"), ("logit", "derivative")])
+def test_figures_of_float64_are_those_of_mpmath(name, mode):
+    x = reference.structured_points(1500)
+    f = fastact.get(name)
+    computed = call(f, mode)(x)
+    computed[::50] = np.nextafter(np.nextafter(computed[::50], -np.inf), -np.inf)
+    error = reference.ulp_error(computed, exact(f, mode, x, reference.mpmath_namespace(50)), absolute(f, mode, x))
+    found = accuracy._errors_of_float64(name, mode, x, computed)
+    assert found.max() == error.max() >= 1.5
+    assert found.argmax() == error.argmax()
+    np.testing.assert_array_equal(found <= 0.5, error <= 0.5)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
