@@ -53,6 +53,7 @@ tanh = Elementwise(
     derivative_formula=r"y' = 1 - y^2",
     source="Y. LeCun et al., Efficient BackProp (1998)",
     cost=0.3,
+    ulp={"value": 2.0, "derivative": 2.0},
 )
 relu6 = Elementwise(
     "relu6",
