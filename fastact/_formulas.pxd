@@ -11,10 +11,10 @@
 # at most 40 or 9 (350 or 20 in double: near_limit of _loops.pxd) and a parameter is 1; what is left out then must not
 # change a bit.  The two of one function have the same word, if both have one.
 #
-# Write nothing about arrays, threads or instruction sets: setup.py finds the functions by these names, and the loops of
-# _loops.pxd make from them the kernels `value`, `derivative`, `backward`, `backward_from_output`, `backward_parameter`
-# and `value_and_derivative`, for float and double.  How to write them: straight-line code, see the head of
-# _primitives.pxd.  Then one row in catalogue.py and one line in reference.py; the tests say what is missing.
+# Write nothing about arrays, threads or instruction sets: tools/kernels.py finds the functions by these names, and the
+# loops of _loops.pxd make from them the kernels `value`, `derivative`, `backward`, `backward_from_output`,
+# `backward_parameter` and `value_and_derivative`, for float and double.  How to write them: straight-line code, see the
+# head of _primitives.pxd.  Then one row in catalogue.py and one line in reference.py; the tests say what is missing.
 
 from libc.math cimport INFINITY, NAN
 

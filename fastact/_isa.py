@@ -11,13 +11,12 @@ from types import ModuleType
 
 from fastact._engine import processor_supports
 from fastact._machine import is_built, shown
+from fastact._sets import OTHERS, X86_64
 
-X86_64 = platform.machine().lower() in ("x86_64", "amd64")
-# Name of the set -> module of its kernels, the oldest first
-MODULES = {"v2": "baseline", "v3": "v3", "v4": "v4"} if X86_64 else {"generic": "baseline"}
+SETS = {one.name: one for one in (X86_64 if platform.machine().lower() in ("x86_64", "amd64") else OTHERS)}
 
-BUILT = tuple(name for name, module in MODULES.items() if is_built(f"_kernels_{module}"))
-SUPPORTED = tuple(name for name in BUILT if MODULES[name] == "baseline" or processor_supports(name))
+BUILT = tuple(name for name, one in SETS.items() if is_built(f"_kernels_{one.module}"))
+SUPPORTED = tuple(name for name in BUILT if SETS[name].module == "baseline" or processor_supports(name))
 FORCED = os.environ.get("FASTACT_ISA") or None
 
 
@@ -39,7 +38,7 @@ def choose(forced: str | None) -> str:
 
 def load(name: str) -> ModuleType:
     """The module of kernels of one set."""
-    return importlib.import_module(f"fastact._kernels_{MODULES[name]}")
+    return importlib.import_module(f"fastact._kernels_{SETS[name].module}")
 
 
 CHOSEN = choose(FORCED)

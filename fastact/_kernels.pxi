@@ -1,6 +1,6 @@
 # The block kernels.  This file is compiled once per instruction set: each _kernels_<set>.pyx includes it, and setup.py
-# gives each its compiler flags.  The functions are in _kernel_table.pxi, which setup.py writes from the names of the
-# formulas; nothing but tables of addresses is exported, and _engine.pyx is the only reader.
+# gives each its compiler flags (_sets.py).  The functions are in _kernel_table.pxi, which tools/kernels.py writes from
+# the names of the formulas; nothing but tables of addresses is exported, and _engine.pyx is the only reader.
 
 from libc.stdint cimport uint16_t
 

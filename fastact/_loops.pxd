@@ -1,7 +1,7 @@
 # The block loops: the only loops over elements.  Each takes a formula and contiguous arrays of one block.
 #
 # A formula arrives as a constant function pointer and is inlined (CYTHON_INLINE forces it, see setup.py), so each
-# kernel that setup.py writes is one loop of packed arithmetic.  tests/test_codegen.py reads the disassembly.
+# kernel that tools/kernels.py writes is one loop of packed arithmetic.  tests/test_codegen.py reads the disassembly.
 #
 #   * The number of elements is a multiple of LANES: no scalar epilogue, and element i has the same bits wherever it
 #     stands.  The engine pads the last few elements.

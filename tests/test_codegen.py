@@ -18,7 +18,7 @@ import fastact
 from fastact import _isa
 from fastact.activation import Elementwise
 
-REGISTER = {"v2": "xmm", "v3": "ymm", "v4": "zmm"}
+REGISTER = {name: one.register for name, one in _isa.SETS.items()}
 FUNCTIONS = [f for f in fastact.activations.values() if isinstance(f, Elementwise)]
 CHOICES = ("relu", "leaky_relu", "threshold", "hard_tanh", "hard_shrink", "soft_shrink", "sparse", "identity",
            "prelu", "exp_backward_from_output")  # little or no arithmetic
@@ -45,7 +45,7 @@ def disassembly(module):
 @functools.cache
 def functions(isa):
     """Instructions, as (mnemonic, operands), of each function in the kernels of one set."""
-    module = f"_kernels_{_isa.MODULES[isa]}"
+    module = f"_kernels_{_isa.SETS[isa].module}"
     text = disassembly(module)
     head = re.compile(rf"<__pyx_f_7fastact_{len(module)}{module}_(\w+)(?:\.\w+)*>:$")
     found = {}
@@ -129,7 +129,8 @@ def test_exponentials_of_rows_are_packed(kernel, isa):
     assert sum(REGISTER[isa] in operands for operands in fused) >= 5, fused
 
 
-@pytest.mark.parametrize("module", ["_engine", "activation", *(f"_kernels_{_isa.MODULES[isa]}" for isa in _isa.BUILT)])
+@pytest.mark.parametrize(
+    "module", ["_engine", "activation", *(f"_kernels_{_isa.SETS[isa].module}" for isa in _isa.BUILT)])
 def test_no_frame_on_the_stack_is_large(module):
     """24 KiB at most, of stacks that may have 64; what is inlined counts in the function around it."""
     made = re.compile(r"^(.*)<(\S+)>:$|\t(?:sub +\$|lea +-)(0x[0-9a-f]+)(?:,%rsp|\(%rsp\),%r11)$", re.MULTILINE)

@@ -18,7 +18,7 @@ def say(**variables):
 
 def test_the_newest_that_runs_is_chosen():
     assert set(_isa.SUPPORTED) <= set(_isa.BUILT)
-    assert _isa.MODULES[_isa.SUPPORTED[0]] == "baseline"
+    assert _isa.SETS[_isa.SUPPORTED[0]].module == "baseline"
     assert say().stdout.split() == [_isa.SUPPORTED[-1], "None"]
     assert say(FASTACT_ISA="").stdout.split() == [_isa.SUPPORTED[-1], "None"]
 

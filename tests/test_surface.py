@@ -3,9 +3,9 @@
 import ast
 import inspect
 import pickle
-import re
 from pathlib import Path
 
+import kernels
 import numpy as np
 import pytest
 
@@ -20,30 +20,24 @@ ELEMENTWISE = {name: f for name, f in fastact.activations.items() if isinstance(
 ROWS = {name: f for name, f in fastact.activations.items() if name not in ELEMENTWISE}
 
 
-def formulas():
-    """Name and parameters of every function in _formulas.pxd."""
-    text = (PACKAGE / "_formulas.pxd").read_text()
-    return {name: [word.split()[-1] for word in arguments.split(",") if "bint" not in word]
-            for name, arguments in re.findall(r"^cdef inline floating (\w+)\(([^)]*)\)", text, re.MULTILINE)}
-
-
 def test_formulas_and_registry_agree():
-    written = formulas()
+    written = kernels.read_formulas((PACKAGE / "_formulas.pxd").read_text())
     values = {name for name in written if "_derivative" not in name}
     assert values == set(ELEMENTWISE)
     for name, f in ELEMENTWISE.items():
-        assert written[name] == ["x", *f.parameters]
-        assert written[f"{name}_derivative"] == ["x", *f.parameters]
-        from_output = f"{name}_derivative_from_output"
-        assert (from_output in written) == ("backward_from_output" in f.ufuncs)
-        assert written.get(from_output, ["y", *f.parameters]) == ["y", *f.parameters]
-    modes = "", "_derivative", "_derivative_from_output", "_derivative_in_parameter"
-    assert set(written) <= {name + mode for name in values for mode in modes}
+        modes = kernels.modes_of(name, written)
+        assert {mode.name for mode in modes} == set(f.ufuncs)
+        for suffix in {suffix for mode in modes for suffix in mode.suffixes}:
+            formula = written[name + suffix]
+            assert formula.variable == ("y" if suffix.endswith("from_output") else "x"), formula
+            assert formula.parameters == tuple(f.parameters), formula
+    suffixes = {suffix for mode in kernels.MODES for suffix in mode.suffixes}
+    assert set(written) <= {name + suffix for name in values for suffix in suffixes}
 
 
 def test_kernels_and_registry_agree():
-    kernels = {tuple(key.split(".")) for key in _kernels_baseline.KERNELS if not key.startswith(("rows.", "columns."))}
-    assert kernels == {(name, mode, dtype) for name, f in ELEMENTWISE.items() for mode in f.ufuncs
+    built = {tuple(key.split(".")) for key in _kernels_baseline.KERNELS if not key.startswith(("rows.", "columns."))}
+    assert built == {(name, mode, dtype) for name, f in ELEMENTWISE.items() for mode in f.ufuncs
                        for dtype in ("float", "double")}
     assert {name: len(f.parameters) for name, f in ELEMENTWISE.items()} == _kernels_baseline.PARAMETERS
 
