@@ -397,9 +397,10 @@ def test_output_in_ascii(argv, environment, tmp_path):
 @posix
 @pytest.mark.parametrize("isa", _isa.SUPPORTED[-2:])
 def test_an_interruption_is_status_130(isa):
-    """Of a process that measures, and of one that has another measure."""
+    """Of a process that measures, and of one that has another measure; also if the tests run with SIGINT ignored."""
     words = [*COMMAND, "accuracy", "--isa", isa, "--function", "gelu", "--dtype", "float32", "--stride", "3"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                           env={**os.environ, "PYTHONPATH": ROOT}) as process:  # fmt: skip
         assert b"instruction set" in process.stdout.readline()
         os.killpg(process.pid, signal.SIGINT)
