@@ -4,9 +4,9 @@ Three things happen here and nowhere else:
 
 * the compiler flags and the Cython directives are chosen.  Directives in the head of a .pyx do not reach the .pxd files
   that it cimports, and without ``cdivision`` every division of a formula would get a test that keeps the loop scalar;
-* the kernels are compiled once per instruction set (fastact/_sets.py), from one source: ``_kernels_<set>.pyx`` is an
-  include of ``_kernels.pxi``;
-* ``_kernel_table.pxi`` is written (tools/kernels.py).
+* the kernels are compiled once per instruction set (fastact/_sets.py), from one source: ``_kernels/<set>.pyx`` includes
+  ``kernels.pxi``;
+* ``_kernels/table.pxi`` is written (tools/kernels.py).
 
 Environment: ``FASTACT_OPENMP=0`` builds without threads; ``FASTACT_INSTRUCTION_SETS=baseline`` builds one generic set;
 ``FASTACT_SANITIZE=address,undefined`` builds with these sanitizers of the compiler, slowly, for tests alone.
@@ -29,9 +29,9 @@ ROOT = Path(__file__).parent
 PACKAGE = ROOT / "fastact"
 
 # No -ffast-math nor any part of it that drops compensation or NaN, also where CFLAGS or CC have it, which come before;
-# _bits.h refuses what is left.  Linked with it (CFLAGS and LDFLAGS do both), gcc up to 12 and clang would switch the
+# bits.h refuses what is left.  Linked with it (CFLAGS and LDFLAGS do both), gcc up to 12 and clang would switch the
 # whole process to flush-to-zero at import.  -fno-math-errno and -fno-trapping-math are what lets ternaries become
-# selects; contraction stays off because multiply-add is written out (_bits.h).
+# selects; contraction stays off because multiply-add is written out (bits.h).
 EXACT = ["-O3", "-fno-fast-math", "-fno-unsafe-math-optimizations", "-fno-finite-math-only", "-fno-associative-math",
          "-fno-reciprocal-math", "-fsigned-zeros", "-fno-rounding-math", "-fno-single-precision-constant"]
 KNOWN_TO_SOME = ["-mno-daz-ftz", "-fdenormal-fp-math=ieee", "-mfpmath=sse"]     # gcc 13, clang, x86
@@ -44,6 +44,8 @@ X86_64 = sysconfig.get_platform().lower().endswith(("x86_64", "amd64"))  # of wh
 SETS = runpy.run_path(str(PACKAGE / "_sets.py"))["X86_64" if X86_64 else "OTHERS"]
 if os.environ.get("FASTACT_INSTRUCTION_SETS") == "baseline":
     SETS = SETS[:1]
+
+LINKED = {"runtime": ("process", "buffers")}    # C files with the state of the engine, each in one module
 
 DIRECTIVES = {
     "language_level": 3,
@@ -93,16 +95,20 @@ def extensions():
     openmp, exact = openmp_flags(), exact_flags()
     # MS_WIN64, which Windows' own headers of Python 3.11 define for MSVC alone
     windows = [("MS_WIN64", "")] if sysconfig.get_platform().startswith("win-") else []
-    macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"), *windows]
+    macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"), ("PY_ARRAY_UNIQUE_SYMBOL", "fastact_array_api"),
+              *windows]
     inline = [("CYTHON_INLINE", "inline __attribute__((always_inline))"), *windows]
-    headers = [str(path) for path in PACKAGE.glob("_*.h")]
+    headers = [str(path) for path in PACKAGE.rglob("*.h")]
+    pages = [str(path) for path in PACKAGE.rglob("*.p?[di]") if path.suffix != ".pyd"]
     for one in SETS:
-        yield Extension(f"fastact._kernels_{one.module}", [f"fastact/_kernels_{one.module}.pyx"], define_macros=inline,
-                        extra_compile_args=[*exact, *FLAGS, *one.flags], extra_link_args=[*exact, *SANITIZE],
-                        depends=[*headers, *(str(path) for path in PACKAGE.glob("_*.p?[di]"))])
-    for name in "_engine", "activation":
-        yield Extension(f"fastact.{name}", [f"fastact/{name}.pyx"], define_macros=macros,
-                        include_dirs=[numpy.get_include()], extra_compile_args=[*exact, *FLAGS, *openmp],
+        yield Extension(f"fastact._kernels.{one.module}", [f"fastact/_kernels/{one.module}.pyx"], define_macros=inline,
+                        include_dirs=["fastact"], extra_compile_args=[*exact, *FLAGS, *one.flags],
+                        extra_link_args=[*exact, *SANITIZE], depends=[*headers, *pages])
+    for path in sorted([*PACKAGE.glob("*.pyx"), *PACKAGE.glob("_engine/*.pyx")]):
+        source = path.relative_to(ROOT)
+        more = [f"fastact/_engine/{name}.c" for name in LINKED.get(path.stem, ())]
+        yield Extension(".".join(source.with_suffix("").parts), [str(source), *more], define_macros=macros,
+                        include_dirs=["fastact", numpy.get_include()], extra_compile_args=[*exact, *FLAGS, *openmp],
                         extra_link_args=[*exact, *openmp, *SANITIZE], depends=headers)
 
 

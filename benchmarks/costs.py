@@ -1,17 +1,16 @@
 """What the engine knows of time: nanoseconds per element of each function, and from how many on a second thread pays.
 
     python benchmarks/costs.py             measure, and stand it beside what is written
-    python benchmarks/costs.py --update    write the costs into fastact/catalogue.py
+    python benchmarks/costs.py --update    write the costs into fastact/_costs.py
 
 On a quiet machine, with the instruction set in use.  The cost of a function is the time of one thread per float32
 element, 65,536 of them into a given array, the mean of value and backward; of rows, 64 of 1,024.  The threshold is
 measured with functions from the lightest to the heaviest: the smallest work, in time of one thread, that two threads
 finish in nine tenths of it.  That is with calls one after the other, between which the second thread waits; and with
-other work between them, over which it falls asleep.  PARALLEL_NANOSECONDS of fastact/_engine.pyx lies between the two.
+other work between them, over which it falls asleep.  The threshold in fastact/_engine/runtime.pyx lies between the two.
 """
 
 import argparse
-import re
 import time
 import timeit
 from collections.abc import Callable
@@ -21,10 +20,10 @@ from pathlib import Path
 import numpy as np
 
 import fastact
-from fastact import _engine
-from fastact.activation import Elementwise, RowReduction
+from fastact import Elementwise, RowReduction, _costs
+from fastact._engine import runtime
 
-CATALOGUE = Path(fastact.__file__).parent / "catalogue.py"
+COSTS = Path(_costs.__file__)
 ELEMENTS = 65_536
 ROUNDS, LEAST_ROUNDS = 100, 8
 ENOUGH = 1.0  # seconds of them
@@ -72,7 +71,7 @@ def cost(f: Callable[..., np.ndarray]) -> float:
 
 def threshold(f: Callable[..., np.ndarray], clock: Callable[[Callable[[], object]], float]) -> float:
     """Nanoseconds of the smallest work that, like all that is larger, two threads finish sooner."""
-    before, smallest = _engine.set_parallel_nanoseconds(0), np.inf
+    before, smallest = runtime.set_parallel_nanoseconds(0), np.inf
     try:
         for size in reversed(SIZES):
             x = np.random.default_rng(0).standard_normal(size).astype(np.float32)
@@ -86,23 +85,13 @@ def threshold(f: Callable[..., np.ndarray], clock: Callable[[Callable[[], object
             smallest = one * 1e9
         return smallest
     finally:
-        _engine.set_parallel_nanoseconds(before)
+        runtime.set_parallel_nanoseconds(before)
 
 
-def written() -> dict[str, float]:
-    """The costs in the catalogue."""
-    found = re.findall(r'^\w+ = \w+\(\n    "(\w+)",.*?^    cost=([\d.]+),', CATALOGUE.read_text(),
-                       re.MULTILINE | re.DOTALL)
-    return {name: float(number) for name, number in found}
-
-
-def update(costs: dict[str, float]) -> None:
-    """Write them there."""
-    text = CATALOGUE.read_text()
-    for name, number in costs.items():
-        text = re.sub(rf'(^{name} = \w+\(\n    "{name}",.*?^    cost=)[\d.]+,', rf"\g<1>{number:g},", text, count=1,
-                      flags=re.MULTILINE | re.DOTALL)
-    CATALOGUE.write_text(text)
+def page(costs: dict[str, float]) -> str:
+    """The text of fastact/_costs.py."""
+    rows = "".join(f'    "{name}": {number:g},\n' for name, number in costs.items())
+    return f'"""{_costs.__doc__}"""\n\nCOSTS = {{\n{rows}}}\n'
 
 
 def main() -> None:
@@ -110,18 +99,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--update", action="store_true")
     arguments = parser.parse_args()
-    known, costs = written(), {}
-    assert known.keys() == fastact.activations.keys(), known.keys() ^ fastact.activations.keys()
+    costs = {}
     for name, f in fastact.activations.items():
         costs[name] = max(STEP, round(cost(f) / STEP) * STEP)
-        print(f"{name:16} {costs[name]:5.2f} ns, written {known[name]:g}", flush=True)
+        before = f"written {_costs.COSTS[name]:g}" if name in _costs.COSTS else (
+            f"not in {COSTS.name} yet: --update writes it, until then the default of fastact/catalogue.py holds")
+        print(f"{name:16} {costs[name]:5.2f} ns, {before}", flush=True)
     for name in ("relu", "exp", "sigmoid", "gelu"):
         f = fastact.activations[name]
         awake, asleep = threshold(f, lambda call: seconds(call)[0]), threshold(f, seconds_between_other_work)
         print(f"{name}: two threads pay from {awake / 1e3:.1f} microseconds on, {asleep / 1e3:.1f} after other work",
               flush=True)
     if arguments.update:
-        update(costs)
+        COSTS.write_text(page(costs))
 
 
 if __name__ == "__main__":

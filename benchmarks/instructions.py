@@ -48,7 +48,7 @@ CALLED = {
 WORK = """
 import numpy as np
 import fastact
-from fastact.activation import Elementwise, RowReduction
+from fastact import Elementwise, RowReduction
 for dtype in np.float32, np.float64:
     x = np.random.default_rng(0).standard_normal(({rows}, {columns})).astype(dtype)
     dy = x[::-1].copy()
@@ -100,6 +100,12 @@ def main() -> int:
         for name, change in changes.items():
             if abs(change) > TOLERANCE:
                 print(f"    {name}: {kept[kind][name]:.2f}, now {found[kind][name]:.2f} ({change:+.1%})")
+        if new := sorted(found[kind].keys() - kept[kind].keys()):
+            print(f"    without a figure: {', '.join(new)}")
+        if gone := sorted(kept[kind].keys() - found[kind].keys()):
+            print(f"    no longer there: {', '.join(gone)}")
+        if new or gone:
+            print("    to bring benchmarks/instructions.json up to date run python benchmarks/instructions.py --update")
     return 1 if worse else 0
 
 
@@ -132,7 +138,7 @@ def kernels() -> dict[str, float]:
         command = ["callgrind_annotate", "--threshold=100", str(file)]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found: dict[str, float] = {}
-    symbol = r"__pyx_f_7fastact_\d+_kernels_v3_(\w+?_(?:float|double))(?:\.\w+)*(?:'\d+)? "
+    symbol = r"__pyx_f_7fastact_8_kernels_2v3_(\w+?_(?:float|double))(?:\.\w+)*(?:'\d+)? "
     for count, name in re.findall(rf"^\s*([\d,]+) .*:{symbol}", text, re.MULTILINE):
         found[name] = found.get(name, 0) + int(count.replace(",", "")) / (ROWS * COLUMNS)
     return {name: round(found[name], 4) for name in sorted(found)}

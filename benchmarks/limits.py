@@ -13,7 +13,7 @@ import numpy as np
 from costs import seconds
 
 import fastact
-from fastact.activation import Elementwise
+from fastact import Elementwise
 
 ELEMENTWISE = [f for f in fastact.activations.values() if isinstance(f, Elementwise)]
 EXP_CLASS = [fastact.get(name) for name in ("sigmoid", "tanh", "softplus", "silu", "elu", "selu", "mish", "gelu",

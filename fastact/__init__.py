@@ -5,16 +5,23 @@ from fastact._threads import get_num_threads, set_num_threads, threads  # first:
 # isort: split
 
 from fastact import ufuncs
+from fastact._activation import Activation
 from fastact._buffers import clear_buffers, get_buffer_limit, set_buffer_limit
 from fastact.catalogue import *  # noqa: F403
 from fastact.catalogue import activations
+from fastact.elementwise import Elementwise
 from fastact.lookup import get
 from fastact.losses import softmax_cross_entropy, softmax_mse
+from fastact.rowwise import RowReduction, Rowwise
 
 __version__ = "0.1.0"
 
 __all__ = [
     *activations,
+    "Activation",
+    "Elementwise",
+    "RowReduction",
+    "Rowwise",
     "activations",
     "clear_buffers",
     "get",

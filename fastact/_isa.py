@@ -1,7 +1,8 @@
-"""Which instruction set the kernels run with: decided here, once, at import.
+"""The choice of the instruction set, made once, at import.
 
-`BUILT` are the sets in this build, `SUPPORTED` those of them that this processor runs, `CHOSEN` the one in use: the
-last of `SUPPORTED`, or the one that the environment variable ``FASTACT_ISA`` names.
+`BUILT` are the sets of this build, `SUPPORTED` those of them that this processor runs.  `CHOSEN` is in use: the set
+that the environment variable ``FASTACT_ISA`` names, else the last of `SUPPORTED`.  `KERNELS` is its module; the engine
+is given its conversions and sums.
 """
 
 import importlib
@@ -9,19 +10,21 @@ import os
 import platform
 from types import ModuleType
 
-from fastact._engine import processor_supports
+from fastact._engine.formats import set_packing
+from fastact._engine.runtime import processor_supports
+from fastact._engine.sums import set_sums
 from fastact._machine import is_built, shown
 from fastact._sets import OTHERS, X86_64
 
 SETS = {one.name: one for one in (X86_64 if platform.machine().lower() in ("x86_64", "amd64") else OTHERS)}
 
-BUILT = tuple(name for name, one in SETS.items() if is_built(f"_kernels_{one.module}"))
+BUILT = tuple(name for name, one in SETS.items() if is_built(f"_kernels.{one.module}"))
 SUPPORTED = tuple(name for name in BUILT if SETS[name].module == "baseline" or processor_supports(name))
 FORCED = os.environ.get("FASTACT_ISA") or None
 
 
 def choose(forced: str | None) -> str:
-    """The set to use, `forced` being the wish of the environment.
+    """The set to use, where `forced` is the value of ``FASTACT_ISA`` or None.
 
     Raises
     ------
@@ -37,8 +40,11 @@ def choose(forced: str | None) -> str:
 
 
 def load(name: str) -> ModuleType:
-    """The module of kernels of one set."""
-    return importlib.import_module(f"fastact._kernels_{SETS[name].module}")
+    """Import the kernels of a set."""
+    return importlib.import_module(f"fastact._kernels.{SETS[name].module}")
 
 
 CHOSEN = choose(FORCED)
+KERNELS = load(CHOSEN)
+set_packing(KERNELS.PACKING)
+set_sums(KERNELS.SUMS)

@@ -1,7 +1,7 @@
-"""What this process may use of the machine, what this package has, and how the environment's wishes are read.
+"""Processors and memory that this process may use, the modules of this build, and integers in environment variables.
 
-A control group (version 2 or 1) limits what is in it and in the groups below it, so that of all around this process the
-smallest limit counts.
+A control group (version 2 or 1) limits its processes and those of the groups below it.  So the smallest limit of all
+groups around this process applies.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ PROCESS = Path("/proc/self/cgroup")
 
 
 def control_groups(controller: str, root: Path, process: Path) -> Iterator[tuple[int, Path]]:
-    """The folders of the groups around this process that know `controller`, each with its version, 2 or 1."""
+    """The folders of the groups around this process that have `controller`, each with its version, 2 or 1."""
     try:
         lines = process.read_text().splitlines()
     except OSError:
@@ -33,7 +33,7 @@ def control_groups(controller: str, root: Path, process: Path) -> Iterator[tuple
 
 
 def control_group_quota(root: Path = ROOT, process: Path = PROCESS) -> float | None:
-    """Processors that the control group may use, or None without a limit."""
+    """Processors that the control group may use; None without a limit."""
     quotas = []
     for version, place in control_groups("cpu", root, process):
         try:
@@ -50,7 +50,7 @@ def control_group_quota(root: Path = ROOT, process: Path = PROCESS) -> float | N
 
 
 def control_group_memory(root: Path = ROOT, process: Path = PROCESS) -> int | None:
-    """Bytes of memory that the control group may use, or None without a limit."""
+    """Bytes of memory that the control group may use; None without a limit."""
     limits = []
     for version, place in control_groups("memory", root, process):
         for name in ("memory.max", "memory.high") if version == 2 else ("memory.limit_in_bytes",):
@@ -69,13 +69,13 @@ def affinity() -> int:
 
 
 def available_processors(count: int) -> int:
-    """How many of `count` processors the control group's quota pays for, rounded up."""
+    """How many of `count` processors the control group's quota allows, rounded up."""
     quota = control_group_quota()
     return count if quota is None else max(1, min(count, math.ceil(quota)))
 
 
 def available_memory() -> int | None:
-    """Bytes of memory that this process may use, or None where the system cannot say."""
+    """Bytes of memory that this process may use; None if unknown."""
     limits = [control_group_memory()]
     with contextlib.suppress(AttributeError, OSError, ValueError):
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
@@ -83,21 +83,26 @@ def available_memory() -> int | None:
 
 
 def is_built(module: str) -> bool:
-    """Whether this package has the compiled `module`; an editable installation elsewhere would lend its own."""
-    place = sys.modules["fastact"].__path__
-    return importlib.machinery.PathFinder.find_spec(f"fastact.{module}", place) is not None
+    """Whether this package has the compiled `module`.
+
+    The search is limited to the package's own folder: an import could find the module of an editable installation.
+    """
+    *packages, _ = module.split(".")
+    places = [str(Path(place, *packages)) for place in sys.modules["fastact"].__path__]
+    spec = importlib.machinery.PathFinder.find_spec(f"fastact.{module}", places)
+    return spec is not None and spec.has_location and not str(spec.origin).endswith(".py")
 
 
 def shown(value: object) -> str:
-    """A value as an error shows it: Python refuses to print integers of more than 4,300 digits."""
+    """A value as error messages show it: shortened, and without long integers, which Python refuses to print."""
     if isinstance(value, int) and value.bit_length() > 200:
         return f"an integer of {value.bit_length()} bits"
     text = str(value)
     return text if len(text) <= 60 else f"{text[:40]}... ({len(text)} characters)"
 
 
-def wish(name: str, least: int, most: int, accepted: str) -> int | None:
-    """The integer of the environment variable `name`, None where it is not set or empty."""
+def integer_from_environment(name: str, least: int, most: int, accepted: str) -> int | None:
+    """The integer in the environment variable `name`; None if it is not set or empty."""
     text = os.environ.get(name)
     if not text:
         return None

@@ -1,11 +1,11 @@
-"""How many threads a call uses: decided here.
+"""The number of threads that a call uses.
 
-In this order: ``with fastact.threads(n)`` around the call; `set_num_threads`; the environment variable
-``FASTACT_NUM_THREADS``; ``OMP_NUM_THREADS``, if OpenMP takes it; else as many as OpenMP would use, the processor
-affinity allows and the control group's quota pays for.  OpenMP is asked at every call in the calling thread, so the
-limits that threadpoolctl, joblib and dask set there are obeyed.  A call is either serial or uses this one number: GNU
-OpenMP rebuilds its team when the number changes.  Where the system refuses a thread GNU OpenMP ends the process, so
-that no call uses more than `MOST`.
+In order of precedence: ``with fastact.threads(n)`` around the call; `set_num_threads`; the environment variable
+``FASTACT_NUM_THREADS``; ``OMP_NUM_THREADS``, if OpenMP accepts it; else the least of OpenMP's own number, the processor
+affinity and the control group's quota.  Every call queries OpenMP in the calling thread, so it obeys the limits that
+threadpoolctl, joblib and dask set there.  A call is either serial or uses exactly this number, because GNU OpenMP
+rebuilds its team when the number changes.  GNU OpenMP aborts the process when the system refuses a thread, so no call
+uses more than `MAX_THREADS`.
 """
 
 import importlib
@@ -21,21 +21,27 @@ from fastact import _machine
 from fastact._machine import control_group_quota
 
 SPIN_COUNT = 1000
-"""Turns that a thread waits for the next parallel region before it sleeps, some microseconds.
+"""Iterations that a thread spins before it sleeps, waiting for the next parallel region: some microseconds.
 
-GNU OpenMP's own default, 300,000, holds a processor for milliseconds after every call.  Where NumPy's matrix products
-have threads of their own, which wait for that processor, a network took seven times as long; with 1,000 a region that
-follows at once still costs the same.
+GNU OpenMP's default, 300,000, occupies a processor for milliseconds after every call.  The threads of NumPy's matrix
+products then wait for that processor: a network took seven times as long.  With 1,000 a parallel region that follows
+at once costs the same as with the default.
 """
 
-MOST = max(256, 4 * (os.cpu_count() or 1))
-"""Threads of a call: more than pay anywhere, and fewer than systems refuse as they are usually set up."""
+COMPILED = (
+    "_engine.runtime", "_engine.formats", "_engine.elementwise", "_engine.strips", "_engine.rows", "_engine.sums",
+    "_kernels.baseline", "_activation", "_domains", "_layout", "_row_calls", "elementwise", "rowwise",
+)
+"""The compiled modules without which nothing works."""
+
+MAX_THREADS = max(256, 4 * (os.cpu_count() or 1))
+"""Upper limit of the threads of a call: more than are ever useful, fewer than usual system limits refuse."""
 
 
 def _is_main_interpreter() -> bool:
     try:
         import ctypes
-    except ImportError as error:        # no part of this Python, unless it is the subinterpreter that may not have it
+    except ImportError as error:        # this Python lacks ctypes, or a subinterpreter must not load it
         return "subinterpreter" not in str(error)
     prototype = ctypes.PYFUNCTYPE(ctypes.c_void_p)
     this, main = (prototype((f"PyInterpreterState_{name}", ctypes.pythonapi))() for name in ("Get", "Main"))
@@ -43,13 +49,13 @@ def _is_main_interpreter() -> bool:
 
 
 def _check_interpreter() -> None:
-    # Before NumPy and the engine are loaded: both remember the interpreter that was the first to import them.
+    # Before NumPy and the engine are loaded: both keep state of the first interpreter that imports them.
     if not _is_main_interpreter():
         raise ImportError("fastact: this is a subinterpreter; accepted is the main interpreter of a process")
 
 
 def _check_build() -> None:
-    missing = [name for name in ("_engine", "activation", "_kernels_baseline") if not _machine.is_built(name)]
+    missing = [name for name in COMPILED if not _machine.is_built(name)]
     if missing:
         raise ImportError(f"fastact: {Path(__file__).parent} holds no compiled {', '.join(missing)} for Python "
                           f"{sys.version_info[0]}.{sys.version_info[1]}; to build a checkout, run: "
@@ -57,13 +63,13 @@ def _check_build() -> None:
 
 
 def _load_engine() -> None:
-    # GNU OpenMP reads its environment once, when it is loaded, which the engine's import does.  The user's word, and
-    # whoever loaded it before, have precedence; the variable does not stay.
+    # GNU OpenMP reads its environment once, when the engine's import loads it.  A setting of the user takes precedence,
+    # and the variable is removed afterwards.  If another library has loaded OpenMP before, this has no effect.
     ours = not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys()
     if ours:
         os.environ["GOMP_SPINCOUNT"] = str(SPIN_COUNT)
     try:
-        importlib.import_module("fastact._engine")
+        importlib.import_module("fastact._engine.runtime")
     finally:
         if ours:
             del os.environ["GOMP_SPINCOUNT"]
@@ -71,28 +77,29 @@ def _load_engine() -> None:
 
 _check_interpreter()
 _check_build()
-_affinity = _machine.affinity()     # before GNU OpenMP binds this thread to its place, as OMP_PROC_BIND has it do
+_affinity = _machine.affinity()     # before GNU OpenMP binds this thread to one place, if OMP_PROC_BIND is set
 _load_engine()
 
-from fastact import _engine  # noqa: E402
+from fastact._engine import runtime  # noqa: E402
 
 
 def _positive(value: object, name: str) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"fastact.{name}: n must be an integer, got {type(value).__name__}")
     number = int(value.__index__())
-    if not 1 <= number <= MOST:
-        raise ValueError(f"fastact.{name}: n must be from 1 to {MOST}, got {_machine.shown(number)}")
+    if not 1 <= number <= MAX_THREADS:
+        raise ValueError(f"fastact.{name}: n must be from 1 to {MAX_THREADS}, got {_machine.shown(number)}")
     return number
 
 
 def available_processors() -> int:
-    """Processors that this process may use: affinity, or OpenMP's places, then the control group's quota, rounded up.
+    """Processors that this process may use: OpenMP's places or the affinity, limited by the control group's quota.
 
-    If somebody had loaded OpenMP before, it may have bound this thread already, and remembers how many there were.
+    If another library has loaded OpenMP before, it may have bound this thread to one place, but it knows the number of
+    processors from before.
     """
-    places = set(_engine.openmp_places())
-    return _machine.available_processors(len(places) if places else max(_affinity, _engine.openmp_processors()))
+    places = set(runtime.openmp_places())
+    return _machine.available_processors(len(places) if places else max(_affinity, runtime.openmp_processors()))
 
 
 def set_num_threads(n: int) -> None:
@@ -108,21 +115,21 @@ def set_num_threads(n: int) -> None:
     TypeError, ValueError
         If `n` is not an integer, or is out of range.
     """
-    _engine.set_threads(_positive(n, "set_num_threads"))
+    runtime.set_threads(_positive(n, "set_num_threads"))
 
 
 def get_num_threads() -> int:
-    """The number of threads that a large call made here and now would use."""
-    return _engine.get_threads()
+    """Return the number of threads that a large call would use in this thread and context."""
+    return runtime.get_threads()
 
 
 SUSPENDED = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 
-def _frames_of_generator(frame: FrameType | None) -> tuple[FrameType, ...]:
-    """The frame of the ``with`` statement and those of its callers, if it is a generator's, up to one that is not.
+def _generator_frames(frame: FrameType | None) -> tuple[FrameType, ...]:
+    """Frames from the ``with`` statement's up to the first caller that is no generator; none if the first is none.
 
-    What contextlib does on behalf of a frame, the generators of its context managers included, is that frame's.
+    Frames of contextlib, and of generators that contextlib runs as context managers, count as their caller's.
     """
     def is_contextlib(frame: FrameType | None) -> bool:
         return frame is not None and frame.f_globals.get("__name__") == "contextlib"
@@ -138,11 +145,11 @@ def _frames_of_generator(frame: FrameType | None) -> tuple[FrameType, ...]:
 
 
 class threads(ContextDecorator):
-    """Use `n` threads inside the ``with`` block: in its context (`contextvars`), as ``numpy.errstate``.
+    """Use `n` threads inside the ``with`` block: in its context (`contextvars`), like ``numpy.errstate``.
 
-    Another thread does not see it, nor does another task of asyncio, unless it was made in the block; nor does who
-    iterates over a generator that is suspended in the block.  When the block is left nobody sees it.  The object may
-    be used again, also inside its own block, and as a decorator.
+    The setting does not apply to other threads, nor to other asyncio tasks unless they were created in the block, nor
+    to the caller of a generator that is suspended in the block.  It ends with the block.  The object may be used again,
+    also inside its own block, and as a decorator.
 
     Parameters
     ----------
@@ -163,52 +170,53 @@ class threads(ContextDecorator):
 
     def __init__(self, n: int) -> None:
         self._n = _positive(n, "threads")
-        self._entered: list[_engine.Block] = []
+        self._entered: list[runtime.Block] = []
 
     def __repr__(self) -> str:
         return f"fastact.threads({self._n})"
 
     def __enter__(self) -> None:
-        self._entered.append(_engine.open_block(self._n, _frames_of_generator(sys._getframe(1))))
+        self._entered.append(runtime.open_block(self._n, _generator_frames(sys._getframe(1))))
 
     def __exit__(self, *exception: object) -> None:
         if not self._entered:
             raise RuntimeError(f"{self!r}: the block is left, but was not entered")
-        _engine.close_block(self._entered)
+        runtime.close_block(self._entered)
 
 
 def explain() -> tuple[int, str]:
-    """How many threads a large call would use now, and why that many."""
+    """Return how many threads a large call would use now, and the reason."""
     count = get_num_threads()
-    if not _engine.OPENMP:
+    if not runtime.OPENMP:
         return count, "built without OpenMP"
-    source, asked = _engine.thread_source()
-    if not source and asked == _taken_by_openmp:
+    source, asked = runtime.thread_source()
+    if not source and asked == _openmp_number:
         source = f"OMP_NUM_THREADS={_machine.shown(os.environ.get('OMP_NUM_THREADS', asked))}"
     if not source:
         quota = control_group_quota()
         source = f"OpenMP offers {asked}, {available_processors()} processors are available"
         source += f" (control group quota {quota:g})" if quota is not None else ""
-    limit = _engine.thread_limit()
+    limit = runtime.thread_limit()
     return count, f"{source}; at most {limit} threads are started" if count == limit < asked else source
 
 
-def _number_for_openmp() -> int | None:
-    """The number in ``OMP_NUM_THREADS``, if OpenMP took it: not if it cannot be read, or came too late."""
+def _read_openmp_number() -> int | None:
+    """The number in ``OMP_NUM_THREADS`` if OpenMP uses it, else None: it may be malformed or set too late."""
     parts = [re.fullmatch(r"\s*\+?0*([1-9]\d{0,8})\s*", part, re.ASCII)
              for part in os.environ.get("OMP_NUM_THREADS", "").split(",")]
     number = int(parts[0][1]) if all(parts) and parts[0] else None
-    return number if number == _engine.thread_source()[1] else None
+    return number if number == runtime.thread_source()[1] else None
 
 
 def _from_environment() -> None:
-    number = _machine.wish("FASTACT_NUM_THREADS", 1, MOST, f"an integer from 1 to {MOST}")
-    _engine.limit_threads(MOST)
+    accepted = f"an integer from 1 to {MAX_THREADS}"
+    number = _machine.integer_from_environment("FASTACT_NUM_THREADS", 1, MAX_THREADS, accepted)
+    runtime.limit_threads(MAX_THREADS)
     if number is not None:
-        _engine.set_threads(number, "FASTACT_NUM_THREADS")
-    elif _taken_by_openmp is None:
-        _engine.set_processors(available_processors())
+        runtime.set_threads(number, "FASTACT_NUM_THREADS")
+    elif _openmp_number is None:
+        runtime.set_processors(available_processors())
 
 
-_taken_by_openmp = _number_for_openmp()
+_openmp_number = _read_openmp_number()
 _from_environment()

@@ -1,16 +1,26 @@
 """The activations: one statement each.
 
-The mathematics stands in _formulas.pxd (elementwise) and _rows.pxd (rows) under the same name; here are the formulas as
+The mathematics stands in _math/formulas.pxd and _math/softmax.pxd under the same name; here are the formulas as
 they are printed, the parameters with their defaults, `parameter_domain`: the numbers that are accepted where these are
 not all, `output_domain`: the same for the derivative from the output, `ulp`: the error that is promised of value and
-derivative where it is not the usual one, and `cost`: nanoseconds per float32 element on one thread, from which the
-engine knows when a second thread pays.
+derivative where it is not the usual one, and `cost`: nanoseconds per float32 element on one thread, as measured in
+_costs.py, from which the engine knows when a second thread pays.
 """
 
-from fastact.activation import Activation, Elementwise, RowReduction, Rowwise
+from fastact import _costs
+from fastact._activation import Activation
+from fastact.elementwise import Elementwise
+from fastact.rowwise import RowReduction, Rowwise
 
 _INFINITE = float("inf")
 _FINITE = (-1.7976931348623157e308, 1.7976931348623157e308)
+_UNMEASURED = 0.3  # the median of the costs that are measured
+
+
+def _cost(name: str) -> float:
+    """Return the measured cost; benchmarks/costs.py --update adds that of a new function."""
+    return _costs.COSTS.get(name, _UNMEASURED)
+
 
 identity = Elementwise(
     "identity",
@@ -18,7 +28,7 @@ identity = Elementwise(
     formula=r"y = x",
     derivative_formula=r"y' = 1",
     source="the neutral element of composition",
-    cost=0.15,
+    cost=_cost("identity"),
 )
 relu = Elementwise(
     "relu",
@@ -26,7 +36,7 @@ relu = Elementwise(
     formula=r"y = \max(0, x)",
     derivative_formula=r"y' = 1 \;\mathrm{for}\; x \geq 0, \; 0 \;\mathrm{for}\; x < 0",
     source="K. Fukushima, Visual feature extraction by a multilayered network (1969)",
-    cost=0.15,
+    cost=_cost("relu"),
 )
 softplus = Elementwise(
     "softplus",
@@ -36,7 +46,7 @@ softplus = Elementwise(
     parameters={"beta": 1.0},
     parameter_domain={"beta": (*_FINITE, 0.0)},
     source="C. Dugas et al., Incorporating second-order functional knowledge for better option pricing (2001)",
-    cost=0.5,
+    cost=_cost("softplus"),
 )
 sigmoid = Elementwise(
     "sigmoid",
@@ -44,7 +54,7 @@ sigmoid = Elementwise(
     formula=r"y = 1 / (1 + e^{-x})",
     derivative_formula=r"y' = y (1 - y)",
     source="P.-F. Verhulst, Recherches mathématiques sur la loi d'accroissement de la population (1845)",
-    cost=0.3,
+    cost=_cost("sigmoid"),
 )
 tanh = Elementwise(
     "tanh",
@@ -52,7 +62,7 @@ tanh = Elementwise(
     formula=r"y = (e^{x} - e^{-x}) / (e^{x} + e^{-x})",
     derivative_formula=r"y' = 1 - y^2",
     source="Y. LeCun et al., Efficient BackProp (1998)",
-    cost=0.3,
+    cost=_cost("tanh"),
     ulp={"value": 2.0, "derivative": 2.0},
 )
 relu6 = Elementwise(
@@ -61,7 +71,7 @@ relu6 = Elementwise(
     formula=r"y = \min(\max(0, x), 6)",
     derivative_formula=r"y' = 1 \;\mathrm{for}\; 0 \leq x < 6, \;\mathrm{else}\; 0",
     source="A. Krizhevsky, Convolutional deep belief networks on CIFAR-10 (2010)",
-    cost=0.15,
+    cost=_cost("relu6"),
 )
 relu2 = Elementwise(
     "relu2",
@@ -69,7 +79,7 @@ relu2 = Elementwise(
     formula=r"y = \max(0, x)^2",
     derivative_formula=r"y' = 2 \max(0, x)",
     source="D. R. So et al., Primer: searching for efficient transformers for language modeling (2021)",
-    cost=0.15,
+    cost=_cost("relu2"),
 )
 leaky_relu = Elementwise(
     "leaky_relu",
@@ -79,7 +89,7 @@ leaky_relu = Elementwise(
     parameters={"negative_slope": 0.01},
     output_domain={"negative_slope": (0.0, _INFINITE)},
     source="A. L. Maas et al., Rectifier nonlinearities improve neural network acoustic models (2013)",
-    cost=0.15,
+    cost=_cost("leaky_relu"),
 )
 prelu = Elementwise(
     "prelu",
@@ -89,7 +99,7 @@ prelu = Elementwise(
     parameters={"negative_slope": 0.25},
     output_domain={"negative_slope": (0.0, _INFINITE)},
     source="K. He et al., Delving deep into rectifiers (2015)",
-    cost=0.15,
+    cost=_cost("prelu"),
 )
 threshold = Elementwise(
     "threshold",
@@ -98,7 +108,7 @@ threshold = Elementwise(
     derivative_formula=r"y' = 1 \;\mathrm{for}\; x \geq t, \;\mathrm{else}\; 0",
     parameters={"threshold": 1.0, "value": 0.0},
     source="K. Konda et al., Zero-bias autoencoders and the benefits of co-adapting features (2014)",
-    cost=0.15,
+    cost=_cost("threshold"),
 )
 hard_tanh = Elementwise(
     "hard_tanh",
@@ -107,7 +117,7 @@ hard_tanh = Elementwise(
     derivative_formula=r"y' = 1 \;\mathrm{for}\; a \leq x < b, \;\mathrm{else}\; 0",
     parameters={"min_value": -1.0, "max_value": 1.0},
     source="R. Collobert, Large scale machine learning (2004)",
-    cost=0.15,
+    cost=_cost("hard_tanh"),
 )
 hard_shrink = Elementwise(
     "hard_shrink",
@@ -116,7 +126,7 @@ hard_shrink = Elementwise(
     derivative_formula=r"y' = 0 \;\mathrm{for}\; -t \leq x < t, \;\mathrm{else}\; 1",
     parameters={"threshold": 0.5},
     source="D. L. Donoho and I. M. Johnstone, Ideal spatial adaptation by wavelet shrinkage (1994)",
-    cost=0.15,
+    cost=_cost("hard_shrink"),
 )
 soft_shrink = Elementwise(
     "soft_shrink",
@@ -126,7 +136,7 @@ soft_shrink = Elementwise(
     parameters={"threshold": 0.5},
     parameter_domain={"threshold": (0.0, _INFINITE)},
     source="D. L. Donoho and I. M. Johnstone, Ideal spatial adaptation by wavelet shrinkage (1994)",
-    cost=0.15,
+    cost=_cost("soft_shrink"),
 )
 softsign = Elementwise(
     "softsign",
@@ -134,7 +144,7 @@ softsign = Elementwise(
     formula=r"y = x / (1 + |x|)",
     derivative_formula=r"y' = 1 / (1 + |x|)^2",
     source="J. Turian et al., Quadratic features and deep architectures for chunking (2009)",
-    cost=0.25,
+    cost=_cost("softsign"),
 )
 hard_sigmoid = Elementwise(
     "hard_sigmoid",
@@ -144,7 +154,7 @@ hard_sigmoid = Elementwise(
     parameters={"slope": 1 / 6, "offset": 0.5},
     parameter_domain={"slope": _FINITE, "offset": _FINITE},
     source="M. Courbariaux et al., BinaryConnect (2015)",
-    cost=0.15,
+    cost=_cost("hard_sigmoid"),
 )
 hard_swish = Elementwise(
     "hard_swish",
@@ -152,7 +162,7 @@ hard_swish = Elementwise(
     formula=r"y = x \min(\max(x + 3, 0), 6) / 6",
     derivative_formula=r"y' = (2 x + 3) / 6 \;\mathrm{for}\; -3 \leq x < 3, \; 0 \;\mathrm{below}, 1 \;\mathrm{above}",
     source="A. Howard et al., Searching for MobileNetV3 (2019)",
-    cost=0.25,
+    cost=_cost("hard_swish"),
 )
 elu = Elementwise(
     "elu",
@@ -163,7 +173,7 @@ elu = Elementwise(
     parameter_domain={"alpha": _FINITE},
     output_domain={"alpha": (0.0, _FINITE[1])},
     source="D.-A. Clevert et al., Fast and accurate deep network learning by exponential linear units (2015)",
-    cost=0.25,
+    cost=_cost("elu"),
 )
 selu = Elementwise(
     "selu",
@@ -171,7 +181,7 @@ selu = Elementwise(
     formula=r"y = \lambda x \;\mathrm{for}\; x \geq 0, \; \lambda \alpha (e^{x} - 1) \;\mathrm{for}\; x < 0",
     derivative_formula=r"y' = \lambda \;\mathrm{for}\; x \geq 0, \; \lambda \alpha e^{x} \;\mathrm{for}\; x < 0",
     source="G. Klambauer et al., Self-normalizing neural networks (2017)",
-    cost=0.3,
+    cost=_cost("selu"),
 )
 log_sigmoid = Elementwise(
     "log_sigmoid",
@@ -179,7 +189,7 @@ log_sigmoid = Elementwise(
     formula=r"y = -\log(1 + e^{-x})",
     derivative_formula=r"y' = 1 / (1 + e^{x})",
     source="P.-F. Verhulst, Recherches mathématiques sur la loi d'accroissement de la population (1845)",
-    cost=0.5,
+    cost=_cost("log_sigmoid"),
 )
 exp = Elementwise(
     "exp",
@@ -187,7 +197,7 @@ exp = Elementwise(
     formula=r"y = e^{x}",
     derivative_formula=r"y' = e^{x}",
     source="L. Euler, Introductio in analysin infinitorum (1748)",
-    cost=0.15,
+    cost=_cost("exp"),
 )
 celu = Elementwise(
     "celu",
@@ -197,7 +207,7 @@ celu = Elementwise(
     parameters={"alpha": 1.0},
     parameter_domain={"alpha": (-_INFINITE, _INFINITE, 0.0)},
     source="J. T. Barron, Continuously differentiable exponential linear units (2017)",
-    cost=0.25,
+    cost=_cost("celu"),
 )
 silu = Elementwise(
     "silu",
@@ -207,7 +217,7 @@ silu = Elementwise(
     parameters={"beta": 1.0},
     parameter_domain={"beta": _FINITE},
     source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
-    cost=0.4,
+    cost=_cost("silu"),
     ulp={"value": 2.0, "derivative": 2.0},
     derivative_zero=(-2.0, -0.75),
 )
@@ -217,7 +227,7 @@ gelu_quick = Elementwise(
     formula=r"y = x / (1 + e^{-1.702 x})",
     derivative_formula=r"y' = s (1 + 1.702 x (1 - s)), \; s = 1 / (1 + e^{-1.702 x})",
     source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
-    cost=0.5,
+    cost=_cost("gelu_quick"),
     ulp={"value": 2.0, "derivative": 2.5},
     derivative_zero=(-1.25, -0.45),
 )
@@ -227,7 +237,7 @@ gelu = Elementwise(
     formula=r"y = x (1 + \mathrm{erf}(x / \sqrt{2})) / 2",
     derivative_formula=r"y' = (1 + \mathrm{erf}(x / \sqrt{2})) / 2 + x e^{-x^2 / 2} / \sqrt{2 \pi}",
     source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
-    cost=0.75,
+    cost=_cost("gelu"),
     ulp={"value": 3.0, "derivative": 3.0},
     derivative_zero=(-1.5, -0.25),
 )
@@ -237,7 +247,7 @@ gelu_tanh = Elementwise(
     formula=r"y = x (1 + \tanh(u)) / 2, \; u = \sqrt{2 / \pi} (x + 0.044715 x^3)",
     derivative_formula=r"y' = s (1 + 2 x u' (1 - s)), \; s = 1 / (1 + e^{-2u})",
     source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
-    cost=0.7,
+    cost=_cost("gelu_tanh"),
     ulp={"value": 2.5, "derivative": 2.5},
     derivative_zero=(-1.5, -0.25),
 )
@@ -247,7 +257,7 @@ mish = Elementwise(
     formula=r"y = x \tanh(\log(1 + e^{x}))",
     derivative_formula=r"y' = \tanh(s) + x (1 - \tanh^2(s)) / (1 + e^{-x}), \; s = \log(1 + e^{x})",
     source="D. Misra, Mish: a self regularized non-monotonic activation function (2019)",
-    cost=0.75,
+    cost=_cost("mish"),
     ulp={"value": 3.0, "derivative": 3.0},
     derivative_zero=(-2.0, -0.75),
 )
@@ -257,7 +267,7 @@ sparse_sigmoid = Elementwise(
     formula=r"y = \min(\max(x + 1, 0), 2) / 2",
     derivative_formula=r"y' = 1 / 2 \;\mathrm{for}\; -1 \leq x < 1, \;\mathrm{else}\; 0",
     source="A. F. T. Martins and R. F. Astudillo, From softmax to sparsemax (2016)",
-    cost=0.15,
+    cost=_cost("sparse_sigmoid"),
 )
 sparse_plus = Elementwise(
     "sparse_plus",
@@ -265,7 +275,7 @@ sparse_plus = Elementwise(
     formula=r"y = 0 \;\mathrm{for}\; x \leq -1, \; (x + 1)^2 / 4 \;\mathrm{for}\; |x| < 1, \;\mathrm{else}\; x",
     derivative_formula=r"y' = \min(\max(x + 1, 0), 2) / 2",
     source="A. F. T. Martins and R. F. Astudillo, From softmax to sparsemax (2016)",
-    cost=0.2,
+    cost=_cost("sparse_plus"),
 )
 squareplus = Elementwise(
     "squareplus",
@@ -275,7 +285,7 @@ squareplus = Elementwise(
     parameters={"b": 4.0},
     parameter_domain={"b": (0.0, _FINITE[1])},
     source="J. T. Barron, Squareplus: a softplus-like algebraic rectifier (2021)",
-    cost=0.6,
+    cost=_cost("squareplus"),
     ulp={"value": 1.25, "derivative": 2.0},
 )
 tanh_shrink = Elementwise(
@@ -284,7 +294,7 @@ tanh_shrink = Elementwise(
     formula=r"y = x - \tanh(x)",
     derivative_formula=r"y' = \tanh^2(x)",
     source="R. Collobert, K. Kavukcuoglu and C. Farabet, Torch7 (2011)",
-    cost=0.55,
+    cost=_cost("tanh_shrink"),
     ulp={"value": 2.0, "derivative": 2.5},
 )
 dish = Elementwise(
@@ -293,7 +303,7 @@ dish = Elementwise(
     formula=r"y = x (1 + x / \sqrt{1 + x^2}) / 2",
     derivative_formula=r"y' = (1 + x / \sqrt{1 + x^2} + x / (1 + x^2)^{3/2}) / 2",
     source="M. Honnibal et al., Thinc (2022)",
-    cost=0.85,
+    cost=_cost("dish"),
     ulp={"value": 1.5, "derivative": 2.5},
     derivative_zero=(-1.0, -0.5),
 )
@@ -306,7 +316,7 @@ logit = Elementwise(
     parameters={"eps": 1.0},
     parameter_domain={"eps": (0.0, 1.0)},
     source="J. Berkson, Application of the logistic function to bio-assay (1944)",
-    cost=0.4,
+    cost=_cost("logit"),
 )
 erf = Elementwise(
     "erf",
@@ -314,7 +324,7 @@ erf = Elementwise(
     formula=r"y = \frac{2}{\sqrt{\pi}} \int_0^x e^{-t^2} \mathrm{d}t",
     derivative_formula=r"y' = \frac{2}{\sqrt{\pi}} e^{-x^2}",
     source="J. W. L. Glaisher, On a class of definite integrals (1871)",
-    cost=0.45,
+    cost=_cost("erf"),
     ulp={"value": 2.0, "derivative": 2.0},
 )
 xielu = Elementwise(
@@ -327,7 +337,7 @@ xielu = Elementwise(
     parameters={"alpha_p": 0.8, "alpha_n": 0.8, "beta": 0.5, "eps": -1e-6},
     parameter_domain={"alpha_p": (-1e30, 1e30), "alpha_n": (-1e30, 1e30), "beta": (-1e30, 1e30)},
     source="A. H. Huang and I. Schlag, Deriving activation functions using integration (2024)",
-    cost=0.4,
+    cost=_cost("xielu"),
     ulp={"value": 2.0, "derivative": 3.0},
     value_zero=(-3.0, -2.0),
     derivative_zero=(-1.5, -0.5),
@@ -339,7 +349,7 @@ gelu_clipped = Elementwise(
     derivative_formula=r"y' = \mathrm{gelu}'(x) \;\mathrm{for}\; a < y < b, \;\mathrm{else}\; 0",
     parameters={"min_value": -10.0, "max_value": 10.0},
     source="H. Wu et al., Integer quantization for deep learning inference (2020)",
-    cost=0.8,
+    cost=_cost("gelu_clipped"),
     ulp={"value": 3.0, "derivative": 3.0},
     derivative_zero=(-1.5, -0.25),
 )
@@ -351,7 +361,7 @@ laplace = Elementwise(
     parameters={"mu": 0.707107, "sigma": 0.282095},
     parameter_domain={"mu": (-1e6, 1e6), "sigma": (1e-6, 1e6)},
     source="X. Ma et al., Mega: moving average equipped gated attention (2022)",
-    cost=0.9,
+    cost=_cost("laplace"),
     ulp={"value": 2.5, "derivative": 2.5},
 )
 sqrt_softplus = Elementwise(
@@ -360,7 +370,7 @@ sqrt_softplus = Elementwise(
     formula=r"y = \sqrt{\log(1 + e^{x})}",
     derivative_formula=r"y' = 1 / (2 (1 + e^{-x}) \sqrt{\log(1 + e^{x})})",
     source="DeepSeek-AI, DeepSeek-V4 (2026)",
-    cost=0.9,
+    cost=_cost("sqrt_softplus"),
     ulp={"value": 1.5, "derivative": 3.0},
 )
 softmax = Rowwise(
@@ -370,7 +380,7 @@ softmax = Rowwise(
     derivative_formula=r"\partial y_i / \partial x_j = s y_i (\delta_{ij} - y_j)",
     parameters={"scale": 1.0, "temperature": 1.0},
     source="J. S. Bridle, Probabilistic interpretation of feedforward classification network outputs (1990)",
-    cost=0.3,
+    cost=_cost("softmax"),
     masked_row=0.0,
 )
 softmin = Rowwise(
@@ -380,7 +390,7 @@ softmin = Rowwise(
     derivative_formula=r"\partial y_i / \partial x_j = -s y_i (\delta_{ij} - y_j)",
     parameters={"scale": 1.0, "temperature": 1.0},
     source="J. S. Bridle, Probabilistic interpretation of feedforward classification network outputs (1990)",
-    cost=0.35,
+    cost=_cost("softmin"),
     masked_row=0.0,
     negates="softmax",
 )
@@ -390,7 +400,7 @@ hardmax = Rowwise(
     formula=r"y_i = 1 \;\mathrm{for}\; i = \mathrm{argmax}_j \, x_j, \;\mathrm{else}\; 0",
     derivative_formula=r"\partial y_i / \partial x_j = 0",
     source="ONNX, Operator schemas: Hardmax (2017)",
-    cost=0.15,
+    cost=_cost("hardmax"),
     masked_row=0.0,
     ulp=0.0,
 )
@@ -401,7 +411,7 @@ log_softmax = Rowwise(
     derivative_formula=r"\partial y_i / \partial x_j = s (\delta_{ij} - e^{y_j})",
     parameters={"scale": 1.0, "temperature": 1.0},
     source="J. S. Bridle, Probabilistic interpretation of feedforward classification network outputs (1990)",
-    cost=0.35,
+    cost=_cost("log_softmax"),
     masked_row=float("-inf"),
 )
 logsumexp = RowReduction(
@@ -410,7 +420,7 @@ logsumexp = RowReduction(
     formula=r"y = \log \sum_j e^{x_j}",
     derivative_formula=r"\partial y / \partial x_j = \mathrm{softmax}(x)_j",
     source="J. W. Gibbs, Elementary principles in statistical mechanics (1902)",
-    cost=0.3,
+    cost=_cost("logsumexp"),
     derivative="softmax",
 )
 

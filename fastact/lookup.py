@@ -4,8 +4,9 @@ import difflib
 import itertools
 from collections.abc import Iterable
 
-from fastact.activation import Activation, Elementwise
+from fastact._activation import Activation
 from fastact.catalogue import activations
+from fastact.elementwise import Elementwise
 from fastact.names import CONVENTIONS, DEFAULTS, LEFT_OUT, SPELLINGS
 
 

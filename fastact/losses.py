@@ -1,19 +1,52 @@
 """Losses on softmax: the loss and its gradient with respect to the logits, from one fused pass over each row."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from fastact.activation import loss_rows
+from fastact._activation import as_numbers, has_16_bits, rounded
+from fastact._engine.rows import RowOperation
+from fastact._engine.runtime import give_up_buffers
+from fastact._isa import KERNELS
+from fastact._layout import Layout, product, reorder, row_axes, sum_over
 
+Array = npt.NDArray[Any]
 Loss = Any  # a scalar, or with reduction="none" an array
-Gradient = npt.NDArray[Any]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+REDUCTIONS = ("mean", "sum", "none")
+COST = 1.2  # nanoseconds per float32 entry on one thread
+
+
+class RowLoss(NamedTuple):
+    """A loss over rows of logits: what it is called with, and the operations that compute it."""
+
+    name: str
+    argument: str  # the targets
+    probabilities: RowOperation  # for targets of the shape of the logits
+    labels: RowOperation | None  # for labels, if it takes any
+
+
+def _operation(name: str) -> RowOperation:
+    return RowOperation(name, KERNELS, COST)
+
+
+LOSSES = {
+    loss.name: loss for loss in (
+        RowLoss("softmax_mse", "targets", _operation("softmax_mse"), None),
+        RowLoss("softmax_cross_entropy", "labels_or_probabilities", _operation("softmax_cross_entropy"),
+                _operation("softmax_cross_entropy_labels")),
+    )
+}
 
 
 def softmax_mse(
     logits: npt.ArrayLike, targets: npt.ArrayLike, axis: int = -1, reduction: str = "mean"
-) -> tuple[Loss, Gradient]:
+) -> tuple[Loss, Array]:
     r"""Squared error of softmax, and its gradient.
 
     .. math:: L = \frac{1}{2} \sum_i (p_i - y_i)^2, \quad p = \mathrm{softmax}(x), \qquad
@@ -51,12 +84,12 @@ def softmax_mse(
     -----
     Source: the worked example of the project's founding notes, softmax at the output with the squared error.
     """
-    return loss_rows("softmax_mse", logits, "targets", targets, axis, reduction)
+    return _loss_and_gradient(LOSSES["softmax_mse"], logits, targets, axis, reduction)
 
 
 def softmax_cross_entropy(
     logits: npt.ArrayLike, labels_or_probabilities: npt.ArrayLike, axis: int = -1, reduction: str = "mean"
-) -> tuple[Loss, Gradient]:
+) -> tuple[Loss, Array]:
     r"""Cross-entropy of softmax, and its gradient.
 
     .. math:: L = -\sum_i y_i \log p_i, \quad p = \mathrm{softmax}(x), \qquad
@@ -100,8 +133,87 @@ def softmax_cross_entropy(
     -----
     Source: J. S. Bridle, Probabilistic interpretation of feedforward classification network outputs (1990).
     """
-    shape = np.shape(labels_or_probabilities)
-    labels = len(shape) == np.ndim(logits) - 1
-    operation = "softmax_cross_entropy_labels" if labels else "softmax_cross_entropy"
-    argument = "labels_or_probabilities"
-    return loss_rows(operation, logits, argument, labels_or_probabilities, axis, reduction)
+    return _loss_and_gradient(LOSSES["softmax_cross_entropy"], logits, labels_or_probabilities, axis, reduction)
+
+
+def _with_retry(function: Callable[P, T]) -> Callable[P, T]:
+    """Call a function that writes to no argument once more without the kept memory, if it finds no memory."""
+    @wraps(function)
+    def called(*arguments: P.args, **keywords: P.kwargs) -> T:
+        try:
+            return function(*arguments, **keywords)
+        except MemoryError:
+            if not give_up_buffers():
+                raise
+        return function(*arguments, **keywords)
+    return called
+
+
+@_with_retry
+def _loss_and_gradient(
+    loss: RowLoss, logits: npt.ArrayLike, targets: npt.ArrayLike, axis: int, reduction: str
+) -> tuple[Loss, Array]:
+    call = loss.name
+    x = as_numbers(call, "logits", logits)
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"fastact.{call}: unknown reduction {reduction!r}; accepted are {', '.join(REDUCTIONS)}")
+    if x.ndim == 0:
+        raise np.exceptions.AxisError(f"fastact.{call}: logits has no dimension; accepted are (..., classes)")
+    if isinstance(axis, tuple) or axis is None:
+        raise TypeError(f"fastact.{call}: axis must be an integer, got {axis!r}")
+    axes = row_axes(call, axis, x.ndim)
+    of_rows = x.shape[:axes[0]] + x.shape[axes[0] + 1:]
+    layout = Layout(x, axes)
+    order = tuple(k - (k > axes[0]) for k in layout.order if k != axes[0])
+    dtype, operation, y, labels = x.dtype, loss.probabilities, None, None
+    if loss.labels is not None and np.ndim(targets) == x.ndim - 1:
+        operation = loss.labels
+        labels = _checked_labels(loss, targets, of_rows, x.shape[axes[0]])
+        labels = np.ascontiguousarray(labels.transpose(order))
+    else:
+        y = as_numbers(call, loss.argument, targets)
+        if y.shape != x.shape:
+            accepted = f"{x.shape}" + (f", or {of_rows} for labels" if loss.labels is not None else "")
+            raise ValueError(f"fastact.{call}: {loss.argument} has the shape {y.shape}; accepted is {accepted}")
+        dtype = np.dtype(np.float32) if has_16_bits(x.dtype) and y.dtype != x.dtype else x.dtype
+        y = layout.matrix(rounded(y, dtype))
+    rows = product(of_rows)
+    gradient = np.empty(layout.shape, dtype)
+    kept = layout.shape[:layout.first] + layout.shape[layout.first + 1:]
+    losses = np.zeros(kept if layout.n or reduction == "none" else 0)  # rows without entries may be too many to count
+    if layout.n:
+        operation.apply(layout.matrix(x.astype(dtype, copy=False)), (layout.outer, layout.n, layout.inner), y=y,
+                        out=gradient, results=losses, labels=labels,
+                        scale=1 / rows if reduction == "mean" and rows else 1)
+    gradient = rounded(gradient, x.dtype) if dtype != x.dtype else gradient
+    if reduction == "none":
+        return rounded(reorder(losses, order), x.dtype)[()], layout.restore(gradient, x.ndim)
+    if reduction == "mean" and not rows:
+        total = np.asarray(np.nan)  # as NumPy's mean, without its warning
+    else:
+        total = sum_over(losses, tuple(range(losses.ndim)), rows if reduction == "mean" else 1)
+    return rounded(total, x.dtype)[()], layout.restore(gradient, x.ndim)
+
+
+def _checked_labels(loss: RowLoss, labels: npt.ArrayLike, shape: tuple[int, ...], classes: int) -> Array:
+    """A copy of the labels, which no other thread can change after it was checked."""
+    call, argument = loss.name, loss.argument
+    if isinstance(labels, np.ma.MaskedArray):
+        raise TypeError(f"fastact.{call}: {argument} is a masked array; accepted is an array")
+    array = np.asarray(labels)
+    if array.shape != shape:
+        raise ValueError(f"fastact.{call}: {argument} has the shape {array.shape}; accepted is {shape} for labels")
+    if array.size == 0:
+        return np.zeros(shape, np.intp)  # an empty list has no integer dtype
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"fastact.{call}: {argument} has the shape of labels and the dtype {array.dtype}; accepted are "
+                        f"integers")
+    if classes == 0:
+        raise IndexError(f"fastact.{call}: {argument} holds labels, but logits has no classes; accepted are no rows, "
+                         f"or logits with classes")
+    wide = array.dtype.kind == "u" and array.dtype.itemsize > 4  # intp cannot hold all of these
+    copied = array.astype(np.uint64 if wide else np.int64)
+    for wrong in copied.min(), copied.max():
+        if not 0 <= wrong < classes:
+            raise IndexError(f"fastact.{call}: {argument} holds {wrong}; accepted are 0 to {classes - 1}")
+    return copied.astype(np.intp, copy=False)

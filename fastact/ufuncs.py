@@ -1,7 +1,7 @@
 """Every mode of every elementwise activation as a NumPy ufunc, under the ufunc's own name: pickle finds them here."""
 
-from fastact.activation import Elementwise
 from fastact.catalogue import activations
+from fastact.elementwise import Elementwise
 
 globals().update(
     (ufunc.__name__, ufunc)

@@ -7,8 +7,7 @@ import numpy as np
 from test_memory import ENTRIES
 
 import fastact
-from fastact import _isa
-from fastact.activation import Elementwise
+from fastact import Elementwise, _isa
 
 calls = 0
 

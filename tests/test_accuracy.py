@@ -19,8 +19,7 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact import _isa, reference
-from fastact.activation import Elementwise
+from fastact import Elementwise, _isa, reference
 from fastact.commands import accuracy
 from fastact.commands.accuracy import ULP_OF_16_BITS
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
 import fastact
-from fastact.activation import Elementwise, RowReduction
+from fastact import Elementwise, RowReduction
 
 FUNCTIONS = list(fastact.activations.values())
 LOSSES = [fastact.softmax_mse, fastact.softmax_cross_entropy]

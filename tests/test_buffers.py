@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact import _buffers, _engine, _machine
+from fastact import _buffers, _machine
+from fastact._engine import runtime
 
 MEBIBYTE = 1 << 20
 LENGTH = 3 * MEBIBYTE // 4  # of the results in float32: three mebibytes
@@ -33,7 +34,7 @@ def address(array):
 
 
 def kept():
-    return _engine.buffers()[1]
+    return runtime.buffers()[1]
 
 
 def x_of(length=LENGTH, dtype=np.float32):
@@ -273,7 +274,7 @@ import sys, resource
 import ml_dtypes
 import numpy as np
 import fastact
-from fastact import _engine
+from fastact._engine import runtime
 
 fastact.set_buffer_limit(2**30)
 fastact.set_num_threads(1)
@@ -285,7 +286,7 @@ for call in CALLS:
     fastact.clear_buffers()
     results = [fastact.tanh(np.ones(2**k, np.float32)) for k in (25, 26)]
     del results
-    kept = _engine.buffers()[1]
+    kept = runtime.buffers()[1]
     assert kept > 2**28, kept
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
@@ -294,7 +295,7 @@ for call in CALLS:
         exec(call)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
-    assert _engine.buffers()[1] < kept, call
+    assert runtime.buffers()[1] < kept, call
 print("enough")
 """
 CALLS = ["fastact.exp(x)", "fastact.exp(doubles[::2])", "fastact.tanh(x, where=True)",

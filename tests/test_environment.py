@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact import _isa
-from fastact.activation import Elementwise, RowReduction
+from fastact import Elementwise, RowReduction, _isa, _threads
 
 CONTROL = 0xFFC0  # flush to zero, rounding, masks, denormals are zero; below it are the flags
 FLUSH_TO_ZERO, DENORMALS_ARE_ZERO = 0x8000, 0x0040
@@ -201,30 +200,34 @@ def test_subinterpreters(order):
     assert python(SUBINTERPRETERS + "\n".join(f"{name}()" for name in order.split()) + "\nprint('alive')") == "alive"
 
 
-@pytest.mark.parametrize("missing", ["", "_engine activation _kernels_baseline _kernels_v3 _kernels_v4",
-                                     "_kernels_baseline", "activation", "_engine", "_kernels_v3 _kernels_v4"])
+@pytest.mark.parametrize("missing", ["", " ".join([*_threads.COMPILED, "_kernels.v3", "_kernels.v4"]),
+                                     *_threads.COMPILED, "_kernels.v3 _kernels.v4"])
 def test_a_checkout_that_was_not_built(tmp_path, missing):
     package = pathlib.Path(fastact.__file__).parent
+
+    def is_missing(folder, name):
+        module = pathlib.Path(folder, name.partition(".")[0]).relative_to(package)
+        return name.endswith((".so", ".pyd")) and ".".join(module.parts) in missing.split()
+
     shutil.copytree(package, tmp_path / "fastact", ignore=lambda folder, names: [
-        name for name in names if name.endswith((".c", ".pyc")) or (name.partition(".")[0] in missing.split()
-        and name.endswith((".so", ".pyd")))])
+        name for name in names if name.endswith((".c", ".pyc")) or is_missing(folder, name)])
     code = "import fastact, fastact._isa; print(len(fastact._isa.BUILT))"
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True,
                             env=os.environ | {"PYTHONPATH": str(tmp_path)})
-    if not missing or missing.startswith("_kernels_v"):
+    if not missing or missing.startswith("_kernels.v"):
         assert result.stdout.strip() == ("1" if missing else str(len(_isa.BUILT))), result.stderr
         return
     error = result.stderr.strip().splitlines()[-1]
     assert error.startswith(f"ImportError: fastact: {tmp_path / 'fastact'} holds no compiled ")
     assert error.endswith(f"to build a checkout, run: python -m pip install -e {tmp_path}")
-    first = next(name for name in ("_engine", "activation", "_kernels_baseline") if name in missing.split())
+    first = missing.split()[0]
     assert f"compiled {first}" in error
 
 
 def test_a_damaged_build_says_what_is_wrong_itself(tmp_path):
     package = pathlib.Path(fastact.__file__).parent
     shutil.copytree(package, tmp_path / "fastact", ignore=shutil.ignore_patterns("*.c", "*.pyc"))
-    engine, = (one for one in (tmp_path / "fastact").glob("_engine.*") if one.suffix in (".so", ".pyd"))
+    engine, = (one for one in (tmp_path / "fastact" / "_engine").glob("runtime.*") if one.suffix in (".so", ".pyd"))
     engine.unlink()
     engine.write_bytes(b"no library")
     result = subprocess.run([sys.executable, "-c", "import fastact"], cwd=tmp_path, text=True, capture_output=True,
@@ -246,7 +249,7 @@ def test_flags_that_change_arithmetic(tmp_path, flags):
         pytest.skip("gcc is not installed, or does not know the flag")
     header = pathlib.Path(fastact.__file__).parent
     source = tmp_path / "one.c"
-    source.write_text('#include <stddef.h>\n#include "_bits.h"\nint one(void) { return 1; }\n')
+    source.write_text('#include <stddef.h>\n#include "_math/bits.h"\nint one(void) { return 1; }\n')
 
     def compiled(*more):
         command = [compiler, f"-I{header}", "-fPIC", "-shared", *flags.split(), str(source), "-o",

@@ -16,10 +16,10 @@ from pathlib import Path
 import processes
 import pytest
 
-from fastact import _engine
+from fastact._engine import runtime
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-needs_openmp = pytest.mark.skipif(not _engine.OPENMP, reason="built without OpenMP")
+needs_openmp = pytest.mark.skipif(not runtime.OPENMP, reason="built without OpenMP")
 # The last one is set by scikit-learn at import, in the process of the tests too.
 VARIABLES = "FASTACT_NUM_THREADS", "OMP_NUM_THREADS", "KMP_INIT_AT_FORK"
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact.activation import Elementwise, RowReduction
+from fastact import Elementwise, RowReduction
 
 CALLS = 1_000_000 if "FASTACT_TEST_SLOW" in os.environ else 2000
 FEW = CALLS // 10  # blocks that the interpreter may take for itself meanwhile; a leak is one a call

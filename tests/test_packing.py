@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact import reference
-from fastact.activation import Elementwise, Rowwise
+from fastact import Elementwise, Rowwise, reference
 
 FUNCTIONS = [f for f in fastact.activations.values() if isinstance(f, Elementwise)]
 ROWWISE = [f for f in fastact.activations.values() if isinstance(f, Rowwise)]

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact import _isa, reference
-from fastact.activation import Elementwise
+from fastact import Elementwise, _isa, reference
 
 FUNCTIONS = [f for f in fastact.activations.values() if isinstance(f, Elementwise) and f.parameters]
 WHOLE_LINE = (-math.inf, math.inf)

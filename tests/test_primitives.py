@@ -18,12 +18,12 @@ import fastact
 
 PACKAGE = Path(fastact.__file__).parent
 TOOL = Path(__file__).parents[1] / "tools" / "polynomials.sollya"
-if not (PACKAGE / "_primitives.pxd").exists():
+if not (PACKAGE / "_math" / "primitives.pxd").exists():
     pytest.skip("the installed package carries no sources", allow_module_level=True)
-PAGE = (PACKAGE / "_primitives.pxd").read_text()
-ROWS = (PACKAGE / "_rows.pxd").read_text()
-FORMULAS = (PACKAGE / "_formulas.pxd").read_text()
-HEADER = (PACKAGE / "_tables.h").read_text()
+PAGE = (PACKAGE / "_math" / "primitives.pxd").read_text()
+ROWS = (PACKAGE / "_math" / "softmax.pxd").read_text()
+FORMULAS = (PACKAGE / "_math" / "formulas.pxd").read_text()
+HEADER = (PACKAGE / "_math" / "tables.h").read_text()
 
 PRECISION = {"float": 24, "double": 53}
 CASES = [(name, dtype) for name in ("exp", "atanh", "tanh") for dtype in PRECISION]

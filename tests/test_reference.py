@@ -5,14 +5,14 @@ import math
 import mpmath
 import numpy as np
 import pytest
+from facts import FACTS, Facts
 
 import fastact
 from fastact import reference
 from fastact.commands import accuracy
 
-ELEMENTWISE = [(name, mode) for name in reference.ELEMENTWISE for mode in ("value", "derivative")]
-PARAMETERS = {"softplus": [(), (0.3,), (20.0,), (-1.5,)]}
-CASES = [(name, mode, parameters) for name, mode in ELEMENTWISE for parameters in PARAMETERS.get(name, [()])]
+ELEMENTWISE = [(name, mode) for name in FACTS if name in reference.ELEMENTWISE for mode in ("value", "derivative")]
+CASES = [(name, mode, parameters) for name, mode in ELEMENTWISE for parameters in FACTS[name].parameters]
 
 POINTS = reference.structured_points(4000)
 FINITE = POINTS[np.isfinite(POINTS)]
@@ -171,20 +171,16 @@ def test_float64_is_exact_to_a_few_ulp(name, mode, parameters, exact):
     x = FLOAT32_POINTS.astype(np.float64)
     computed = reference.evaluate(name, mode, x, *parameters)
     assert computed.dtype == np.float64
-    # A product with x that is rounded before e^(beta x) costs up to 745 ulp / 2 more, far in the tail; the rounded
-    # 1.702 of gelu_quick as much again, the squares and cubes of gelu and gelu_tanh more. mish and silu square their
-    # exponential, which is less exact in NumPy 1.
-    silu = 5 if np.__version__.startswith("1.") else 4
-    allowed = 400 if parameters else {
-        "gelu_quick": 800, "gelu": 3000, "gelu_tanh": 3000, "gelu_clipped": 3000, "laplace": 3000, "mish": 6,
-        "silu": silu, "squareplus": 5, "tanh_shrink": 6, "dish": 12}.get(name, 4)
+    # A product with x that is rounded before e^(beta x) costs up to 745 ulp / 2 more, far in the tail.
+    allowed = 400 if parameters else FACTS[name].float64_ulp
     errors = reference.ulp_error(
         computed, reference.evaluate(name, mode, x, *parameters, m=exact), crosses_zero(name, mode, x))
     assert errors.max() <= allowed
 
 
-# The arguments of these exponentials are rounded too.
-WITH_ROUNDED_ARGUMENTS = {"gelu_quick": 0.8, "gelu": 1.5, "gelu_tanh": 2, "erf": 0.8, "gelu_clipped": 1.5, "laplace": 2}
+def test_the_functions_with_rounded_arguments_are_named_in_one_place():
+    rounded = {name for name, facts in FACTS.items() if facts.longdouble_ulp > Facts.longdouble_ulp}
+    assert rounded == accuracy.ROUNDED_ARGUMENTS
 
 
 @pytest.mark.skipif(np.finfo(np.longdouble).nmant < 63, reason="longdouble is float64 here")
@@ -196,66 +192,20 @@ def test_longdouble_rounds_to_the_nearest_float64(name, mode, exact):
         rounded = computed.astype(np.float64)
     errors = reference.ulp_error(
         rounded, reference.evaluate(name, mode, POINTS, m=exact), crosses_zero(name, mode, POINTS))
-    assert set(WITH_ROUNDED_ARGUMENTS) == accuracy.ROUNDED_ARGUMENTS
-    assert errors.max() <= WITH_ROUNDED_ARGUMENTS.get(name, 0.51)
+    assert errors.max() <= FACTS[name].longdouble_ulp
 
 
-DEFINITIONS = {
-    "relu": lambda x: max(x, 0),
-    "softplus": lambda x, beta=1: mpmath.log(1 + mpmath.exp(beta * x)) / beta,
-    "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
-    "tanh": lambda x: (mpmath.exp(x) - mpmath.exp(-x)) / (mpmath.exp(x) + mpmath.exp(-x)),
-    "relu6": lambda x: min(max(x, 0), 6),
-    "relu2": lambda x: max(x, 0) ** 2,
-    "leaky_relu": lambda x, slope=0.01: x if x >= 0 else slope * x,
-    "threshold": lambda x, threshold=1, value=0: x if x > threshold else mpmath.mpf(value),
-    "hard_tanh": lambda x, low=-1, high=1: min(max(x, low), high),
-    "hard_shrink": lambda x, threshold=0.5: x if abs(x) > threshold else mpmath.mpf(0),
-    "soft_shrink": lambda x, t=0.5: x - t if x > t else x + t if x < -t else mpmath.mpf(0),
-    "softsign": lambda x: x / (1 + abs(x)),
-    "hard_swish": lambda x: x * min(max(x + 3, 0), 6) / 6,
-    "elu": lambda x, alpha=1: x if x >= 0 else alpha * (mpmath.exp(x) - 1),
-    "selu": lambda x: mpmath.mpf("1.0507009873554804935") * (
-        x if x >= 0 else mpmath.mpf("1.6732632423543772848") * (mpmath.exp(x) - 1)),
-    "log_sigmoid": lambda x: mpmath.log(1 / (1 + mpmath.exp(-x))),
-    "exp": lambda x: mpmath.e**x,
-    "celu": lambda x, alpha=1: x if x >= 0 else alpha * (mpmath.exp(x / alpha) - 1),
-    "silu": lambda x, beta=1: x / (1 + mpmath.exp(-beta * x)),
-    "gelu_quick": lambda x: x / (1 + mpmath.exp(-mpmath.mpf("1.702") * x)),
-    "mish": lambda x: x * mpmath.tanh(mpmath.log(1 + mpmath.exp(x))),
-    "sparse_sigmoid": lambda x: min(max(x + 1, 0), 2) / mpmath.mpf(2),
-    "sparse_plus": lambda x: x if x >= 1 else (x + 1) ** 2 / 4 if x > -1 else mpmath.mpf(0),
-    "identity": lambda x: x,
-    "prelu": lambda x, slope=0.25: x if x >= 0 else slope * x,
-    "hard_sigmoid": lambda x: min(max(x / 6 + mpmath.mpf(0.5), 0), 1),
-    "gelu": lambda x: x * mpmath.ncdf(x),
-    "gelu_tanh": lambda x: x / 2 * (
-        1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3))),
-    "squareplus": lambda x, b=4: (x + mpmath.sqrt(x**2 + b)) / 2,
-    "tanh_shrink": lambda x: x - mpmath.tanh(x),
-    "dish": lambda x: x / 2 * (1 + x / mpmath.sqrt(1 + x**2)),
-    "logit": lambda x: mpmath.log(x / (1 - x)) if 0 <= x <= 1 else mpmath.nan,
-    "erf": mpmath.erf,
-    "xielu": lambda x, p=0.8, n=0.8, b=0.5, eps=-1e-6: (
-        p * x**2 + b * x if x > 0 else n * (mpmath.expm1(min(x, eps)) - x) + b * x),
-    "gelu_clipped": lambda x, low=-10, high=10: min(max(x * mpmath.ncdf(x), low), high),
-    "laplace": lambda x, mu=0.707107, sigma=0.282095: mpmath.ncdf((x - mu) / sigma),
-    "sqrt_softplus": lambda x: mpmath.sqrt(mpmath.log(1 + mpmath.exp(x))),
-}
-
-
-def test_every_activation_has_a_definition():
-    assert DEFINITIONS.keys() == reference.ELEMENTWISE.keys()
+def inside(name, x):
+    low, high = FACTS[name].domain
+    return x[(low < x) & (x < high)]
 
 
 @pytest.mark.parametrize("name, mode, parameters", CASES)
 def test_formulas_are_the_definitions(name, mode, parameters, exact):
     """The stable forms against the textbook's, and the derivative against a difference quotient, at 1500 bits."""
-    x = POINTS[(abs(POINTS) < 30) & (abs(POINTS) > 1e-9)][:150]
-    if name == "logit":
-        x = x[(x > 0) & (x < 1)]
+    x = inside(name, POINTS[(abs(POINTS) < 30) & (abs(POINTS) > 1e-9)][:150])
     with mpmath.workprec(1500):
-        definition = DEFINITIONS[name]
+        definition = FACTS[name].definition
         step = mpmath.mpf(2) ** -500  # forwards: at a kink the derivative is the right-hand one
         for at, ours in zip(x, reference.evaluate(name, mode, x, *parameters, m=exact), strict=True):
             at = mpmath.mpf(float(at))
@@ -266,98 +216,20 @@ def test_formulas_are_the_definitions(name, mode, parameters, exact):
             assert mpmath.almosteq(mpmath.mpf(ours), textbook, rel_eps=mpmath.mpf(10) ** -45)
 
 
-LIMITS = {  # at -inf, 0, inf
-    ("relu", "value"): (0, 0, math.inf),
-    ("relu", "derivative"): (0, 1, 1),
-    ("softplus", "value"): (0, math.log(2), math.inf),
-    ("softplus", "derivative"): (0, 0.5, 1),
-    ("sigmoid", "value"): (0, 0.5, 1),
-    ("sigmoid", "derivative"): (0, 0.25, 0),
-    ("tanh", "value"): (-1, 0, 1),
-    ("tanh", "derivative"): (0, 1, 0),
-    ("relu6", "value"): (0, 0, 6),
-    ("relu6", "derivative"): (0, 1, 0),
-    ("relu2", "value"): (0, 0, math.inf),
-    ("relu2", "derivative"): (0, 0, math.inf),
-    ("leaky_relu", "value"): (-math.inf, 0, math.inf),
-    ("leaky_relu", "derivative"): (0.01, 1, 1),
-    ("threshold", "value"): (0, 0, math.inf),
-    ("threshold", "derivative"): (0, 0, 1),
-    ("hard_tanh", "value"): (-1, 0, 1),
-    ("hard_tanh", "derivative"): (0, 1, 0),
-    ("hard_shrink", "value"): (-math.inf, 0, math.inf),
-    ("hard_shrink", "derivative"): (1, 0, 1),
-    ("soft_shrink", "value"): (-math.inf, 0, math.inf),
-    ("soft_shrink", "derivative"): (1, 0, 1),
-    ("softsign", "value"): (-1, 0, 1),
-    ("softsign", "derivative"): (0, 1, 0),
-    ("hard_swish", "value"): (0, 0, math.inf),
-    ("hard_swish", "derivative"): (0, 0.5, 1),
-    ("elu", "value"): (-1, 0, math.inf),
-    ("elu", "derivative"): (0, 1, 1),
-    ("selu", "value"): (-1.7580993408473768, 0, math.inf),
-    ("selu", "derivative"): (0, 1.0507009873554805, 1.0507009873554805),
-    ("log_sigmoid", "value"): (-math.inf, -math.log(2), 0),
-    ("log_sigmoid", "derivative"): (1, 0.5, 0),
-    ("exp", "value"): (0, 1, math.inf),
-    ("exp", "derivative"): (0, 1, math.inf),
-    ("celu", "value"): (-1, 0, math.inf),
-    ("celu", "derivative"): (0, 1, 1),
-    ("silu", "value"): (0, 0, math.inf),
-    ("silu", "derivative"): (0, 0.5, 1),
-    ("gelu_quick", "value"): (0, 0, math.inf),
-    ("gelu_quick", "derivative"): (0, 0.5, 1),
-    ("mish", "value"): (0, 0, math.inf),
-    ("mish", "derivative"): (0, 0.6, 1),
-    ("sparse_sigmoid", "value"): (0, 0.5, 1),
-    ("sparse_sigmoid", "derivative"): (0, 0.5, 0),
-    ("sparse_plus", "value"): (0, 0.25, math.inf),
-    ("sparse_plus", "derivative"): (0, 0.5, 1),
-    ("identity", "value"): (-math.inf, 0, math.inf),
-    ("identity", "derivative"): (1, 1, 1),
-    ("prelu", "value"): (-math.inf, 0, math.inf),
-    ("prelu", "derivative"): (0.25, 1, 1),
-    ("hard_sigmoid", "value"): (0, 0.5, 1),
-    ("hard_sigmoid", "derivative"): (0, 1 / 6, 0),
-    ("gelu", "value"): (0, 0, math.inf),
-    ("gelu", "derivative"): (0, 0.5, 1),
-    ("gelu_tanh", "value"): (0, 0, math.inf),
-    ("gelu_tanh", "derivative"): (0, 0.5, 1),
-    ("squareplus", "value"): (0, 1, math.inf),
-    ("squareplus", "derivative"): (0, 0.5, 1),
-    ("tanh_shrink", "value"): (-math.inf, 0, math.inf),
-    ("tanh_shrink", "derivative"): (1, 0, 1),
-    ("dish", "value"): (0, 0, math.inf),
-    ("dish", "derivative"): (0, 0.5, 1),
-    ("logit", "value"): (math.nan, -math.inf, math.nan),
-    ("logit", "derivative"): (math.nan, math.inf, math.nan),
-    ("erf", "value"): (-1, 0, 1),
-    ("erf", "derivative"): (0, 2 / math.sqrt(math.pi), 0),
-    ("xielu", "value"): (math.inf, 0.8 * math.expm1(-1e-6), math.inf),
-    ("xielu", "derivative"): (0.5 - 0.8, 0.5, math.inf),
-    ("gelu_clipped", "value"): (0, 0, 10),
-    ("gelu_clipped", "derivative"): (0, 0.5, 0),
-    ("laplace", "value"): (0, 0.0060944596179356, 1),
-    ("laplace", "derivative"): (0, 0.06111382879472585, 0),
-    ("sqrt_softplus", "value"): (0, math.sqrt(math.log(2)), math.inf),
-    ("sqrt_softplus", "derivative"): (0, 0.25 / math.sqrt(math.log(2)), 0),
-}
-
-
 @pytest.mark.parametrize("digits", [None, 20, 50])
 @pytest.mark.parametrize("name, mode", ELEMENTWISE)
 def test_limits(name, mode, digits):
     m = np if digits is None else reference.mpmath_namespace(digits)
     values = as_float64(reference.evaluate(name, mode, [-np.inf, 0.0, np.inf, np.nan], m=m))
-    ulps = 8 if name == "laplace" else 1  # to which 0 is no special point: the argument's rounding counts t^2 times
-    np.testing.assert_allclose(values, [*LIMITS[name, mode], np.nan], rtol=ulps * np.finfo(float).eps, atol=0)
+    facts = FACTS[name]
+    low, _, middle, high = facts.values if mode == "value" else facts.slopes
+    ulps = 1 if facts.zero_is_special else 8  # of laplace, to which the rounding of its argument t counts t^2 times
+    np.testing.assert_allclose(values, [low, middle, high, np.nan], rtol=ulps * np.finfo(float).eps, atol=0)
 
 
 @pytest.mark.parametrize("name, mode", ELEMENTWISE)
 def test_digits_are_the_precision(name, mode):
-    x = POINTS[(abs(POINTS) < 700) & (POINTS != 0)][:200]
-    if name == "logit":
-        x = x[(x > 0) & (x < 1)]
+    x = inside(name, POINTS[(abs(POINTS) < 700) & (POINTS != 0)][:200])
     coarse = reference.evaluate(name, mode, x, m=reference.mpmath_namespace(40))
     fine = reference.evaluate(name, mode, x, m=reference.mpmath_namespace(100))
     for a, b in zip(coarse, fine, strict=True):

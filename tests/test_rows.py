@@ -17,8 +17,7 @@ import pytest
 from rows import above_equals, confident, decided, normal, same_bits
 
 import fastact
-from fastact import _isa, reference
-from fastact.activation import RowReduction, Rowwise
+from fastact import RowReduction, Rowwise, _isa, reference
 
 ROWWISE = [f for f in fastact.activations.values() if isinstance(f, Rowwise)]
 REDUCTIONS = [f for f in fastact.activations.values() if isinstance(f, RowReduction)]

@@ -17,11 +17,11 @@ import pytest
 import threadpoolctl
 
 import fastact
-from fastact import _engine, _isa, _machine, _threads
-from fastact.activation import Elementwise
+from fastact import Elementwise, _isa, _machine, _threads
+from fastact._engine import runtime
 
 FUNCTIONS = list(fastact.activations.values())
-needs_openmp = pytest.mark.skipif(not _engine.OPENMP, reason="built without OpenMP")
+needs_openmp = pytest.mark.skipif(not runtime.OPENMP, reason="built without OpenMP")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 VARIABLES = ("FASTACT_NUM_THREADS", "OMP_NUM_THREADS", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_PROC_BIND",
              "OMP_PLACES", "OMP_THREAD_LIMIT", "GOMP_CPU_AFFINITY")
@@ -30,9 +30,9 @@ VARIABLES = ("FASTACT_NUM_THREADS", "OMP_NUM_THREADS", "GOMP_SPINCOUNT", "OMP_WA
 @pytest.fixture(autouse=True)
 def as_it_was():
     """Threads for work that they would not pay for elsewhere."""
-    nanoseconds = _engine.set_parallel_nanoseconds(2000)
+    nanoseconds = runtime.set_parallel_nanoseconds(2000)
     yield
-    _engine.set_parallel_nanoseconds(nanoseconds)
+    runtime.set_parallel_nanoseconds(nanoseconds)
 
 
 def run(code, timeout=60, **variables):
@@ -344,12 +344,13 @@ def test_what_openmp_refuses_is_no_reason(value, number):
 def test_no_more_threads_than_can_be_started():
     """GNU OpenMP ends the process where the system refuses a thread."""
     compute = "import numpy; fastact.gelu(numpy.ones(2**22)); print(fastact.get_num_threads())"
-    assert run("import fastact; " + compute, OMP_NUM_THREADS="30000") == str(_threads.MOST)
+    assert run("import fastact; " + compute, OMP_NUM_THREADS="30000") == str(_threads.MAX_THREADS)
     assert run("import fastact; " + compute, OMP_NUM_THREADS="5", OMP_THREAD_LIMIT="3") == "3"
     assert run("import fastact; fastact.set_num_threads(4); " + compute, OMP_THREAD_LIMIT="3") == "3"
     limits = "import fastact, threadpoolctl; threadpoolctl.threadpool_limits(30000, 'openmp'); "
-    assert run(limits + "fastact._engine.set_processors(0); " + compute) == str(_threads.MOST)
-    assert run(f"import fastact; fastact.set_num_threads({_threads.MOST}); " + compute) == str(_threads.MOST)
+    assert run(limits + "fastact._engine.runtime.set_processors(0); " + compute) == str(_threads.MAX_THREADS)
+    most = _threads.MAX_THREADS
+    assert run(f"import fastact; fastact.set_num_threads({most}); " + compute) == str(most)
 
 
 @needs_openmp
@@ -503,10 +504,10 @@ import threading
 import ml_dtypes
 import numpy as np
 import fastact
-from fastact.activation import Elementwise, RowReduction
+from fastact import Elementwise, RowReduction
 
 fastact.set_num_threads(2)
-fastact._engine.set_parallel_nanoseconds(2000)
+fastact._engine.runtime.set_parallel_nanoseconds(2000)
 
 def elementwise(f, x):
     slopes = [np.full(x.shape[-1], default, np.float32) for default in f.parameters.values()]

@@ -1,7 +1,8 @@
-"""Write fastact/_kernel_table.pxi: every formula and every step of a row, handed to its loops.
+"""Write fastact/_kernels/table.pxi: every formula, and every step of a row operation, handed to its loops.
 
 The table is made of names alone, never of arithmetic. This module is the one reader of the declarations in
-``_formulas.pxd`` and ``_rows.pxd``: setup.py calls `write_table`, the tests use `read_formulas` and `read_steps`.
+``_math/formulas.pxd`` and ``_math/softmax.pxd``: setup.py calls `write_table`, the tests use `read_formulas`,
+`read_steps` and `read_operations`.
 """
 
 import re
@@ -10,51 +11,70 @@ from pathlib import Path
 from typing import NamedTuple
 
 DTYPES = "float", "double"
+GATE = "gate"  # the name of a formula's second input
+BOUNDS = "bounded", "bounded_square"
 
 
 class Formula(NamedTuple):
-    """A function of ``_formulas.pxd``: ``cdef inline floating name(floating x, floating parameter, bint near)``."""
+    """A function of formulas.pxd: ``cdef inline floating name(floating x, floating parameter, bint bounded)``."""
 
     name: str
-    variable: str
+    inputs: tuple[str, ...]  # x, or y where it is a formula of the output; then a gate, if there is one
     parameters: tuple[str, ...]
-    bound: str  # "near" or "close": the promise about |x| that its last argument makes; "" without one
+    bound: str  # the last argument, one of `BOUNDS`: the promise about |x|; "" without one
 
 
 class Mode(NamedTuple):
-    """What is computed of an activation: by which block loop of ``_loops.pxd``, from which formulas."""
+    """What is computed of an activation: a formula for each output, and whether dy multiplies them."""
 
     name: str
-    loop: str
     suffixes: tuple[str, ...]
+    multiplied: bool = False
 
 
 MODES = (
-    Mode("value", "map", ("",)),
-    Mode("derivative", "map", ("_derivative",)),
-    Mode("backward", "backward", ("_derivative",)),
-    Mode("value_and_derivative", "both", ("", "_derivative")),
-    Mode("backward_from_output", "backward", ("_derivative_from_output",)),
-    Mode("backward_parameter", "backward", ("_derivative_in_parameter",)),
+    Mode("value", ("",)),
+    Mode("derivative", ("_derivative",)),
+    Mode("backward", ("_derivative",), multiplied=True),
+    Mode("value_and_derivative", ("", "_derivative")),
+    Mode("backward_from_output", ("_derivative_from_output",), multiplied=True),
+    Mode("backward_parameter", ("_derivative_in_parameter",), multiplied=True),
+)
+MODES_OF_GATED = (
+    Mode("value", ("",)),
+    Mode("derivative", ("_derivative", "_derivative_in_gate")),
+    Mode("backward", ("_derivative", "_derivative_in_gate"), multiplied=True),
 )
 ANYWHERE = "anywhere"  # the version of a formula for any x
+KINDS = {"maximum": "extreme", "minimum": "extreme", "prepare": "constants", "flag": "constants", "finish": "constants",
+         "accumulate": "accumulate", "recover": "recover", "patch": "patch", "emit": "emit"}
 
 
 class Step(NamedTuple):
-    """A function of ``_rows.pxd`` on the entries of a row: ``accumulate_*`` or ``emit_*``."""
+    """A function of softmax.pxd on the entries of a row: ``accumulate_*`` or ``emit_*``."""
 
     kind: str
     name: str
     sums: int  # that one pass accumulates
     moved: bool  # whether there is a version for rows whose maximum is subtracted first
+    constants: tuple[str, ...]  # names of row_state.pxd that it reads
 
 
 class Steps(NamedTuple):
-    """What ``_rows.pxd`` declares: steps, functions that set constants of a row, functions that correct one entry."""
+    """What softmax.pxd declares: steps, functions that set constants of a row, functions that change single entries."""
 
     entries: tuple[Step, ...]
     constants: tuple[str, ...]
-    settling: tuple[str, ...]
+    patches: tuple[str, ...]
+
+
+class OperationStep(NamedTuple):
+    """One line of an operation: the key of a kernel, the arrays it reads, the rows it is for."""
+
+    kind: str
+    kernel: str
+    reads: tuple[str, ...]
+    condition: str  # "", "if long" or "if dominant"
 
 
 class Kernel(NamedTuple):
@@ -78,75 +98,114 @@ class Kernel(NamedTuple):
 
 
 def read_formulas(text: str) -> dict[str, Formula]:
-    """The declarations in the text of ``_formulas.pxd``, in their order."""
+    """The declarations in the text of formulas.pxd, in their order."""
     found = {}
     for name, arguments in re.findall(r"^cdef inline floating (\w+)\(([^)]*)\)", text, re.MULTILINE):
-        types, names = zip(*(argument.split() for argument in arguments.split(",")), strict=True)
-        numbers = [name for kind, name in zip(types, names, strict=True) if kind == "floating"]
-        flags = [name for kind, name in zip(types, names, strict=True) if kind == "bint"]
-        variable, *parameters = numbers
-        found[name] = Formula(name, variable, tuple(parameters), *(flags or [""]))
+        declared = [argument.split() for argument in arguments.split(",")]
+        numbers = [one for kind, one in declared if kind == "floating"]
+        flags = [one for kind, one in declared if kind == "bint"]
+        inputs = 2 if GATE in numbers[1:2] else 1
+        found[name] = Formula(name, tuple(numbers[:inputs]), tuple(numbers[inputs:]), *(flags or [""]))
     return found
 
 
 def read_lanes(text: str) -> list[str]:
-    """The float functions of ``_tables.h`` that compute a vector at a time."""
+    """The float functions of tables.h that compute a vector at a time."""
     return re.findall(r"^static inline void fastact_(\w+)_lanes\(", text, re.MULTILINE)
 
 
 def read_steps(text: str) -> Steps:
-    """The declarations in the text of ``_rows.pxd``, in their order."""
-    entries = re.findall(r"^cdef inline floating (accumulate|emit)_(\w+)\(floating x, floating y(.*?)\)", text,
-                         re.MULTILINE | re.DOTALL)
-    names = {name for _, name, _ in entries}
+    """The declarations in the text of softmax.pxd, in their order."""
+    entries = re.findall(r"^cdef inline floating (accumulate|emit)_(\w+)\(floating x, floating y, "
+                         r"const floating\* c(.*?)\) noexcept nogil:\n((?:    [^\n]*\n)+)", text, re.MULTILINE | re.DOTALL)
+    bodies = {f"{kind}_{name}": body for kind, name, _, body in entries}
     return Steps(
-        tuple(Step(kind, name, max(rest.count("floating*"), 1), f"{name}_moved" in names)
-              for kind, name, rest in entries if not name.endswith("_moved")),
-        tuple(re.findall(r"^cdef inline void (\w+)\(Rows\* rows, Py_ssize_t i, floating unused\)", text, re.MULTILINE)),
-        tuple(re.findall(r"^cdef inline void (settle_\w+)\(", text, re.MULTILINE)),
+        tuple(Step(kind, name, max(rest.count("floating*"), 1), f"{kind}_{name}_moved" in bodies,
+                   tuple(sorted(constants_read(f"{kind}_{name}", bodies))))
+              for kind, name, rest, _ in entries if not name.endswith("_moved")),
+        tuple(re.findall(r"^cdef inline void (\w+)\(StripState\* state, Py_ssize_t i, floating unused\)", text,
+                         re.MULTILINE)),
+        tuple(re.findall(r"^cdef inline void (patch_\w+)\(", text, re.MULTILINE)),
     )
+
+
+def constants_read(name: str, bodies: dict[str, str]) -> set[str]:
+    """The constants that a formula reads, those of its version for moved rows and of the formulas it calls included."""
+    body = bodies[name] + bodies.get(f"{name}_moved", "")
+    called = {word for word in re.findall(r"\w+", body) if word in bodies} - {name}
+    return set(re.findall(r"\bc\[(\w+)\]", body)).union(*(constants_read(one, bodies) for one in called))
+
+
+def read_operations(text: str) -> dict[str, tuple[OperationStep, ...]]:
+    """The lists of steps in the comments of softmax.pxd.
+
+    Raises
+    ------
+    ValueError
+        If a line is no step.
+    """
+    found = {}
+    for name, lines in re.findall(r"^# Steps of (\w+):\n((?:#   .*\n)+)", text, re.MULTILINE):
+        found[name] = tuple(operation_step(line[1:].strip()) for line in lines.splitlines())
+    return found
+
+
+def operation_step(line: str) -> OperationStep:
+    parts = re.fullmatch(r"([a-z]+)(_\w+)?(?: of (x|out)(?: and (y))?)?(, stored)?(?:, (if long|if dominant))?", line)
+    if not parts or parts[1] not in KINDS:
+        raise ValueError(f"softmax.pxd: {line!r} is no step; accepted is: function of x|out [and y][, stored]"
+                         f"[, if long|, if dominant], the function beginning with {', '.join(KINDS)}")
+    prefix, name, *reads, stored, condition = parts.groups(default="")
+    return OperationStep(KINDS[prefix], prefix + name + (".store" if stored else ""), tuple(filter(None, reads)),
+                         condition)
 
 
 def modes_of(name: str, formulas: dict[str, Formula]) -> list[Mode]:
     """The modes for which an activation has formulas; none if it is no activation."""
     if f"{name}_derivative" not in formulas:
         return []
-    return [mode for mode in MODES if all(name + suffix in formulas for suffix in mode.suffixes)]
+    modes = MODES if len(formulas[name].inputs) == 1 else MODES_OF_GATED
+    return [mode for mode in modes if all(name + suffix in formulas for suffix in mode.suffixes)]
 
 
 def versions(formula: Formula) -> Iterator[str]:
     """A bounded formula as two functions without its flag, for any x and for those within the bound."""
-    declared = "".join(f", floating {parameter}" for parameter in formula.parameters)
+    declared = "".join(f", floating {name}" for name in (*formula.inputs, *formula.parameters)[1:])
+    given = formula.inputs
     for version, arguments in (
-        (ANYWHERE, ("x", *formula.parameters, "False")),
-        (formula.bound, ("x", *["<floating> 1"] * len(formula.parameters), "True")),
+        (ANYWHERE, (*given, *formula.parameters, "False")),
+        (formula.bound, (*given, *["<floating> 1"] * len(formula.parameters), "True")),
     ):
-        yield (f"cdef inline floating {formula.name}_{version}(floating x{declared}) noexcept nogil:\n"
+        yield (f"cdef inline floating {formula.name}_{version}(floating {given[0]}{declared}) noexcept nogil:\n"
                f"    return {formula.name}({', '.join(arguments)})\n")
 
 
 def elementwise_kernels(formulas: dict[str, Formula], lanes: Iterable[str]) -> Iterator[Kernel]:
     """A kernel for each mode and dtype of each activation."""
-    for name, formula in formulas.items():
+    for name in formulas:
         for mode in modes_of(name, formulas):
-            used = [formulas[name + suffix] for suffix in mode.suffixes]
-            bound = next((one.bound for one in used if one.bound), "")
-            functions = [f"{one.name}_{ANYWHERE}" if one.bound else one.name for one in used]
-            if bound:
-                functions += [f"{one.name}_{bound}" if one.bound else one.name for one in used]
             for dtype in DTYPES:
-                pointers = [f"<void*> &{function}[{dtype}]" for function in functions]
-                pointers += [] if bound else ["NULL"] * len(used)
-                if mode.loop != "backward":
-                    vector = dtype == "float" and mode.suffixes[0] == "" and name in lanes
-                    pointers.append(f"<void*> fastact_{name}_lanes" if vector else "NULL")
-                yield Kernel(
-                    f"{name}.{mode.name}", dtype, "void** operands, Py_ssize_t n, int form",
-                    f"{mode.loop}_block[{dtype}]({', '.join(pointers)}, {bound == 'close'}, {len(formula.parameters)}, "
-                    f"<{dtype}**> operands, n, form)")
+                constants = formulas_of_kernel(name, mode, dtype, formulas, lanes)
+                yield Kernel(f"{name}.{mode.name}", dtype, "void** operands, Py_ssize_t n, int form",
+                             f"compute_block[{dtype}](Formulas({constants}), <{dtype}**> operands, n, form)")
 
 
-STRIP = "const void* x, {y}Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, {const}Rows* rows"
+def formulas_of_kernel(name: str, mode: Mode, dtype: str, formulas: dict[str, Formula], lanes: Iterable[str]) -> str:
+    """The fields of ``Formulas`` (_loops/elementwise.pxd)."""
+    used = [formulas[name + suffix] for suffix in mode.suffixes]
+    bound = next((one.bound for one in used if one.bound), "")
+    addresses = []
+    for version in ANYWHERE, bound:
+        names = [f"{one.name}_{version}" if one.bound else one.name for one in used] if version else []
+        addresses += [*(f"<void*> &{one}[{dtype}]" for one in names), *["NULL"] * (2 - len(names))]
+    vector = dtype == "float" and mode.suffixes[0] == "" and not mode.multiplied and name in lanes
+    addresses.append(f"<void*> fastact_{name}_lanes" if vector else "NULL")
+    formula = formulas[name]
+    return ", ".join([*addresses, str(bound == BOUNDS[1]), str(mode.multiplied), str(len(formula.inputs)),
+                      str(len(formula.parameters)), str(len(used))])
+
+
+STRIP = "const void* x, {y}Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, {const}StripState* state"
 
 
 def row_kernels(steps: Steps) -> Iterator[Kernel]:
@@ -155,63 +214,67 @@ def row_kernels(steps: Steps) -> Iterator[Kernel]:
         for step in steps.entries:
             yield from entry_kernels(step, dtype)
         for name in steps.constants:
-            yield Kernel(f"rows.{name}", dtype, "Rows* rows, Py_ssize_t width",
-                         f"cdef Py_ssize_t i\n    for i in range(width):\n        {name}[{dtype}](rows, i, 0)")
-        for name in steps.settling:
+            yield Kernel(f"rows.{name}", dtype, "StripState* state, Py_ssize_t width",
+                         f"cdef Py_ssize_t i\n    for i in range(width):\n        {name}[{dtype}](state, i, 0)")
+        for name in steps.patches:
             yield Kernel(f"rows.{name}", dtype,
-                         "const void* x, void* entry, Py_ssize_t n, Py_ssize_t distance, Rows* rows, Py_ssize_t i",
-                         f"{name}[{dtype}](<const {dtype}*> x, <{dtype}*> entry, n, distance, rows, i)")
+                         "const void* x, void* entry, Py_ssize_t n, Py_ssize_t distance, StripState* state, "
+                         "Py_ssize_t i",
+                         f"{name}[{dtype}](<const {dtype}*> x, <{dtype}*> entry, n, distance, state, i)")
         for layout in "rows", "columns":
             for name, call in (
                 ("maximum", f"extreme_of_{layout}[{dtype}](False, "),
                 ("minimum", f"extreme_of_{layout}[{dtype}](True, "),
-                ("mend_pairs", f"mend_{layout}[{dtype}]("),
+                ("recover_pairs", f"recover_{layout}[{dtype}]("),
             ):
                 yield Kernel(f"{layout}.{name}", dtype, STRIP.format(y="", const=""),
-                             f"{call}<const {dtype}*> x, n, stride, width, rows)")
+                             f"{call}<const {dtype}*> x, n, stride, width, state)")
 
 
 def entry_kernels(step: Step, dtype: str) -> Iterator[Kernel]:
     """A step over the entries of rows and of columns; one that accumulates may store its terms."""
-    formula = f"{step.kind}_{step.name}"
-    arguments, forms, const = f"<void*> &{formula}[{dtype}], ", {"": ""}, "const "
+    name = f"{step.kind}_{step.name}"
+    formula, arrays = f"<void*> &{name}[{dtype}]", f"<const {dtype}*> x, <const {dtype}*> y, <{dtype}*> out"
+    constants = " | ".join(f"1 << {one} // STRIP" for one in step.constants) or "0"
     if step.kind == "accumulate":
-        moved = f"<void*> &{formula}_moved[{dtype}]" if step.moved else "NULL"
-        arguments += f"{moved}, {step.sums}, "
-        forms, const = {".store": "True, ", "": "False, "}, ""
-    arguments += f"<const {dtype}*> x, <const {dtype}*> y, <{dtype}*> out, "
-    for suffix, store in forms.items():
+        moved = f"<void*> &{name}_moved[{dtype}]" if step.moved else "NULL"
+        forms = {suffix: f"Terms({formula}, {moved}, {step.sums}, {suffix != ''}, {constants})" for suffix in (".store", "")}
+        const = ""
+    else:
+        forms, const = {"": f"{formula}, {constants}"}, "const "
+    for suffix, first in forms.items():
         for layout in "rows", "columns":
-            yield Kernel(f"{layout}.{formula}{suffix}", dtype,
-                         STRIP.format(y="const void* y, void* out, ", const=const),
-                         f"{step.kind}_{layout}[{dtype}]({arguments}{store}n, stride, width, rows)")
+            yield Kernel(f"{layout}.{name}{suffix}", dtype, STRIP.format(y="const void* y, void* out, ", const=const),
+                         f"{step.kind}_{layout}[{dtype}]({first}, {arrays}, n, stride, width, state)")
 
 
 def table(folder: Path) -> str:
-    """The text of ``_kernel_table.pxi``, from the sources in the folder of the package."""
-    formulas = read_formulas((folder / "_formulas.pxd").read_text())
-    lanes = read_lanes((folder / "_tables.h").read_text())
-    kernels = [*elementwise_kernels(formulas, lanes), *row_kernels(read_steps((folder / "_rows.pxd").read_text()))]
-    parameters = [f'PARAMETERS["{name}"] = {len(formula.parameters)}'
-                  for name, formula in formulas.items() if modes_of(name, formulas)]
+    """The text of the table, from the sources in the folder of the package."""
+    formulas = read_formulas((folder / "_math" / "formulas.pxd").read_text())
+    lanes = read_lanes((folder / "_math" / "tables.h").read_text())
+    rows = (folder / "_math" / "softmax.pxd").read_text()
+    kernels = [*elementwise_kernels(formulas, lanes), *row_kernels(read_steps(rows))]
     return "\n".join([
         "# Written by tools/kernels.py.",
-        f"from fastact._formulas cimport {', '.join(formulas)}",
-        "from fastact._rows cimport *",
-        'cdef extern from "_tables.h" nogil:',
+        f"from fastact._math.formulas cimport {', '.join(formulas)}",
+        "from fastact._math.row_state cimport *",
+        "from fastact._math.softmax cimport *",
+        'cdef extern from "_math/tables.h" nogil:',
         *(f"    void* fastact_{name}_lanes" for name in lanes),
         "",
         *(text for formula in formulas.values() if formula.bound for text in versions(formula)),
         *map(str, kernels),
-        *parameters,
+        *(f'PARAMETERS["{name}"] = {len(formula.parameters)}'
+          for name, formula in formulas.items() if modes_of(name, formulas)),
+        *(f'OPERATIONS["{name}"] = {tuple(map(tuple, steps))!r}' for name, steps in read_operations(rows).items()),
         *(kernel.entry for kernel in kernels),
         "",
     ])
 
 
 def write_table(folder: Path) -> None:
-    """Write the table, unless it is there already: what was compiled of it then stays."""
-    path, text = folder / "_kernel_table.pxi", table(folder)
+    """Write the table if it has changed; otherwise its date, and what was compiled from it, stay."""
+    path, text = folder / "_kernels" / "table.pxi", table(folder)
     if not path.exists() or path.read_text() != text:
         path.write_text(text)
 

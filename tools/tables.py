@@ -1,4 +1,4 @@
-"""Derives the tables of fastact/_tables.h: a function by 32 polynomials, of which a vector of AVX-512 picks its own.
+"""Derives the tables of fastact/_math/tables.h: a function by 32 polynomials, one of which each lane of AVX-512 selects.
 
     python tools/tables.py
 

@@ -34,8 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 import fastact
-from fastact import _isa, reference
-from fastact.activation import Elementwise, Rowwise
+from fastact import Elementwise, Rowwise, _isa, reference
 from fastact.commands import (
     Failed,
     Refused,

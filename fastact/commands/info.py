@@ -7,7 +7,9 @@ import sys
 import numpy as np
 
 import fastact
-from fastact import _engine, _isa, _threads
+from fastact import _isa, _threads
+from fastact._engine import runtime
+from fastact._engine.formats import DTYPES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,10 +29,10 @@ def facts() -> dict[str, str]:
         "of these, run by this CPU": ", ".join(_isa.SUPPORTED),
         "in use": f"{chosen}; FASTACT_ISA=NAME chooses another",
         "threads": f"{count}: {reason}",
-        "OpenMP": "yes" if _engine.OPENMP else "no: built without it, everything is serial",
+        "OpenMP": "yes" if runtime.OPENMP else "no: built without it, everything is serial",
         "memory of large results": f"up to {fastact.get_buffer_limit() / 2**20:.0f} MiB are kept for the next ones; "
                                    f"FASTACT_BUFFER_LIMIT=BYTES, 0 for none",
-        "dtypes": ", ".join(_engine.DTYPES) + " (of ml_dtypes); bool and integers as float64",
+        "dtypes": ", ".join(DTYPES) + " (of ml_dtypes); bool and integers as float64",
         "activations": ", ".join(fastact.activations),
     }
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import fastact
-from fastact.activation import Activation, Elementwise, Rowwise
+from fastact import Activation, Elementwise, Rowwise
 from fastact.commands import Failed, output_file, shown, write_whole
 
 LIMIT = 6.0  # the inputs shown: ±LIMIT

@@ -1,0 +1,35 @@
+# A kernel of one elementwise activation in every format, with the ufunc made of it.
+
+cimport numpy as cnp
+from cpython.object cimport PyObject
+
+from fastact._engine.formats cimport FORMATS, Format
+from fastact._loops.elementwise cimport block_kernel
+
+cdef enum:
+    OPERANDS = 8                    # inputs, parameters and outputs of one kernel at most
+
+# One mode (value, derivative, backward ...) of one elementwise activation, in one format
+cdef struct Kernel:
+    block_kernel run
+    int inputs                      # arrays
+    int parameters
+    int operands                    # inputs, parameters and outputs
+    const Format* format            # of inputs and outputs; parameters are floats or doubles
+    double cost                     # nanoseconds per element on one thread
+
+
+# Parameters as numbers of either dtype
+cdef struct Numbers:
+    float as_float[OPERANDS]
+    double as_double[OPERANDS]
+
+
+cdef class KernelSet:
+    cdef Kernel kernels[FORMATS]
+    cdef cnp.PyUFuncGenericFunction functions[FORMATS]
+    cdef void* kernels_of_ufunc[FORMATS]
+    cdef char types[FORMATS * OPERANDS]
+    cdef bytes name, documentation
+    cdef readonly object ufunc
+    cdef object call_plain(self, PyObject* const* inputs, object out, const Numbers* parameters)

@@ -1,0 +1,380 @@
+"""Elementwise passes: a kernel over its operands, and the NumPy ufuncs made of kernels.
+
+Contiguous operands go to the kernel as they are, except for the last few elements, which are padded to a whole vector.
+Any other operand is copied into blocks on the stack first, where 16-bit numbers become floats.  So element i is
+computed by the same instructions whatever the layout, the length and the number of threads, and there is no temporary
+array.
+"""
+
+cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.object cimport PyObject
+from cython.parallel cimport prange
+from libc.stdint cimport uint16_t
+
+from fastact._engine.formats cimport (
+    BFLOAT16, format_of, formats, is_plain, is_plain_out, is_plain_pair, register_bfloat16, ufunc_owners)
+from fastact._engine.runtime cimport empty_like, fastact_enter, fastact_environment, fastact_leave, threads_for
+from fastact._engine.strided cimport copy_elements
+from fastact._loops.elementwise cimport ARRAYS, CACHE_LINE, FETCHING, LANES, NUMBERS, ONES, STRETCH, fetch
+
+from fastact._engine.formats import DTYPES
+
+cnp.import_array()
+cnp.import_ufunc()
+
+cdef extern from *:
+    """
+    /* NumPy calls a ufunc's type resolver for dtypes without a loop, and caches the answer.  That call is the last
+     * moment to add the loops of bfloat16, because ml_dtypes may be imported at any time.  It is also the place to
+     * choose double for integers and bool: NumPy's own resolver takes the first loop whose dtype holds every integer of
+     * the given one, which for int8 is the loop of float16. */
+    static PyUFunc_TypeResolutionFunc *fastact_resolver_of_numpy = NULL;
+    static int (*fastact_register)(void) = NULL;
+
+    /* Whether an operand takes the dtype of the others.  NumPy 2 marks Python integers with an internal flag; NumPy 1
+     * treated all integers without a dimension that way. */
+    static int fastact_takes_others_dtype(PyArrayObject *operand) {
+        if (PyArray_RUNTIME_VERSION < NPY_2_0_API_VERSION)
+            return PyArray_NDIM(operand) == 0;
+        return (PyArray_FLAGS(operand) & (1 << 30)) != 0;
+    }
+
+    static int fastact_resolve(PyUFuncObject *ufunc, NPY_CASTING casting, PyArrayObject **operands, PyObject *types,
+                               PyArray_Descr **dtypes) {
+        int k, integers = 0, weak = 0, floats = 0, result;
+        if (fastact_register() < 0)
+            return -1;
+        for (k = 0; k < ufunc->nin; k++) {
+            int type = PyArray_TYPE(operands[k]);
+            if (!PyTypeNum_ISBOOL(type) && !PyTypeNum_ISINTEGER(type))
+                floats++;
+            else if (fastact_takes_others_dtype(operands[k]))
+                weak++;
+            else
+                integers++;
+        }
+        if ((types && types != Py_None) || !(integers || (weak && !floats)))
+            return fastact_resolver_of_numpy(ufunc, casting, operands, types, dtypes);
+        if (!(types = PyTuple_New(ufunc->nargs)))
+            return -1;
+        for (k = 0; k < ufunc->nargs; k++)
+            PyTuple_SET_ITEM(types, k, (PyObject *) PyArray_DescrFromType(NPY_DOUBLE));
+        result = fastact_resolver_of_numpy(ufunc, casting, operands, types, dtypes);
+        Py_DECREF(types);
+        return result;
+    }
+    static void fastact_set_resolver(PyObject *ufunc, int (*register_dtypes)(void)) {
+        fastact_register = register_dtypes;
+        fastact_resolver_of_numpy = ((PyUFuncObject *) ufunc)->type_resolver;
+        ((PyUFuncObject *) ufunc)->type_resolver = fastact_resolve;
+    }
+    """
+    void fastact_set_resolver(object ufunc, int (*register_dtypes)() except -1)
+
+cdef enum:
+    BLOCK = 1024                    # elements copied to the stack at a time, at most
+    BLOCK_BYTES = 1 << 14           # of all operands of such a block; threads may have stacks of 64 KiB
+    CHUNK = 64                      # the elements of a thread are a multiple of it: a whole cache line of any dtype
+    GIL_HELD_MAX = 8192             # elements up to which the GIL is kept: releasing it costs more than it frees
+    SIGNAL_INTERVAL = 1 << 25       # elements between two checks for signals, 20 to 50 ms
+    BEYOND_CACHE = 1 << 20          # bytes of all operands from which prefetching pays
+
+# Cheaper work per element is bound by memory in any case.
+cdef double FETCHING_NANOSECONDS = 0.2
+
+
+# One call of a kernel
+cdef struct Call:
+    const Kernel* kernel
+    int form                        # of the parameters: ARRAYS, NUMBERS or ONES
+    char* data[OPERANDS]
+    Py_ssize_t strides[OPERANDS]    # 0: one number for all elements
+
+
+# The form of the parameters of a call whose operands are known
+cdef int form_of(const Call* call) noexcept nogil:
+    cdef int k, first = call.kernel.inputs, form = ONES
+    for k in range(first, first + call.kernel.parameters):
+        if call.strides[k] != 0:
+            return ARRAYS
+        if ((<const float*> call.data[k])[0] if call.kernel.format.number_size == 4
+                else (<const double*> call.data[k])[0]) != 1:
+            form = NUMBERS
+    return form
+
+
+cdef inline bint is_parameter(const Call* call, int k) noexcept nogil:
+    return call.kernel.inputs <= k < call.kernel.inputs + call.kernel.parameters
+
+
+# Whether operand k is a parameter given as one number
+cdef inline bint is_number(const Call* call, int k) noexcept nogil:
+    return call.form != ARRAYS and is_parameter(call, k)
+
+
+# Whether operand k holds 16-bit numbers.  Parameters never do: they keep all digits they are given.
+cdef inline bint is_packed(const Call* call, int k) noexcept nogil:
+    return call.kernel.format.unpack != NULL and not is_parameter(call, k)
+
+
+cdef inline Py_ssize_t itemsize_of(const Call* call, int k) noexcept nogil:
+    return call.kernel.format.number_size if is_parameter(call, k) else call.kernel.format.itemsize
+
+
+# The address of `padded` numbers of input k as the kernel needs them, from `start` on: in the array itself, or copied
+# to `block`; 16-bit numbers are copied to `packed` before they are converted.
+cdef inline void* gather(const Call* call, int k, Py_ssize_t start, Py_ssize_t n, Py_ssize_t padded, bint fetching,
+                         void* block, uint16_t* packed) noexcept nogil:
+    cdef Py_ssize_t itemsize = itemsize_of(call, k), stride = call.strides[k]
+    cdef const char* source = call.data[k] + start * stride
+    cdef char* target = <char*> packed if is_packed(call, k) else <char*> block
+    if stride != itemsize or n != padded:
+        copy_elements(target, itemsize, source, stride, n, itemsize)
+        copy_elements(target + n * itemsize, itemsize, target, 0, padded - n, itemsize)
+        source = target
+    if not is_packed(call, k):
+        return <void*> source
+    if fetching:
+        fetch(source + n * itemsize, n * itemsize)
+    call.kernel.format.unpack(source, block, padded)
+    return block
+
+
+# The reverse, for output k
+cdef inline void scatter(const Call* call, int k, Py_ssize_t start, Py_ssize_t n, Py_ssize_t padded, bint fetching,
+                         const void* block, uint16_t* packed) noexcept nogil:
+    cdef Py_ssize_t itemsize = itemsize_of(call, k), stride = call.strides[k]
+    cdef char* target = call.data[k] + start * stride
+    if is_packed(call, k) and stride == itemsize and n == padded:
+        if fetching:
+            fetch(target + n * itemsize, n * itemsize)
+        call.kernel.format.pack(block, target, padded)
+    elif is_packed(call, k):
+        call.kernel.format.pack(block, packed, padded)
+        copy_elements(target, stride, <const char*> packed, itemsize, n, itemsize)
+    else:
+        copy_elements(target, stride, <const char*> block, itemsize, n, itemsize)
+
+
+# Elements `start` to `stop`, block by block; operands that the kernel cannot take as they are go through the stack
+cdef void run_blocks(const Call* call, Py_ssize_t start, Py_ssize_t stop, bint fetching) noexcept nogil:
+    cdef const Kernel* kernel = call.kernel
+    cdef Py_ssize_t n, padded, block, room
+    cdef int k, arrays = kernel.inputs + kernel.parameters, copied = 0
+    cdef uint16_t packed[BLOCK]
+    cdef char memory[BLOCK_BYTES + CACHE_LINE]
+    cdef char* stack = <char*> ((<size_t> memory + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE)
+    cdef char* blocks[OPERANDS]     # each operand's
+    cdef void* operands[OPERANDS]
+    for k in range(kernel.operands):
+        copied += 0 if is_number(call, k) else 1
+    block = BLOCK_BYTES // (copied * kernel.format.number_size) // STRETCH * STRETCH
+    block = block if block < BLOCK else BLOCK
+    room = block * kernel.format.number_size
+    for k in range(kernel.operands):
+        blocks[k] = stack
+        if is_number(call, k):
+            continue
+        stack += room
+        if k < arrays and call.strides[k] == 0:
+            gather(call, k, 0, block, block, False, blocks[k], packed)
+    while start < stop:
+        n = stop - start if stop - start < block else block
+        padded = (n + LANES - 1) // LANES * LANES
+        for k in range(kernel.operands):
+            operands[k] = blocks[k]
+            if is_number(call, k):
+                operands[k] = call.data[k]
+            elif k < arrays and call.strides[k] != 0:
+                operands[k] = gather(call, k, start, n, padded, fetching, operands[k], packed)
+            elif k >= arrays and call.strides[k] == itemsize_of(call, k) and n == padded and not is_packed(call, k):
+                operands[k] = call.data[k] + start * call.strides[k]
+        kernel.run(operands, padded, call.form)
+        for k in range(arrays, kernel.operands):
+            if operands[k] == <void*> blocks[k]:
+                scatter(call, k, start, n, padded, fetching, operands[k], packed)
+        start += n
+
+
+# Elements `start` to `stop` on the calling thread, in the default floating-point environment
+cdef void run_range(const Call* call, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    cdef const Kernel* kernel = call.kernel
+    cdef Py_ssize_t whole = (stop - start) // LANES * LANES
+    cdef bint contiguous = True, fetching
+    cdef int k
+    cdef void* operands[OPERANDS]
+    cdef fastact_environment callers
+    if stop <= start:
+        return
+    callers = fastact_enter()
+    for k in range(kernel.operands):
+        if is_number(call, k):
+            operands[k] = call.data[k]
+            continue
+        operands[k] = call.data[k] + start * itemsize_of(call, k)
+        contiguous = contiguous and call.strides[k] == itemsize_of(call, k) and not is_packed(call, k)
+    fetching = whole * kernel.operands * kernel.format.itemsize > BEYOND_CACHE
+    if contiguous and whole:
+        fetching = fetching and call.form == ONES and kernel.cost > FETCHING_NANOSECONDS
+        kernel.run(operands, whole, call.form + (FETCHING if fetching else 0))
+        start += whole
+    if start < stop:
+        run_blocks(call, start, stop, fetching)
+    fastact_leave(callers)
+
+
+cdef void run_pass(const Call* call, Py_ssize_t n) noexcept nogil:
+    cdef int threads = threads_for(n * call.kernel.cost)
+    cdef Py_ssize_t chunk
+    cdef int k
+    if threads == 1:
+        run_range(call, 0, n)
+        return
+    chunk = ((n + threads - 1) // threads + CHUNK - 1) // CHUNK * CHUNK
+    for k in prange(threads, num_threads=threads, schedule="static"):
+        run_range(call, k * chunk, (k + 1) * chunk if (k + 1) * chunk < n else n)
+
+
+# A pass without the GIL.  Ctrl-C ends a long one and leaves the rest unwritten.
+cdef int run_unlocked(Call* call, Py_ssize_t n) except -1:
+    cdef Py_ssize_t part
+    cdef int k
+    while True:
+        part = n if n < SIGNAL_INTERVAL else SIGNAL_INTERVAL
+        with nogil:
+            run_pass(call, part)
+        n -= part
+        if n == 0:
+            return 0
+        PyErr_CheckSignals()
+        for k in range(call.kernel.operands):
+            call.data[k] += part * call.strides[k]
+
+
+cdef void ufunc_loop(char** data, const cnp.npy_intp* dimensions, const cnp.npy_intp* strides,
+                     void* kernel) noexcept nogil:
+    cdef Call call
+    cdef int k
+    call.kernel = <Kernel*> kernel
+    for k in range(call.kernel.operands):
+        call.data[k] = data[k]
+        call.strides[k] = strides[k]
+    call.form = form_of(&call)
+    run_pass(&call, dimensions[0])
+
+
+# NumPy 2.4 and later let a ufunc have attributes: the module in which pickle finds it, and replacements of its
+# reductions, which would combine results as if they were arguments.
+cdef object complete_ufunc(object ufunc):
+    def refused(str method):
+        def refuse(*arguments, **keywords):
+            raise TypeError(f"fastact.ufuncs.{ufunc.__name__}.{method}: the two arguments of {ufunc.__name__} are "
+                            f"different things, and it has no {method}; accepted are calls, outer and at")
+        return refuse
+
+    try:
+        ufunc.__module__ = "fastact.ufuncs"
+    except AttributeError:
+        return
+    if ufunc.nin == 2 and ufunc.nout == 1:
+        for method in "reduce", "accumulate", "reduceat":
+            setattr(ufunc, method, refused(method))
+
+
+cdef class KernelSet:
+    """One mode of one elementwise activation: its kernels, and the NumPy ufunc made of them.
+
+    Parameters
+    ----------
+    addresses : dict
+        Address of the kernel for "float" and "double".
+    name, documentation : str
+        Of the ufunc.
+    inputs, parameters, outputs : int
+        Number of arrays of each kind.
+    cost : float
+        Nanoseconds per float32 element on one thread, which decide when a second thread pays.
+    """
+
+    def __cinit__(self, dict addresses, str name, str documentation, int inputs, int parameters, int outputs,
+                  double cost):
+        cdef int k, j, operands = inputs + parameters + outputs
+        cdef size_t address
+        self.name, self.documentation = name.encode(), documentation.encode()
+        for k, dtype in enumerate(DTYPES):
+            address = addresses[DTYPES[dtype]]
+            self.kernels[k] = Kernel(<block_kernel> address, inputs, parameters, operands, &formats[k],
+                                     cost * formats[k].number_size / 4)
+            self.functions[k] = <cnp.PyUFuncGenericFunction> ufunc_loop
+            self.kernels_of_ufunc[k] = &self.kernels[k]
+            for j in range(operands):
+                self.types[k * operands + j] = formats[k].type_number
+                if inputs <= j < inputs + parameters and formats[k].number_size == 4:
+                    self.types[k * operands + j] = cnp.NPY_FLOAT
+        self.ufunc = cnp.PyUFunc_FromFuncAndData(
+            self.functions, self.kernels_of_ufunc, self.types, BFLOAT16, inputs + parameters, outputs,
+            cnp.PyUFunc_None, self.name, self.documentation, 0)
+        fastact_set_resolver(self.ufunc, register_bfloat16)
+        complete_ufunc(self.ufunc)
+        ufunc_owners.append(self)
+        if formats[BFLOAT16].type_number >= 0:
+            self.add_bfloat16(formats[BFLOAT16].type_number)
+
+    def add_bfloat16(self, int type_number):
+        """Add the loop for bfloat16, whose number NumPy has just assigned."""
+        cdef int types[OPERANDS]
+        cdef int k, inputs = self.kernels[BFLOAT16].inputs, parameters = self.kernels[BFLOAT16].parameters
+        for k in range(self.kernels[BFLOAT16].operands):
+            types[k] = cnp.NPY_FLOAT if inputs <= k < inputs + parameters else type_number
+        cnp.PyUFunc_RegisterLoopForType(self.ufunc, type_number, self.functions[BFLOAT16], types,
+                                        self.kernels_of_ufunc[BFLOAT16])
+
+    # The fast path: plain arrays of one shape and dtype, the parameters as numbers, `out` only for a single output.
+    # Returns the result or the tuple of results; None if an argument is anything else.
+    cdef object call_plain(self, PyObject* const* inputs, object out, const Numbers* parameters):
+        cdef Call call
+        cdef const Kernel* kernel = &self.kernels[0]
+        cdef cnp.ndarray first, target, other = None
+        cdef fastact_environment callers
+        cdef Py_ssize_t n
+        cdef int k, results = kernel.inputs + kernel.parameters
+        if kernel.inputs == 1 and not is_plain(<object> inputs[0]):
+            return None
+        for k in range(1, kernel.inputs):
+            if not is_plain_pair(<object> inputs[0], <object> inputs[k]):
+                return None
+        first = <cnp.ndarray> inputs[0]
+        kernel = call.kernel = &self.kernels[format_of(first)]
+        if out is None:
+            target = empty_like(first)
+            if results + 1 < kernel.operands:
+                other = empty_like(first)
+                call.data[results + 1] = <char*> cnp.PyArray_DATA(other)
+        else:
+            if results + 1 < kernel.operands:
+                return None
+            for k in range(kernel.inputs):
+                if not is_plain_out(out, <object> inputs[k]):
+                    return None
+            target = out
+        call.data[results] = <char*> cnp.PyArray_DATA(target)
+        for k in range(kernel.inputs):
+            call.data[k] = <char*> cnp.PyArray_DATA(<cnp.ndarray> inputs[k])
+        for k in range(kernel.operands):
+            call.strides[k] = kernel.format.itemsize
+        for k in range(kernel.parameters):
+            call.data[kernel.inputs + k] = (<char*> &parameters.as_float[k] if kernel.format.number_size == 4
+                                            else <char*> &parameters.as_double[k])
+            call.strides[kernel.inputs + k] = 0
+        call.form = form_of(&call)
+        n = cnp.PyArray_SIZE(target)
+        if n <= GIL_HELD_MAX and n % LANES == 0 and n and kernel.format.unpack == NULL:
+            callers = fastact_enter()       # all that run_pass would decide
+            kernel.run(<void**> call.data, n, call.form)
+            fastact_leave(callers)
+        elif n <= GIL_HELD_MAX:
+            run_pass(&call, n)
+        else:
+            run_unlocked(&call, n)
+        return target if other is None else (target, other)

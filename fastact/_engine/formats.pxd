@@ -1,0 +1,58 @@
+# Formats of arrays, and the checks of the fast path, which are inlined where they are used.
+
+cimport numpy as cnp
+
+from fastact._loops.elementwise cimport convert_block
+
+cdef enum:
+    FORMATS = 4
+    BFLOAT16 = 3                    # its index
+
+# float16, float32, float64, bfloat16: what an array holds
+cdef struct Format:
+    int type_number                 # NumPy's; -1: that of ml_dtypes' bfloat16, while it is not imported
+    Py_ssize_t itemsize
+    Py_ssize_t number_size          # of the float or double that the kernels take
+    convert_block unpack            # to that and back; NULL where the two are the same
+    convert_block pack
+
+cdef Format formats[FORMATS]
+cdef list ufunc_owners              # objects with a method `add_bfloat16`, called once when the dtype is known
+
+cdef int register_bfloat16() except -1
+cdef bint is_bfloat16(object dtype) except -1
+
+
+# The index of the array's format; -1 if it has another dtype
+cdef inline int format_of(cnp.ndarray array) noexcept:
+    cdef int type_number = cnp.PyArray_TYPE(array), k
+    for k in range(FORMATS):
+        if type_number == formats[k].type_number:
+            return k
+    return -1
+
+
+# A plain array: no subclass, C-contiguous, aligned, native, of one of the formats, with at least one dimension
+cdef inline bint is_plain(object array) noexcept:
+    return (cnp.PyArray_CheckExact(array) and format_of(<cnp.ndarray> array) >= 0 and cnp.PyArray_NDIM(array) > 0
+            and cnp.PyArray_ISCARRAY_RO(array))
+
+
+# Two plain arrays of one shape and dtype
+cdef inline bint is_plain_pair(object array, object other) noexcept:
+    return (is_plain(array) and is_plain(other)
+            and cnp.PyArray_TYPE(<cnp.ndarray> array) == cnp.PyArray_TYPE(<cnp.ndarray> other)
+            and cnp.PyArray_SAMESHAPE(<cnp.ndarray> array, <cnp.ndarray> other))
+
+
+# Whether the result for a plain array may be written to `out` directly: `out` is plain too, and it is either the very
+# same memory or memory that does not overlap.
+cdef inline bint is_plain_out(object out, object array) noexcept:
+    cdef const char* a
+    cdef const char* b
+    cdef Py_ssize_t size
+    if not is_plain_pair(out, array) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> out):
+        return False
+    a, b = <const char*> cnp.PyArray_DATA(<cnp.ndarray> out), <const char*> cnp.PyArray_DATA(<cnp.ndarray> array)
+    size = cnp.PyArray_NBYTES(<cnp.ndarray> out)
+    return a == b or a + size <= b or b + size <= a

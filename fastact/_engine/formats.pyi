@@ -1,0 +1,3 @@
+DTYPES: dict[str, str]
+
+def set_packing(packing: dict[str, tuple[int, int]]) -> None: ...

@@ -1,0 +1,73 @@
+/* State of the process that the engine keeps, and what it asks of the processor. */
+#include <Python.h>
+#include "process.h"
+#include <string.h>
+
+/* Open blocks `with fastact.threads(n)` in the whole process.  While there are none, no call looks for one. */
+static int fastact_blocks = 0;
+int fastact_open_blocks(void) { return __atomic_load_n(&fastact_blocks, __ATOMIC_RELAXED); }
+void fastact_count_blocks(int change) { __atomic_fetch_add(&fastact_blocks, change, __ATOMIC_SEQ_CST); }
+
+/* ---- fork -----------------------------------------------------------------------------------------------------------
+ * GNU OpenMP's worker threads do not survive a fork, and the child would wait for them for ever.  Releasing the pool
+ * before the fork (OpenMP 5.0; looked up at run time, since older libraries lack it) lets parent and child each start a
+ * new one at their next parallel region.  The runtime of LLVM and Intel handles forks itself, and is left alone; if
+ * KMP_INIT_AT_FORK disables that, as `import sklearn` does, no safe way is left, and the child stays serial.
+ */
+static int fastact_serial_child = 0;
+int fastact_is_serial_child(void) { return fastact_serial_child; }
+
+#if FASTACT_OPENMP && !defined(_WIN32)
+#include <dlfcn.h>
+#include <pthread.h>
+#include <strings.h>
+typedef int (*fastact_pause)(int);
+static fastact_pause fastact_pause_all = NULL;
+static int fastact_runtime_of_llvm = 0, fastact_unhandled = 0;
+static void fastact_before_fork(void) {
+    if (fastact_pause_all && !omp_in_parallel()) fastact_pause_all(1 /* omp_pause_soft */);
+    if (fastact_runtime_of_llvm) {
+        const char *handled = getenv("KMP_INIT_AT_FORK");
+        /* Other spellings of yes count as no: a child may be serial without need, but never hangs. */
+        fastact_unhandled |= handled && strcasecmp(handled, "TRUE") && strcmp(handled, "1");
+    }
+}
+static void fastact_in_child(void) { fastact_serial_child = fastact_unhandled; }
+int fastact_survive_fork(void) {
+    fastact_runtime_of_llvm = dlsym(RTLD_DEFAULT, "__kmpc_fork_call") != NULL;
+    if (!fastact_runtime_of_llvm) *(void **)&fastact_pause_all = dlsym(RTLD_DEFAULT, "omp_pause_resource_all");
+    return pthread_atfork(fastact_before_fork, NULL, fastact_in_child);
+}
+#else
+int fastact_survive_fork(void) { return 0; }
+#endif
+
+/* ---- instruction sets ---------------------------------------------------------------------------------------------*/
+#if defined(__clang__)
+#define FASTACT_LEVELS (__clang_major__ >= 18)      /* older compilers do not know the names of levels */
+#else
+#define FASTACT_LEVELS (__GNUC__ >= 12)
+#endif
+#if defined(__x86_64__) && defined(__GNUC__) && FASTACT_LEVELS
+#define fastact_supports_v2() __builtin_cpu_supports("x86-64-v2")
+#define fastact_supports_v3() __builtin_cpu_supports("x86-64-v3")
+#define fastact_supports_v4() __builtin_cpu_supports("x86-64-v4")
+#elif defined(__x86_64__) && defined(__GNUC__)
+#define fastact_supports_v2() __builtin_cpu_supports("sse4.2")
+#define fastact_supports_v3() (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") \
+    && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2"))
+#define fastact_supports_v4() (fastact_supports_v3() && __builtin_cpu_supports("avx512f") \
+    && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") \
+    && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+#else
+#define fastact_supports_v2() 0
+#define fastact_supports_v3() 0
+#define fastact_supports_v4() 0
+#endif
+
+/* Whether this processor runs an instruction set of fastact/_sets.py. */
+int fastact_supports(const char *set) {
+    return !strcmp(set, "v2") ? fastact_supports_v2() != 0
+         : !strcmp(set, "v3") ? fastact_supports_v3() != 0
+         : !strcmp(set, "v4") ? fastact_supports_v4() != 0 : 0;
+}

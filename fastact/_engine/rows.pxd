@@ -1,0 +1,50 @@
+# Operations on rows.
+
+cimport numpy as cnp
+
+from fastact._engine.formats cimport Format, format_of, formats
+from fastact._engine.strips cimport Step
+
+cdef enum:
+    STEPS = 12                      # of an operation, at most
+
+# What a row operation is called with: plain arrays of one dtype, [outer, n, inner], the rows along the middle axis;
+# results, scales and labels are [outer, inner].
+cdef struct RowCall:
+    const Format* format
+    char* x
+    char* y                         # NULL: the operation reads none
+    char* out                       # NULL: it writes none
+    double* results                 # one number a row, or NULL
+    const double* scales            # factors of the results of each row, or NULL for `scale` everywhere
+    double scale
+    double factor                   # of x, and its low part
+    double factor_low
+    const cnp.npy_intp* labels      # or NULL
+    Py_ssize_t outer
+    Py_ssize_t n
+    Py_ssize_t inner
+
+cdef inline char* data_of(cnp.ndarray array) noexcept:
+    return NULL if array is None else <char*> cnp.PyArray_DATA(array)
+
+
+# A call with the defaults for everything else; `x` is a plain array of so many numbers.
+cdef inline RowCall row_call(cnp.ndarray x, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner) noexcept:
+    cdef RowCall call
+    call.format = &formats[format_of(x)]
+    call.x, call.y, call.out = data_of(x), NULL, NULL
+    call.results, call.scales, call.labels = NULL, NULL, NULL
+    call.scale, call.factor, call.factor_low = 1, 1, 0
+    call.outer, call.n, call.inner = outer, n, inner
+    return call
+
+
+cdef class RowOperation:
+    cdef Step steps[2][STEPS]       # of float and of double
+    cdef int count
+    cdef double cost
+    cdef bint in_place              # no step reads x after results were stored
+    cdef int run(self, const RowCall* call) except -1
+    cdef int run_at_once(self, const RowCall* call, Py_ssize_t size) except -1
+    cdef int run_in_parts(self, const RowCall* call) except -1

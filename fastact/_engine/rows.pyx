@@ -1,0 +1,372 @@
+"""Row operations: softmax and its relatives on whole arrays, as steps over strips.
+
+Strips of 16-bit numbers are converted to floats in memory of the thread, computed there as strips of floats are, and
+converted back once.  Columns are copied there too, several strips at a time, if they are not too long: consecutive
+lines of a column lie far apart, each on a page of its own, and compete for the same cache sets.
+"""
+
+cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals
+from cython.parallel cimport prange
+from libc.stdint cimport uint16_t
+from libc.stdlib cimport free
+from libc.string cimport memcpy
+
+from fastact._engine.formats cimport Format
+from fastact._engine.runtime cimport (
+    allocate, fastact_enter, fastact_environment, fastact_leave, team, threads_for)
+from fastact._engine.strips cimport (
+    ACCUMULATE, ALWAYS, CONSTANTS, EMIT, EXTREME, IF_DOMINANT, IF_LONG, PATCH, RECOVER, Place, StripCall, place_of,
+    run_all_strips, run_strip)
+from fastact._loops.elementwise cimport CACHE_LINE, LANES, fetch
+from fastact._math.row_state cimport PIECE, SEGMENT, STRIP
+
+cnp.import_array()
+
+cdef enum:
+    GIL_HELD_MAX = 8192             # entries up to which the GIL is kept: releasing it costs more than it frees
+    SIGNAL_INTERVAL = 1 << 25       # entries between two checks for signals, 20 to 50 ms
+    BEYOND_CACHE = 1 << 20          # bytes of all arrays from which prefetching pays
+    UNCOPIED_MAX = 1 << 15          # bytes of an array whose columns are computed in place
+    COPIED_MAX = 1 << 17            # bytes of columns that a thread copies at a time
+    COLUMNS_MAX = 128               # columns copied together
+    ON_STACK = 1 << 12              # bytes of copied rows for which the stack has room
+    CONVERTED = 1024                # numbers converted at a time where lines are short
+
+# A call whose strips are copied: what is copied together is a group of strips.
+cdef struct CopyCall:
+    const StripCall* call
+    const Format* format
+    bint reads_y
+    bint writes
+    bint in_place                   # results overwrite the copy of x, so that a row stays in a closer cache
+    Py_ssize_t room                 # bytes of a group in each array
+    Py_ssize_t width                # rows of a group
+    Py_ssize_t groups               # of columns, for each index of the outer axes
+
+
+cdef inline int arrays_of(const CopyCall* copy) noexcept nogil:
+    return 1 + (1 if copy.reads_y else 0) + (1 if copy.writes and not copy.in_place else 0)
+
+
+# The call for one group in `memory`, which is yet to be filled
+cdef StripCall call_on_copy(const CopyCall* copy, const Place* place, char* memory) noexcept nogil:
+    cdef StripCall floats = copy.call[0]
+    floats.arrays[0] = memory
+    floats.arrays[1] = memory + copy.room if copy.reads_y else memory
+    floats.arrays[2] = memory if copy.in_place else memory + (arrays_of(copy) - 1) * copy.room
+    floats.itemsize = copy.format.number_size
+    floats.rows = place.width
+    floats.inner = 1 if floats.inner == 1 else place.width
+    floats.strips = (floats.inner + floats.width - 1) // floats.width
+    floats.fetching = False         # they are in the cache
+    if floats.results != NULL:
+        floats.results += place.first
+    if floats.scales != NULL:
+        floats.scales += place.first
+    if floats.labels != NULL:
+        floats.labels += place.first
+    return floats
+
+
+# Converts `n` numbers to floats; `target` has room for a multiple of LANES.
+cdef inline void unpack_numbers(const Format* format, const uint16_t* source, float* target,
+                                Py_ssize_t n) noexcept nogil:
+    cdef uint16_t end[LANES]
+    cdef Py_ssize_t whole = n // LANES * LANES, i
+    format.unpack(source, target, whole)
+    if whole < n:
+        for i in range(LANES):
+            end[i] = source[whole + i] if whole + i < n else 0
+        format.unpack(end, target + whole, LANES)
+
+
+cdef inline void pack_numbers(const Format* format, const float* source, uint16_t* target,
+                              Py_ssize_t n) noexcept nogil:
+    cdef float end[LANES]
+    cdef uint16_t packed_end[LANES]
+    cdef Py_ssize_t whole = n // LANES * LANES, i
+    format.pack(source, target, whole)
+    if whole < n:
+        for i in range(LANES):
+            end[i] = source[whole + i] if whole + i < n else 0
+        format.pack(end, packed_end, LANES)
+        for i in range(n - whole):
+            target[whole + i] = packed_end[i]
+
+
+cdef inline void copy_line(char* target, const char* source, Py_ssize_t bytes) noexcept nogil:
+    if bytes == STRIP * 2:          # of a known length, it is a few instructions
+        memcpy(target, source, STRIP * 2)
+    elif bytes == STRIP * 4:
+        memcpy(target, source, STRIP * 4)
+    else:
+        memcpy(target, source, bytes)
+
+
+# Copies lines `start` to `stop` of one array of columns, and prefetches the next columns' part of them.
+cdef void copy_columns(const CopyCall* copy, const Place* place, int array, bint writing, char* numbers,
+                       Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    cdef Py_ssize_t width = place.width * copy.format.itemsize, distance = copy.call.inner * copy.format.itemsize
+    cdef char* memory = copy.call.arrays[array] + place.offset
+    cdef Py_ssize_t k
+    for k in range(start, stop):
+        if writing:
+            copy_line(memory + k * distance, numbers + k * width, width)
+        else:
+            copy_line(numbers + k * width, memory + k * distance, width)
+        if copy.call.fetching:
+            fetch(memory + k * distance + width, width)
+
+
+# Converts one array: of contiguous rows the numbers `start` to `stop`, of columns the lines `start` to `stop`
+cdef void convert(const CopyCall* copy, const Place* place, int array, bint writing, float* numbers,
+                  Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    cdef Py_ssize_t distance = copy.call.inner, width = 1 if distance == 1 else place.width, count, line, lines
+    cdef uint16_t block[CONVERTED]
+    cdef uint16_t* memory = <uint16_t*> (copy.call.arrays[array] + place.offset) + start * distance
+    if copy.format.unpack == NULL:
+        copy_columns(copy, place, array, writing, <char*> numbers, start, stop)
+        return
+    numbers += start * width
+    while start < stop:
+        lines = stop - start
+        if distance != width and lines > CONVERTED // width:
+            lines = CONVERTED // width
+        count = lines * width
+        if distance == width and writing:
+            pack_numbers(copy.format, numbers, memory, count)
+        elif distance == width:
+            unpack_numbers(copy.format, memory, numbers, count)
+        elif writing:
+            pack_numbers(copy.format, numbers, block, count)
+            for line in range(lines):
+                copy_line(<char*> (memory + line * distance), <char*> (block + line * width), width * sizeof(uint16_t))
+        else:
+            for line in range(lines):
+                copy_line(<char*> (block + line * width), <char*> (memory + line * distance), width * sizeof(uint16_t))
+            unpack_numbers(copy.format, block, numbers, count)
+        numbers += count
+        memory += lines * distance
+        start += lines
+
+
+cdef inline void read_group(const CopyCall* copy, const Place* place, const StripCall* floats, Py_ssize_t start,
+                            Py_ssize_t stop) noexcept nogil:
+    convert(copy, place, 0, False, <float*> floats.arrays[0], start, stop)
+    if copy.reads_y:
+        convert(copy, place, 1, False, <float*> floats.arrays[1], start, stop)
+
+
+cdef inline void write_group(const CopyCall* copy, const Place* place, const StripCall* floats, Py_ssize_t start,
+                             Py_ssize_t stop) noexcept nogil:
+    if copy.writes:
+        convert(copy, place, 2, True, <float*> floats.arrays[2], start, stop)
+
+
+# Groups `start` to `stop` on the calling thread; `memory` is NULL where the stack has room enough.
+cdef void run_groups(const CopyCall* copy, Py_ssize_t start, Py_ssize_t stop, char* memory) noexcept nogil:
+    cdef char stack[ON_STACK + CACHE_LINE]
+    cdef fastact_environment callers = fastact_enter()
+    cdef StripCall floats
+    cdef Place place
+    cdef Py_ssize_t index, places, k
+    if memory == NULL:
+        memory = <char*> ((<size_t> stack + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE)
+    for index in range(start, stop):
+        place = place_of(copy.call, index, copy.width, copy.groups)
+        floats = call_on_copy(copy, &place, memory)
+        places = place.width * floats.n if floats.inner == 1 else floats.n
+        read_group(copy, &place, &floats, 0, places)
+        if copy.call.fetching and floats.inner == 1 and places <= SEGMENT:    # the next strip
+            fetch(copy.call.arrays[0] + place.offset + places * sizeof(uint16_t), places * sizeof(uint16_t))
+            fetch(copy.call.arrays[2] + place.offset + places * sizeof(uint16_t), places * sizeof(uint16_t))
+        for k in range(floats.strips):
+            run_strip(&floats, k)
+        write_group(copy, &place, &floats, 0, places)
+    fastact_leave(callers)
+
+
+# Reads or writes a part of a group on the calling thread.
+cdef void convert_part(const CopyCall* copy, const Place* place, const StripCall* floats, bint writing,
+                       Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    cdef fastact_environment callers = fastact_enter()
+    if writing:
+        write_group(copy, place, floats, start, stop)
+    else:
+        read_group(copy, place, floats, start, stop)
+    fastact_leave(callers)
+
+
+# One group - a row, or columns - with all threads
+cdef void run_group_in_parallel(const CopyCall* copy, Py_ssize_t index, char* memory, int threads,
+                                double nanoseconds) noexcept nogil:
+    cdef StripCall floats
+    cdef Place place
+    cdef Py_ssize_t n = copy.call.n, chunk = ((n + threads - 1) // threads + LANES - 1) // LANES * LANES
+    cdef int k
+    place = place_of(copy.call, index, copy.width, copy.groups)
+    floats = call_on_copy(copy, &place, memory)
+    for k in prange(threads, num_threads=threads, schedule="static"):
+        convert_part(copy, &place, &floats, False, k * chunk, (k + 1) * chunk if (k + 1) * chunk < n else n)
+    run_all_strips(&floats, floats.strips, nanoseconds)
+    for k in prange(threads, num_threads=threads, schedule="static"):
+        convert_part(copy, &place, &floats, True, k * chunk, (k + 1) * chunk if (k + 1) * chunk < n else n)
+
+
+# As run_all_strips, on copies; returns -1, with nothing done, where there is no memory.
+cdef int run_on_copies(CopyCall* copy, Py_ssize_t outer, double nanoseconds) noexcept nogil:
+    cdef const StripCall* call = copy.call
+    cdef int threads = threads_for(nanoseconds), k
+    cdef Py_ssize_t index, chunk, rows = call.rows if call.inner == 1 else call.inner
+    cdef Py_ssize_t count = (rows + copy.width - 1) // copy.width * (1 if call.inner == 1 else outer)
+    cdef bint together = threads > 1 and count < 2 * threads and call.n >= 2 * SEGMENT
+    cdef void* allocated = NULL
+    cdef char* memory = NULL
+    cdef Py_ssize_t all_arrays
+    copy.groups = (call.inner + copy.width - 1) // copy.width
+    copy.room = ((rows if rows < copy.width else copy.width) * call.n + LANES - 1) // LANES * LANES
+    copy.room *= copy.format.number_size
+    all_arrays = arrays_of(copy) * copy.room
+    if all_arrays > ON_STACK:
+        allocated = allocate((1 if together else threads) * all_arrays + CACHE_LINE)
+        if allocated == NULL:
+            return -1
+        memory = <char*> ((<size_t> allocated + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE)
+    if together:
+        for index in range(count):
+            run_group_in_parallel(copy, index, memory, threads, nanoseconds)
+    elif threads > 1 and count > 1:
+        chunk = (count + threads - 1) // threads
+        for k in prange(threads, num_threads=threads, schedule="static"):
+            run_groups(copy, k * chunk, (k + 1) * chunk if (k + 1) * chunk < count else count,
+                       NULL if memory == NULL else memory + k * all_arrays)
+    else:
+        run_groups(copy, 0, count, memory)
+    free(allocated)
+    return 0
+
+
+cdef dict KINDS = {"extreme": EXTREME, "constants": CONSTANTS, "accumulate": ACCUMULATE, "recover": RECOVER,
+                   "patch": PATCH, "emit": EMIT}
+cdef dict CONDITIONS = {"": ALWAYS, "if long": IF_LONG, "if dominant": IF_DOMINANT}
+
+
+cdef class RowOperation:
+    """An operation on rows, in every format: its steps with their kernels.
+
+    Parameters
+    ----------
+    name : str
+        Key of `kernels.OPERATIONS`.
+    kernels : module
+        Of the instruction set in use.
+    cost : float
+        Nanoseconds per float32 entry on one thread, which decide when a second thread pays.
+    """
+
+    def __cinit__(self, str name, kernels, double cost):
+        cdef int k, d
+        cdef size_t address
+        cdef bint stored = False
+        operation = kernels.OPERATIONS[name]
+        self.cost = cost
+        self.count = len(operation)
+        assert self.count <= STEPS
+        self.in_place = True
+        for k, (kind, function, read, condition) in enumerate(operation):
+            self.in_place = self.in_place and not (stored and "x" in read)
+            stored = stored or function.endswith(".store")
+            arrays = [("x", "y", "out").index(array) for array in read] + [0, 0]
+            for d, dtype in enumerate(("float", "double")):
+                self.steps[d][k].kind, self.steps[d][k].condition = KINDS[kind], CONDITIONS[condition]
+                address = kernels.KERNELS[f"rows.{function}.{dtype}"]
+                self.steps[d][k].rows = <void*> address
+                address = kernels.KERNELS.get(f"columns.{function}.{dtype}", 0)
+                self.steps[d][k].columns = <void*> address
+                self.steps[d][k].x, self.steps[d][k].y = arrays[:2]
+
+    cdef int run(self, const RowCall* call) except -1:
+        cdef Py_ssize_t size = call.outer * call.n * call.inner
+        if size == 0:                           # there may be more rows than a loop could ever count
+            return 0
+        if size > SIGNAL_INTERVAL and call.outer > 1:
+            return self.run_in_parts(call)
+        return self.run_at_once(call, size)
+
+    cdef int run_at_once(self, const RowCall* call, Py_ssize_t size) except -1:
+        cdef StripCall strips
+        cdef CopyCall copy
+        cdef const Format* format = call.format
+        cdef Py_ssize_t count, n = call.n, inner = call.inner
+        cdef double nanoseconds = size * self.cost * format.number_size / 4
+        cdef int failed = 0
+        cdef bint copied
+        strips.steps = self.steps[0 if format.number_size == 4 else 1]
+        strips.count = self.count
+        strips.itemsize = format.itemsize
+        # Steps receive three addresses.  One that they do not use is any that is valid for as many entries.
+        strips.arrays[0] = call.x
+        strips.arrays[1] = call.x if call.y == NULL else call.y
+        strips.arrays[2] = call.x if call.out == NULL else call.out
+        strips.n, strips.inner, strips.rows = n, inner, call.outer * inner
+        strips.width = STRIP if inner != 1 else min(SEGMENT // n, STRIP) if n < PIECE else 1
+        strips.strips = (inner + strips.width - 1) // strips.width
+        strips.fetching = size * 2 * format.itemsize > BEYOND_CACHE
+        strips.results, strips.scales, strips.labels = call.results, call.scales, call.labels
+        strips.scale, strips.factor, strips.factor_low = call.scale, call.factor, call.factor_low
+        count = call.outer * strips.strips if inner != 1 else (call.outer + strips.width - 1) // strips.width
+        copy.call, copy.format = &strips, format
+        copy.reads_y, copy.writes, copy.in_place = call.y != NULL, call.out != NULL, self.in_place
+        copy.width = COLUMNS_MAX if inner != 1 else strips.width
+        while copy.width > strips.width and (
+                arrays_of(&copy) * n * copy.width * format.number_size > COPIED_MAX
+                or call.outer * ((inner + copy.width - 1) // copy.width) < 2 * team()):
+            copy.width //= 2
+        copied = format.unpack != NULL or (
+            inner != 1 and size * format.itemsize > UNCOPIED_MAX
+            and arrays_of(&copy) * n * min(inner, copy.width) * format.number_size <= COPIED_MAX)
+        if copied and size <= GIL_HELD_MAX:
+            failed = run_on_copies(&copy, call.outer, nanoseconds)
+        elif copied:
+            with nogil:
+                failed = run_on_copies(&copy, call.outer, nanoseconds)
+        if failed and format.unpack == NULL:    # no memory for a copy: in place, then
+            copied = failed = False
+        if not copied and size <= GIL_HELD_MAX:
+            run_all_strips(&strips, count, nanoseconds)
+        elif not copied:
+            with nogil:
+                run_all_strips(&strips, count, nanoseconds)
+        if failed:
+            raise MemoryError(f"fastact: no memory for rows of {n} numbers as float32")
+        return 0
+
+    # So many rows at a time that Ctrl-C ends the call soon; it leaves the rest unwritten.
+    cdef int run_in_parts(self, const RowCall* call) except -1:
+        cdef RowCall part = call[0]
+        cdef Py_ssize_t rows = max(SIGNAL_INTERVAL // (call.n * call.inner), 1), left = call.outer
+        cdef Py_ssize_t entries = rows * call.n * call.inner * call.format.itemsize
+        while left:
+            part.outer = min(rows, left)
+            self.run_at_once(&part, part.outer * part.n * part.inner)
+            left -= part.outer
+            part.x += entries
+            part.y += entries if part.y != NULL else 0
+            part.out += entries if part.out != NULL else 0
+            part.results += rows * call.inner if part.results != NULL else 0
+            part.scales += rows * call.inner if part.scales != NULL else 0
+            part.labels += rows * call.inner if part.labels != NULL else 0
+            PyErr_CheckSignals()
+        return 0
+
+    def apply(self, cnp.ndarray x not None, tuple shape, *, cnp.ndarray y=None, cnp.ndarray out=None,
+              cnp.ndarray results=None, cnp.ndarray labels=None, double scale=1):
+        """Run the operation on plain arrays of the shape [outer, n, inner] and of one dtype.
+
+        `results` (float64) and `labels` (intp) have the shape [outer, inner].
+        """
+        cdef RowCall call = row_call(x, shape[0], shape[1], shape[2])
+        call.y, call.out, call.results, call.scale = data_of(y), data_of(out), <double*> data_of(results), scale
+        call.labels = <const cnp.npy_intp*> data_of(labels)
+        self.run(&call)

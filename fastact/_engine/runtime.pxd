@@ -1,0 +1,20 @@
+# What the other modules of the engine use of the runtime.
+
+cimport numpy as cnp
+
+cdef extern from "_engine/process.h" nogil:
+    ctypedef struct fastact_environment:
+        pass
+    fastact_environment fastact_enter() noexcept
+    void fastact_leave(fastact_environment callers) noexcept
+    float fastact_nearest_float(double number) noexcept
+
+# How many threads the calling thread starts for so much work: 1, or the number of a parallel pass
+cdef int threads_for(double nanoseconds) noexcept nogil
+cdef int team() noexcept nogil
+
+# malloc, which releases the kept memory of results before it fails
+cdef void* allocate(size_t size) noexcept nogil
+
+# np.empty_like of a plain array
+cdef cnp.ndarray empty_like(cnp.ndarray array)

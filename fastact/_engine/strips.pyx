@@ -1,0 +1,248 @@
+"""Strips: the steps of a row operation, for up to STRIP rows or columns at a time.
+
+A long row is a strip by itself; where there are fewer strips than threads, all threads work on one strip, in segments.
+"""
+
+from cython.parallel cimport prange
+from libc.math cimport INFINITY, isinf
+from libc.stdlib cimport free
+
+from fastact._engine.runtime cimport allocate, fastact_enter, fastact_environment, fastact_leave, threads_for
+from fastact._math.row_state cimport (
+    SEGMENT, SHORT_ROW, STRIP, StripState, row_patch, strip_accumulation, strip_constants,
+    strip_emission, strip_reduction)
+
+
+# A strip: rows that are computed together
+cdef struct Strip:
+    Place place
+    StripState state
+
+
+cdef inline void open_strip(const StripCall* call, Py_ssize_t index, Strip* strip) noexcept nogil:
+    cdef Py_ssize_t j
+    strip.place = place_of(call, index, call.width, call.strips)
+    strip.state.fetching = call.fetching
+    strip.state.factor, strip.state.factor_low = call.factor, call.factor_low
+    for j in range(strip.place.width):
+        strip.state.scale[j] = call.scales[strip.place.first + j] if call.scales != NULL else call.scale
+
+
+cdef inline void close_strip(const StripCall* call, const Strip* strip) noexcept nogil:
+    cdef Py_ssize_t j
+    if call.results != NULL:
+        for j in range(strip.place.width):
+            call.results[strip.place.first + j] = strip.state.result[j]
+
+
+cdef inline char* entries(const StripCall* call, int array, const Strip* strip, Py_ssize_t first) noexcept nogil:
+    return call.arrays[array] + strip.place.offset + first * call.inner * call.itemsize
+
+
+cdef inline Py_ssize_t stride(const StripCall* call) noexcept nogil:
+    return call.n if call.inner == 1 else call.inner
+
+
+cdef inline void* kernel(const StripCall* call, const Step* step) noexcept nogil:
+    return step.rows if call.inner == 1 else step.columns
+
+
+# A step that reads x alone: maximum, minimum or recover_pairs
+cdef inline void run_on_x(const StripCall* call, const Step* step, const Strip* strip, Py_ssize_t first, Py_ssize_t n,
+                          StripState* state) noexcept nogil:
+    (<strip_reduction> kernel(call, step))(
+        entries(call, step.x, strip, first), n, stride(call), strip.place.width, state)
+
+
+# Adds one segment's sum to those before it, which are carried in two parts.
+cdef inline void add_segment(double* high, double* low, double part) noexcept nogil:
+    cdef double total = high[0] + part
+    cdef double back = total - high[0]
+    low[0] += 0 if isinf(total) else (high[0] - (total - back)) + (part - back)
+    high[0] = total
+
+
+# The sums of one segment, into first and second of the state
+cdef inline void run_accumulation(const StripCall* call, const Step* step, const Strip* strip, Py_ssize_t first,
+                                  Py_ssize_t n, StripState* state) noexcept nogil:
+    (<strip_accumulation> kernel(call, step))(
+        entries(call, step.x, strip, first), entries(call, step.y, strip, first), entries(call, 2, strip, first),
+        n, stride(call), strip.place.width, state)
+
+
+cdef inline void run_emission(const StripCall* call, const Step* step, const Strip* strip, Py_ssize_t first,
+                              Py_ssize_t n, const StripState* state) noexcept nogil:
+    (<strip_emission> kernel(call, step))(
+        entries(call, step.x, strip, first), entries(call, step.y, strip, first), entries(call, 2, strip, first),
+        n, stride(call), strip.place.width, state)
+
+
+# A step that reads no entry (constants of the rows) or few of each row (with labels, that of the label)
+cdef inline void run_on_few(const StripCall* call, const Step* step, Strip* strip) noexcept nogil:
+    cdef Py_ssize_t j, label, place, distance = call.n if call.inner == 1 else 1
+    if step.kind == CONSTANTS:
+        (<strip_constants> step.rows)(&strip.state, strip.place.width)
+        return
+    for j in range(strip.place.width):
+        label = call.labels[strip.place.first + j] if call.labels != NULL else 0
+        place = strip.place.offset + (label * call.inner + j * distance) * call.itemsize
+        (<row_patch> step.rows)(
+            call.arrays[step.x] + place, call.arrays[2] + place, call.n, call.inner, &strip.state, j)
+
+
+# Sums of whole rows, segment by segment
+cdef inline void run_sums(const StripCall* call, const Step* step, Strip* strip) noexcept nogil:
+    cdef double first[2][STRIP]   # in two parts
+    cdef double second[2][STRIP]
+    cdef Py_ssize_t start = 0, rest, j
+    if call.n <= SEGMENT:
+        run_accumulation(call, step, strip, 0, call.n, &strip.state)
+        return
+    for j in range(strip.place.width):
+        first[0][j] = first[1][j] = second[0][j] = second[1][j] = 0
+    while start < call.n:
+        rest = call.n - start
+        run_accumulation(call, step, strip, start, rest if rest < SEGMENT else SEGMENT, &strip.state)
+        for j in range(strip.place.width):
+            add_segment(&first[0][j], &first[1][j], strip.state.first[j])
+            add_segment(&second[0][j], &second[1][j], strip.state.second[j])
+        start += SEGMENT
+    for j in range(strip.place.width):
+        strip.state.first[j] = first[0][j] + first[1][j]
+        strip.state.second[j] = second[0][j] + second[1][j]
+
+
+cdef inline bint any_dominant(const Strip* strip) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(strip.place.width):
+        if strip.state.dominant[j]:
+            return True
+    return False
+
+
+cdef void run_strip(const StripCall* call, Py_ssize_t index) noexcept nogil:
+    cdef Strip strip
+    cdef double first[STRIP]        # sums of the rows that no entry dominates
+    cdef double second[STRIP]
+    cdef const Step* step
+    cdef Py_ssize_t j
+    cdef int k
+    open_strip(call, index, &strip)
+    for k in range(call.count):
+        step = &call.steps[k]
+        if step.condition == IF_LONG and call.n <= SHORT_ROW:
+            continue
+        if step.kind == EXTREME:
+            run_on_x(call, step, &strip, 0, call.n, &strip.state)
+        elif step.kind == RECOVER:
+            if any_dominant(&strip):
+                run_on_x(call, step, &strip, 0, call.n, &strip.state)
+        elif step.kind == EMIT:
+            run_emission(call, step, &strip, 0, call.n, &strip.state)
+        elif step.kind != ACCUMULATE:
+            run_on_few(call, step, &strip)
+        elif step.condition != IF_DOMINANT or call.n <= SHORT_ROW:
+            run_sums(call, step, &strip)
+        elif any_dominant(&strip):
+            for j in range(strip.place.width):
+                first[j], second[j] = strip.state.first[j], strip.state.second[j]
+            run_sums(call, step, &strip)
+            for j in range(strip.place.width):
+                if not strip.state.dominant[j]:
+                    strip.state.first[j], strip.state.second[j] = first[j], second[j]
+    close_strip(call, &strip)
+
+
+# One segment of one step.  `state` holds the constants, and receives the maximum or the sums of the segment.
+cdef inline void run_segment(const StripCall* call, const Step* step, const Strip* strip, Py_ssize_t start,
+                             StripState* state) noexcept nogil:
+    cdef fastact_environment callers = fastact_enter()
+    cdef Py_ssize_t n = call.n - start if call.n - start < SEGMENT else SEGMENT
+    if step.kind == EXTREME:
+        run_on_x(call, step, strip, start, n, state)
+    elif step.kind == ACCUMULATE:
+        run_accumulation(call, step, strip, start, n, state)
+    else:
+        run_emission(call, step, strip, start, n, state)
+    fastact_leave(callers)
+
+
+# The same result as run_strip, with all threads on one strip; `states` has room for one of each segment.
+cdef void run_strip_in_segments(const StripCall* call, Py_ssize_t index, int threads,
+                                StripState* states) noexcept nogil:
+    cdef Strip strip
+    cdef double first[2]            # in two parts
+    cdef double second[2]
+    cdef double maximum
+    cdef const Step* step
+    cdef Py_ssize_t segments = (call.n + SEGMENT - 1) // SEGMENT, segment, j
+    cdef int k
+    open_strip(call, index, &strip)
+    for k in range(call.count):
+        step = &call.steps[k]
+        if step.kind == CONSTANTS or step.kind == PATCH:
+            run_on_few(call, step, &strip)
+            continue
+        if step.kind == RECOVER:
+            if any_dominant(&strip):
+                run_on_x(call, step, &strip, 0, call.n, &strip.state)
+            continue
+        if step.condition == IF_DOMINANT and not any_dominant(&strip):
+            continue
+        for segment in range(segments):
+            states[segment] = strip.state
+        for segment in prange(segments, num_threads=threads, schedule="static"):
+            run_segment(call, step, &strip, segment * SEGMENT, states + segment)
+        if step.kind == EMIT:
+            continue
+        for j in range(strip.place.width):
+            if step.kind == EXTREME:
+                strip.state.maximum[j] = -INFINITY
+                for segment in range(segments):
+                    maximum = states[segment].maximum[j]
+                    if maximum > strip.state.maximum[j] or maximum != maximum:   # NaN stays
+                        strip.state.maximum[j] = maximum
+                continue
+            if step.condition == IF_DOMINANT and not strip.state.dominant[j]:
+                continue
+            first[0] = first[1] = second[0] = second[1] = 0
+            for segment in range(segments):
+                add_segment(&first[0], &first[1], states[segment].first[j])
+                add_segment(&second[0], &second[1], states[segment].second[j])
+            strip.state.first[j] = first[0] + first[1]
+            strip.state.second[j] = second[0] + second[1]
+        if step.kind == EXTREME:
+            for j in range(strip.place.width):
+                if isinf(strip.state.maximum[j]):    # another segment may hold a NaN: the whole row once more
+                    run_on_x(call, step, &strip, 0, call.n, &strip.state)
+                    break
+    close_strip(call, &strip)
+
+
+cdef void run_strips(const StripCall* call, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    cdef fastact_environment callers = fastact_enter()
+    cdef Py_ssize_t index
+    for index in range(start, stop):
+        run_strip(call, index)
+    fastact_leave(callers)
+
+
+cdef void run_all_strips(const StripCall* call, Py_ssize_t count, double nanoseconds) noexcept nogil:
+    cdef Py_ssize_t chunk, index
+    cdef int threads = threads_for(nanoseconds), k
+    cdef fastact_environment callers
+    cdef StripState* states = NULL
+    if threads > 1 and count < 2 * threads and call.n >= 2 * SEGMENT:
+        states = <StripState*> allocate((call.n + SEGMENT - 1) // SEGMENT * sizeof(StripState))
+    if states != NULL:
+        callers = fastact_enter()
+        for index in range(count):
+            run_strip_in_segments(call, index, threads, states)
+        fastact_leave(callers)
+        free(states)
+    elif threads > 1 and count > 1:
+        chunk = (count + threads - 1) // threads
+        for k in prange(threads, num_threads=threads, schedule="static"):
+            run_strips(call, k * chunk, (k + 1) * chunk if (k + 1) * chunk < count else count)
+    else:
+        run_strips(call, 0, count)

@@ -1,0 +1,57 @@
+# The kernels.  This file is compiled once per instruction set: each <set>.pyx includes it, with the compiler flags of
+# fastact/_sets.py.  The functions are in table.pxi, which tools/kernels.py writes from the names of the formulas.  Only
+# tables are exported; the engine receives them from _isa.py.
+
+from libc.stdint cimport uint16_t
+
+from fastact._loops.columns cimport accumulate_columns, emit_columns, extreme_of_columns, recover_columns
+from fastact._loops.elementwise cimport LANES, Formulas, compute_block
+from fastact._loops.rows cimport Terms, accumulate_rows, emit_rows, extreme_of_rows, recover_rows
+from fastact._loops.sums cimport add_numbers, fastact_sum
+from fastact._math.row_state cimport StripState
+
+cdef extern from "_loops/packing.h" nogil:
+    void fastact_unpack_float16(const uint16_t* packed, float* numbers, Py_ssize_t n) noexcept
+    void fastact_pack_float16(const float* numbers, uint16_t* packed, Py_ssize_t n) noexcept
+    void fastact_unpack_bfloat16(const uint16_t* packed, float* numbers, Py_ssize_t n) noexcept
+    void fastact_pack_bfloat16(const float* numbers, uint16_t* packed, Py_ssize_t n) noexcept
+
+KERNELS = {}            # "sigmoid.backward.float" -> address of the kernel
+PARAMETERS = {}         # "softplus" -> number of parameters
+OPERATIONS = {}         # "softmax" -> its steps: (kind, key without layout and dtype, arrays read, condition)
+PACKING = {}            # "float16" -> addresses of the loops from and to it
+SUMS = {}               # "float" -> address of the loop that adds numbers to an exact sum
+
+include "table.pxi"
+
+
+cdef void unpack_float16(const void* packed, void* numbers, Py_ssize_t n) noexcept nogil:
+    fastact_unpack_float16(<const uint16_t*> packed, <float*> numbers, n // LANES * LANES)
+
+
+cdef void pack_float16(const void* numbers, void* packed, Py_ssize_t n) noexcept nogil:
+    fastact_pack_float16(<const float*> numbers, <uint16_t*> packed, n // LANES * LANES)
+
+
+cdef void unpack_bfloat16(const void* packed, void* numbers, Py_ssize_t n) noexcept nogil:
+    fastact_unpack_bfloat16(<const uint16_t*> packed, <float*> numbers, n // LANES * LANES)
+
+
+cdef void pack_bfloat16(const void* numbers, void* packed, Py_ssize_t n) noexcept nogil:
+    fastact_pack_bfloat16(<const float*> numbers, <uint16_t*> packed, n // LANES * LANES)
+
+
+PACKING["float16"] = <size_t> &unpack_float16, <size_t> &pack_float16
+PACKING["bfloat16"] = <size_t> &unpack_bfloat16, <size_t> &pack_bfloat16
+
+
+cdef void sum_float(void* total, const void* x, Py_ssize_t n) noexcept nogil:
+    add_numbers[float](<fastact_sum*> total, <const float*> x, n)
+
+
+cdef void sum_double(void* total, const void* x, Py_ssize_t n) noexcept nogil:
+    add_numbers[double](<fastact_sum*> total, <const double*> x, n)
+
+
+SUMS["float"] = <size_t> &sum_float
+SUMS["double"] = <size_t> &sum_double

@@ -1,2 +1,0 @@
-# The kernels for x86-64-v3: AVX2 and fused multiply-add.
-include "_kernels.pxi"

@@ -1,2 +1,0 @@
-# The kernels for x86-64-v4: AVX-512.
-include "_kernels.pxi"

@@ -1,0 +1,23 @@
+from typing import Any
+
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+class Layout:
+    order: tuple[int, ...]
+    straight: bool
+    outer: int
+    n: int
+    inner: int
+    shape: tuple[int, ...]
+    first: int
+    count: int
+    def __init__(self, array: Array, axes: tuple[int, ...]) -> None: ...
+    def matrix(self, array: Array) -> Array: ...
+    def restore(self, matrix: Array, ndim: int) -> Any: ...
+
+def row_axes(call: str, axis: int | tuple[int, ...] | None, ndim: int) -> tuple[int, ...]: ...
+def reorder(array: Array, order: tuple[int, ...]) -> Array: ...
+def product(factors: tuple[int, ...]) -> int: ...
+def sum_over(numbers: Array, axes: tuple[int, ...], divisor: int = 1) -> Array: ...

@@ -1,0 +1,12 @@
+"""The only loops over elements, compiled into the kernels of each instruction set.
+
+    elementwise.pxd  a formula over a block: value, derivative, backward, with one or two inputs and outputs
+    rows.pxd         terms, sums and results along contiguous rows
+    columns.pxd      the same down columns side by side, with the same bits
+    sums.pxd, .h     exact sums
+    packing.h        16-bit numbers to float and back
+    lanes.h          prefetching, sums over the lanes of vectors
+
+A formula arrives as a constant and is inlined, so that each kernel is a loop of packed arithmetic. The loops know no
+threads, and no array that is not contiguous (or columns side by side), aligned and a multiple of a vector.
+"""

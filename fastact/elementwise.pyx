@@ -1,0 +1,571 @@
+"""Elementwise activations: an activation of each number by itself.
+
+A call on plain arrays (_engine/formats.pxd) without keywords goes directly to the kernels, which costs a fraction of a
+NumPy call.  Every other call is checked, its parameters are bound, and it goes through a NumPy ufunc made of the same
+kernels.
+"""
+
+cimport numpy as cnp
+from cpython.object cimport PyObject
+
+from numbers import Real
+from operator import methodcaller
+from types import MappingProxyType
+
+import numpy as np
+
+from fastact._activation cimport (
+    Activation, PyVectorcall_NARGS, are_keywords, as_float, call_generally, common_dtype, fastact_enable_vectorcall,
+    has_16_bits, refuse_masked, replace_method, rounded, unknown_argument, working_dtype)
+from fastact._domains cimport check_domain, in_words, with_float32_ends
+from fastact._engine.elementwise cimport KernelSet, Numbers
+from fastact._engine.formats cimport is_bfloat16
+from fastact._engine.runtime cimport fastact_nearest_float
+from fastact._layout cimport sum_over
+
+from fastact._activation import ACCEPTED, make_signature
+from fastact._isa import KERNELS
+
+cnp.import_array()
+
+# NumPy 1 promoted float32 scalars to float64 beside any Python number.
+LOOKS_AT_VALUES = np.__version__.startswith("1.")
+UFUNC_KEYWORDS = MappingProxyType({          # with NumPy's defaults
+    "out": None, "where": True, "casting": "same_kind", "order": "K", "dtype": None, "subok": True, "signature": None})
+WHOLE_LINE = (-np.inf, np.inf)
+cdef str FROM_OUTPUT = " for a gradient from the output; for others pass x"
+
+
+# Defaults to compare: 0 and -0 are two, NaN is itself.
+cdef list bits_of(object parameters):
+    return [default.hex() for default in parameters.values()]
+
+
+# Whether values of `dtype` are computed as float32
+cdef bint is_narrow(object dtype):
+    return isinstance(dtype, np.dtype) and (dtype.kind == "f" and dtype.itemsize in (2, 4) or is_bfloat16(dtype))
+
+
+cdef class Elementwise(Activation):
+    """An activation of each number by itself: value, derivative and backward.
+
+    Each mode is a NumPy ufunc too (`ufuncs`), so that everything that NumPy's functions take is taken here:
+    broadcasting, ``out=``, ``where=``, any strides and byte order, scalars and lists, and objects with
+    ``__array_ufunc__``.
+
+    Attributes
+    ----------
+    ufuncs : mapping
+        Mode to NumPy ufunc.
+    ulp : mapping
+        The largest error promised of "value" and "derivative", in units in the last place, for either dtype and every
+        input, the parameters having their defaults as numbers of the dtype; without fused multiply-add (x86-64-v2),
+        twice as much.
+    value_zero, derivative_zero : tuple of float, or None
+        Between these two numbers, where the value or the derivative crosses zero and x is not 0, its error is promised
+        in units in the last place of 1/4 instead. With other parameters the zero lies elsewhere: there, and wherever
+        the terms of the formula cancel each other, the unit is that of the largest of these terms.
+    parameter_domain : mapping
+        Parameter to the least and the greatest number for which `ulp` holds, and any number between them for which it
+        does not. Others are refused with ValueError; a number counts as what the dtype makes of it: 1e300 is infinite
+        in float32. NaN is accepted, and nothing is promised of it.
+    output_domain : mapping
+        The same for ``backward(dy, output=y)``, of those parameters for which it is another: the derivative is a
+        function of the value for these numbers alone.
+    """
+
+    cdef readonly object ufuncs, ulp, value_zero, derivative_zero, parameter_domain, output_domain
+    cdef object (*vectorcall)(object, PyObject* const*, size_t, PyObject*)
+    cdef KernelSet value_mode, derivative_mode, backward_mode, from_output_mode, parameter_mode, both_mode
+    cdef Numbers defaults           # rounded at construction: calls may come in any rounding mode
+    cdef Elementwise origin         # of the catalogue, if this one has other defaults
+    cdef double cost
+    cdef bint output_suffices       # for a derivative with the defaults
+
+    def __cinit__(self, str name, *, double cost, ulp=MappingProxyType({"value": 1.5, "derivative": 2.0}),
+                  value_zero=None, derivative_zero=None, parameter_domain=(), output_domain=(),
+                  Elementwise origin=None, **description):
+        domains = dict(parameter_domain)
+        if not domains.keys() <= self.parameters.keys():
+            raise ValueError(f"fastact.Elementwise: parameter_domain names {', '.join(domains)}; accepted are "
+                             f"{', '.join(self.parameters) or 'none'}")
+        self.parameter_domain = MappingProxyType({
+            one: with_float32_ends(domains.get(one, WHOLE_LINE)) for one in self.parameters})
+        self.output_domain = MappingProxyType(dict(output_domain))
+        self.output_suffices = all([
+            domain[0] <= self.parameters[one] <= domain[1] for one, domain in self.output_domain.items()])
+        self.ulp = MappingProxyType(dict(ulp))
+        self.value_zero = value_zero
+        self.derivative_zero = derivative_zero
+        self.cost = cost
+        self.origin = origin
+        self.vectorcall = call_value
+        fastact_enable_vectorcall(self, &self.vectorcall)
+        for k, default in enumerate(self.parameters.values()):
+            self.defaults.as_double[k] = default
+            self.defaults.as_float[k] = <float> self.defaults.as_double[k]
+        if origin is None:
+            self._make_modes(name, cost)
+        else:
+            self.ufuncs = origin.ufuncs
+            self.value_mode, self.derivative_mode, self.both_mode = (
+                origin.value_mode, origin.derivative_mode, origin.both_mode)
+            self.backward_mode, self.from_output_mode, self.parameter_mode = (
+                origin.backward_mode, origin.from_output_mode, origin.parameter_mode)
+        self.keeps = "output" if self.from_output_mode is not None and self.output_suffices else "x"
+
+    cdef _make_modes(self, str name, double cost):
+        if len(self.parameters) != KERNELS.PARAMETERS.get(name, -1):
+            raise ValueError(f"fastact.Elementwise: name is {name!r} with {len(self.parameters)} parameters; accepted "
+                             f"are the formulas that were compiled, with theirs")
+        self.value_mode = self._mode("value", 1, 1, cost)
+        self.derivative_mode = self._mode("derivative", 1, 1, cost)
+        self.backward_mode = self._mode("backward", 2, 1, cost)
+        self.both_mode = self._mode("value_and_derivative", 1, 2, cost)
+        modes = {"value": self.value_mode, "derivative": self.derivative_mode, "backward": self.backward_mode,
+                 "value_and_derivative": self.both_mode}
+        if f"{name}.backward_from_output.float" in KERNELS.KERNELS:
+            modes["backward_from_output"] = self.from_output_mode = self._mode("backward_from_output", 2, 1, cost)
+        if f"{name}.backward_parameter.float" in KERNELS.KERNELS:
+            modes["backward_parameter"] = self.parameter_mode = self._mode("backward_parameter", 2, 1, cost)
+        self.ufuncs = MappingProxyType({mode: (<KernelSet> modes[mode]).ufunc for mode in modes})
+
+    def _mode(self, str mode, int inputs, int outputs, double cost):
+        kernels = {dtype: KERNELS.KERNELS[f"{self.name}.{mode}.{dtype}"] for dtype in ("float", "double")}
+        name = self.name if mode == "value" else f"{self.name}_{mode}"
+        return KernelSet(kernels, name, f"The ufunc of fastact.{self.name}, {mode}: {self.summary}", inputs,
+                         len(self.parameters), outputs, cost)
+
+    def with_defaults(self, **parameters):
+        """with_defaults(*, parameter=number): the same activation, with other defaults for its parameters.
+
+        Parameters
+        ----------
+        **parameters : float
+            The new defaults; a parameter that is not named keeps its own.
+
+        Returns
+        -------
+        Elementwise
+            On the same kernels and ufuncs; the object itself, or that of the catalogue, if it has these defaults. Two
+            are equal if their names and their defaults are.
+
+        Raises
+        ------
+        TypeError
+            If a parameter is unknown, or its default no number.
+        ValueError
+            If a default is outside of `parameter_domain`.
+        """
+        cdef str call = f"{self.name}.with_defaults"
+        for name, default in parameters.items():
+            if name not in self.parameters:
+                raise unknown_argument(call, name, list(self.parameters) or ["none"])
+            if not isinstance(default, Real):
+                raise TypeError(f"fastact.{call}: {name} must be a number, got {type(default).__name__}")
+            check_domain(call, name, self.parameter_domain[name], as_float(call, name, default))
+        merged = {name: float(parameters.get(name, default)) for name, default in self.parameters.items()}
+        for there in self, self.origin:
+            if there is not None and bits_of(merged) == bits_of(there.parameters):
+                return there
+        return Elementwise(
+            self.name, summary=self.summary, formula=self.formula, derivative_formula=self.derivative_formula,
+            source=self.source, parameters=merged, cost=self.cost, ulp=self.ulp, value_zero=self.value_zero,
+            derivative_zero=self.derivative_zero, parameter_domain=self.parameter_domain,
+            output_domain=self.output_domain, origin=self.origin or self)
+
+    def __eq__(self, other):
+        return (isinstance(other, Elementwise) and self.name == other.name
+                and bits_of(self.parameters) == bits_of(other.parameters))
+
+    def __hash__(self):
+        return hash(self.name)
+
+    def __reduce__(self):
+        if self.origin is None:
+            return self.name
+        return methodcaller("with_defaults", **self.parameters), (self.origin,)
+
+    @property
+    def ufunc(self):
+        """The NumPy ufunc of the value."""
+        return self.value_mode.ufunc
+
+    def _signature(self):
+        return make_signature(["x", *self.parameters.items()], UFUNC_KEYWORDS.items())
+
+    @property
+    def __doc__(self):
+        names = "".join(f", {name}={default:g}" for name, default in self.parameters.items())
+        described = "".join(f"\n{name} : array_like, optional\n    Broadcast against `x`, "
+                            f"{in_words(self.parameter_domain[name])}. Default {default:g}."
+                            for name, default in self.parameters.items())
+        return f"""{self.name}{self._signature()}
+
+{self.summary}
+
+.. math:: {self.formula}
+
+.. math:: {self.derivative_formula}
+
+Parameters
+----------
+x : array_like
+    Real numbers of any shape: {ACCEPTED}.{described}
+out : ndarray, optional
+    Where to write the result; `x` itself is allowed.
+where : array_like of bool, optional
+    Where to compute; elsewhere `out` keeps what it holds.
+casting, order, dtype, subok, signature
+    As for NumPy's ufuncs.
+
+Returns
+-------
+ndarray or scalar
+    Of the shape and dtype of `x`.
+
+Raises
+------
+TypeError
+    If the dtype of an argument is none of these, or an argument is unknown.
+ValueError
+    If the shapes do not broadcast, or a parameter is not among the accepted numbers.
+
+See Also
+--------
+{self.name}.derivative(x{names}) : the derivative
+{self.name}.backward(dy, x{names}) : dy times the derivative, in one pass
+{self.name}.value_and_derivative(x{names}) : both in one pass
+
+Notes
+-----
+Source: {self.source}.
+"""
+
+    def __call__(self, *arguments, **keywords):
+        return self._call("", self.value_mode, ("x",), arguments, keywords)
+
+    def derivative(self, *arguments, **keywords):
+        """derivative($self, x, *parameters, out=None, where=True, **keywords)
+--
+
+        The derivative at `x`; at a kink, the right-hand one.
+
+        Parameters
+        ----------
+        x : array_like
+            Real numbers; as for the value.
+        *parameters : array_like, optional
+            Those of the activation, by position or by name.
+        out, where, ...
+            The keywords of NumPy's ufuncs.
+
+        Returns
+        -------
+        ndarray or scalar
+            Of the shape and dtype of `x`.
+
+        Raises
+        ------
+        TypeError
+            If a dtype is not supported, or an argument is unknown.
+        """
+        return self._call(".derivative", self.derivative_mode, ("x",), arguments, keywords)
+
+    def value_and_derivative(self, *arguments, **keywords):
+        """value_and_derivative($self, x, *parameters, out=(None, None), where=True, **keywords)
+--
+
+        Both in one pass.
+
+        Parameters
+        ----------
+        x : array_like
+            Real numbers; as for the value.
+        *parameters : array_like, optional
+            Those of the activation, by position or by name.
+        out, where, ...
+            The keywords of NumPy's ufuncs.
+
+        Returns
+        -------
+        value, derivative : ndarray or scalar
+            Of the shape and dtype of `x`, the same bits as from the two calls, but for the sign and payload of a NaN.
+
+        Raises
+        ------
+        TypeError
+            If a dtype is not supported, or an argument is unknown.
+        """
+        return self._call(".value_and_derivative", self.both_mode, ("x",), arguments, keywords)
+
+    def backward(self, *arguments, **keywords):
+        """backward($self, dy, x=None, *parameters, output=None, out=None, where=True, **keywords)
+--
+
+        The gradient with respect to `x`.
+
+        ``backward(dy, output=y)`` computes it from the value instead, which saves keeping `x`; from `x` it is accurate
+        in the tails.
+
+        Parameters
+        ----------
+        dy : array_like
+            Gradient with respect to the value.
+        x : array_like
+            What the value was computed of.
+        *parameters : array_like, optional
+            Those of the activation, by position or by name.
+        output : array_like, optional
+            The value, in place of `x`.
+        out, where, ...
+            The keywords of NumPy's ufuncs. `dy` and `x` are allowed as `out`.
+
+        Returns
+        -------
+        ndarray or scalar
+            ``dy`` times the derivative.
+
+        Raises
+        ------
+        TypeError
+            If a dtype is not supported, an argument is unknown, or the derivative is no function of the value.
+        """
+        cdef KernelSet mode = self.backward_mode
+        cdef tuple arrays = ("dy", "x")
+        if keywords.get("output") is not None:
+            if self.from_output_mode is None:
+                raise TypeError(f"fastact.{self.name}.backward: output= is not accepted, since the derivative is not a "
+                                f"function of the value; pass x")
+            if len(arguments) > 1:
+                raise TypeError(f"fastact.{self.name}.backward: output= takes the place of x, and parameters are given "
+                                f"by name; got {len(arguments)} positional arguments, accepted is dy")
+            mode, arrays = self.from_output_mode, ("dy", "output")
+            if arguments:
+                arguments = (arguments[0], keywords.pop("output"))
+        else:
+            keywords.pop("output", None)
+        return self._call(".backward", mode, arrays, arguments, keywords)
+
+    def backward_parameter(self, dy, x, parameter=None):
+        """backward_parameter($self, dy, x, parameter=None)
+--
+
+        The gradient with respect to the parameter: for `prelu`, whose parameter is learnt.
+
+        Parameters
+        ----------
+        dy : array_like
+            Gradient with respect to the value.
+        x : array_like
+            What the value was computed of.
+        parameter : array_like, optional
+            The parameter, as for the value.
+
+        Returns
+        -------
+        ndarray or scalar
+            Of the shape of `parameter`: ``dy`` times the derivative in it, summed over all that one of its entries was
+            broadcast to. The sum is rounded once, whatever the order and the layout of the arrays.
+
+        Raises
+        ------
+        TypeError
+            If a dtype is not supported, an array is masked, or this activation has no such derivative.
+        """
+        cdef str call = self.name + ".backward_parameter"
+        if self.parameter_mode is None:
+            raise TypeError(f"fastact.{call}: accepted for prelu alone")
+        if parameter is None:
+            parameter, = self.parameters.values()
+        for name, value in ("dy", dy), ("x", x), ("parameter", parameter):
+            refuse_masked(call, name, value)
+        if type(dy) in (int, float):        # a Python number takes the dtype of x
+            x = np.asarray(x)
+            dy = rounded(as_float(call, "dy", dy), working_dtype(call, "x", x.dtype))
+        dy, x = np.asarray(dy), np.asarray(x)
+        keywords, dtype = {"order": "C"}, None
+        if has_16_bits(dy.dtype) and has_16_bits(x.dtype):      # the sum alone is rounded to 16 bits
+            keywords["dtype"], dtype = np.float32, common_dtype(dy.dtype, x.dtype)
+        terms = np.asarray(self._call_ufunc(call, self.parameter_mode, ("dy", "x"), (dy, x, parameter), keywords))
+        lengths = np.shape(parameter)
+        lengths = (1,) * (terms.ndim - len(lengths)) + lengths
+        summed = tuple([k for k in range(terms.ndim) if lengths[k] == 1])
+        return rounded(sum_over(terms, summed), dtype or terms.dtype).reshape(np.shape(parameter))[()]
+
+    # The fast path if the arguments are plain, else the general one
+    cdef object _call(self, str method, KernelSet mode, tuple arrays, tuple arguments, dict keywords):
+        cdef PyObject* given[2]
+        if (len(arguments) == len(arrays) and (not keywords or len(keywords) == 1 and "out" in keywords)
+                and (self.output_suffices or mode is not self.from_output_mode)):
+            given[0], given[1] = <PyObject*> arguments[0], <PyObject*> arguments[len(arrays) - 1]
+            result = mode.call_plain(given, keywords["out"] if keywords else None, &self.defaults)
+            if result is not None:
+                return result
+        return self._call_ufunc(self.name + method, mode, arrays, arguments, keywords)
+
+    # The general path: arrays and parameters by position or by name, then the ufunc
+    cdef object _call_ufunc(self, str call, KernelSet mode, tuple arrays, tuple arguments, dict keywords):
+        cdef tuple names = arrays + tuple(self.parameters)
+        cdef list values = list(arguments), scalars = [], defaults = []
+        cdef bint integers = False
+        if len(arguments) > len(names):
+            raise TypeError(f"fastact.{call}: got {len(arguments)} positional arguments, accepted are at most "
+                            f"{len(names)}: {', '.join(names)}")
+        for name in names[len(arguments):]:
+            if name in keywords:
+                values.append(keywords.pop(name))
+            elif name in self.parameters:
+                defaults.append(len(values))
+                values.append(self.parameters[name])
+            else:
+                raise TypeError(f"fastact.{call}: the argument {name} is missing; accepted are {', '.join(names)}")
+        for name in "dtype", "signature":       # for NumPy None is a value, and both of them are a conflict
+            if name in keywords and keywords[name] is None:
+                del keywords[name]
+        for name in keywords:
+            if name in names:
+                raise TypeError(f"fastact.{call}: got two values for the argument {name}")
+            if name not in UFUNC_KEYWORDS:
+                raise unknown_argument(call, name, [*names, *UFUNC_KEYWORDS])
+        if len(arrays) == 2:
+            values[:2] = alike(call, arrays, values[:2])
+        for k, name in enumerate(names):
+            if values[k] is None and k >= len(arrays):
+                values[k] = self.parameters[name]
+            if not hasattr(values[k], "dtype") and not hasattr(values[k], "__array_ufunc__"):
+                if k >= len(arrays) and type(values[k]) in (int, float):
+                    values[k] = as_float(call, name, values[k])
+                    scalars.append(k)           # takes the dtype of the arrays
+                    if k not in defaults:
+                        check_domain(call, name, self.parameter_domain[name], values[k])
+                    continue
+                values[k] = np.asarray(values[k])
+            dtype = getattr(values[k], "dtype", None)
+            if isinstance(dtype, np.dtype):     # not pandas' own: its objects call back with ndarrays
+                integers |= working_dtype(call, name, dtype).kind != dtype.kind
+            if k >= len(arrays):
+                check_domain(call, name, self.parameter_domain[name], values[k])
+        if mode is self.from_output_mode:
+            for name, domain in self.output_domain.items():
+                check_domain(call, name, domain, values[names.index(name)], None, FROM_OUTPUT)
+        dtypes = [getattr(value, "dtype", None) for k, value in enumerate(values) if k not in scalars]
+        if (self.parameters and "dtype" not in keywords and "signature" not in keywords
+                and all([is_narrow(dtype) for dtype in dtypes])):
+            for k in scalars:
+                shown, values[k] = values[k], np.float32(fastact_nearest_float(values[k]))
+                if k not in defaults:
+                    check_domain(call, names[k], self.parameter_domain[names[k]], values[k], shown)
+            if len({dtype.newbyteorder("=") for dtype in dtypes}) > 1:
+                keywords["dtype"] = np.float32  # the loops would take the dtype of the arrays, whatever the parameters'
+        elif LOOKS_AT_VALUES and scalars:
+            dtype = keywords.get("dtype")
+            if dtype is None:
+                least = np.float64 if integers else np.float32
+                dtype = np.result_type(least, *[dtype for dtype in dtypes if isinstance(dtype, np.dtype)])
+            for k in scalars:
+                values[k] = np.asarray(values[k], dtype)
+        if integers and "dtype" not in keywords and "signature" not in keywords:
+            keywords["dtype"] = np.float64      # NumPy would take float32 for small integers
+        if "where" in keywords and keywords.get("out") is not None:
+            outs = keywords["out"]
+            outs = [out for out in (outs if isinstance(outs, tuple) else (outs,)) if isinstance(out, np.ndarray)]
+            values = [copied_if_overlapping(value, outs) for value in values]
+            keywords["where"] = copied_if_overlapping(keywords["where"], outs)
+        try:
+            return mode.ufunc(*values, **keywords)
+        except (TypeError, ValueError):
+            for name, value in zip(names, values):
+                refuse_kind(call, name, value)
+            raise
+
+
+# Two arguments; a Python number takes the dtype of the other.
+cdef list alike(str call, tuple names, list values):
+    cdef int k
+    for k in range(2):
+        other = values[1 - k]
+        if type(values[k]) in (int, float) and type(other) not in (int, float):
+            dtype = getattr(other if hasattr(other, "dtype") else np.asarray(other), "dtype", None)
+            if isinstance(dtype, np.dtype):
+                values[k] = rounded(as_float(call, names[k], values[k]), working_dtype(call, names[1 - k], dtype))
+    return values
+
+
+# Raises TypeError if an object of another library, which the ufunc has refused, holds no numbers; else returns.
+cdef int refuse_kind(str call, str name, object value) except -1:
+    if isinstance(value, (np.ndarray, np.generic, int, float)) or hasattr(value, "__dask_graph__"):
+        return 0
+    try:
+        array = np.asarray(value)
+    except Exception:
+        return 0
+    if array.dtype.kind not in "biufV":
+        raise TypeError(f"fastact.{call}: {name} is a {type(value).__name__}, as an array of the dtype {array.dtype}; "
+                        f"accepted are {ACCEPTED}") from None
+    return 0
+
+
+# A copy of an array that shares memory with an output.  With a mask and a cast NumPy (2.4) makes such copies too late:
+# it reads a mask that it has overwritten, and changes elements of `out` that the mask excludes.
+cdef object copied_if_overlapping(object value, list outs):
+    if isinstance(value, np.ndarray) and any([np.may_share_memory(value, out) for out in outs]):
+        return value.copy()
+    return value
+
+
+cdef object value_by_def = Elementwise.__call__
+cdef object derivative_by_def = Elementwise.derivative
+cdef object both_by_def = Elementwise.value_and_derivative
+cdef object backward_by_def = Elementwise.backward
+cdef object parameter_by_def = Elementwise.backward_parameter
+
+
+# f(x) and f(x, out=y) of plain arrays; all other calls take the general path.  The keywords' values follow those by
+# position, so that backward(dy, output=y) has its two arrays side by side, as backward(dy, x) has.
+cdef inline object call_mode(Elementwise self, KernelSet mode, object method, PyObject* const* arguments,
+                             Py_ssize_t count, PyObject* names):
+    result = None
+    if count == 1 and names == NULL:
+        result = mode.call_plain(arguments, None, &self.defaults)
+    elif count == 1 and are_keywords(names, "out"):
+        result = mode.call_plain(arguments, <object> arguments[1], &self.defaults)
+    return call_generally(method, self, arguments, count, names) if result is None else result
+
+
+cdef object call_value(object self, PyObject* const* arguments, size_t count, PyObject* names):
+    return call_mode(self, (<Elementwise> self).value_mode, value_by_def, arguments, PyVectorcall_NARGS(count), names)
+
+
+cdef object call_derivative(object self, PyObject* const* arguments, Py_ssize_t count, PyObject* names):
+    return call_mode(self, (<Elementwise> self).derivative_mode, derivative_by_def, arguments, count, names)
+
+
+cdef object call_both(object self, PyObject* const* arguments, Py_ssize_t count, PyObject* names):
+    return call_mode(self, (<Elementwise> self).both_mode, both_by_def, arguments, count, names)
+
+
+# backward(dy, x) and backward(dy, output=y), and with out=
+cdef object call_backward(object activation, PyObject* const* arguments, Py_ssize_t count, PyObject* names):
+    cdef Elementwise self = <Elementwise> activation
+    cdef bint from_output = count == 1 and self.from_output_mode is not None and self.output_suffices
+    result = None
+    if count == 2 and names == NULL:
+        result = self.backward_mode.call_plain(arguments, None, &self.defaults)
+    elif count == 2 and are_keywords(names, "out"):
+        result = self.backward_mode.call_plain(arguments, <object> arguments[2], &self.defaults)
+    elif from_output and are_keywords(names, "output"):
+        result = self.from_output_mode.call_plain(arguments, None, &self.defaults)
+    elif from_output and are_keywords(names, "output", "out"):
+        result = self.from_output_mode.call_plain(arguments, <object> arguments[2], &self.defaults)
+    return call_generally(backward_by_def, self, arguments, count, names) if result is None else result
+
+
+cdef object call_backward_parameter(object self, PyObject* const* arguments, Py_ssize_t count, PyObject* names):
+    return call_generally(parameter_by_def, self, arguments, count, names)
+
+
+replace_method(Elementwise, "derivative", <void*> call_derivative)
+replace_method(Elementwise, "value_and_derivative", <void*> call_both)
+replace_method(Elementwise, "backward", <void*> call_backward)
+replace_method(Elementwise, "backward_parameter", <void*> call_backward_parameter)

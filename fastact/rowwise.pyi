@@ -1,0 +1,89 @@
+from collections.abc import Mapping
+from typing import Any
+
+import numpy.typing as npt
+
+from fastact._activation import Activation
+
+Array = npt.NDArray[Any]
+Axis = int | tuple[int, ...] | None
+
+class Rowwise(Activation):
+    ulp: Mapping[str, float]
+    def __init__(
+        self,
+        name: str,
+        *,
+        cost: float,
+        masked_row: float,
+        negates: str | None = None,
+        ulp: float = 4,
+        summary: str,
+        formula: str,
+        derivative_formula: str,
+        source: str,
+        parameters: Mapping[str, float] = ...,
+    ) -> None: ...
+    def __call__(
+        self,
+        x: npt.ArrayLike,
+        axis: Axis = -1,
+        *,
+        scale: float = 1.0,
+        temperature: float = 1.0,
+        where: npt.ArrayLike | None = None,
+        out: Array | None = None,
+    ) -> Any: ...
+    def backward(
+        self,
+        dy: npt.ArrayLike,
+        x: npt.ArrayLike | None = None,
+        axis: Axis = -1,
+        *,
+        output: npt.ArrayLike | None = None,
+        scale: float = 1.0,
+        temperature: float = 1.0,
+        where: npt.ArrayLike | None = None,
+        out: Array | None = None,
+    ) -> Any: ...
+    def jacobian(
+        self,
+        x: npt.ArrayLike,
+        *,
+        scale: float = 1.0,
+        temperature: float = 1.0,
+        where: npt.ArrayLike | None = None,
+    ) -> Array: ...
+
+class RowReduction(Activation):
+    def __init__(
+        self,
+        name: str,
+        *,
+        cost: float,
+        derivative: str,
+        summary: str,
+        formula: str,
+        derivative_formula: str,
+        source: str,
+        parameters: Mapping[str, float] = ...,
+    ) -> None: ...
+    def __call__(
+        self,
+        x: npt.ArrayLike,
+        axis: Axis = -1,
+        *,
+        keepdims: bool = False,
+        where: npt.ArrayLike | None = None,
+        out: Array | None = None,
+    ) -> Any: ...
+    def backward(
+        self,
+        dy: npt.ArrayLike,
+        x: npt.ArrayLike,
+        axis: Axis = -1,
+        *,
+        keepdims: bool = False,
+        where: npt.ArrayLike | None = None,
+        out: Array | None = None,
+    ) -> Any: ...

@@ -1,0 +1,220 @@
+"""What the tests know of each elementwise activation: one row of facts each, none of them computed by fastact."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import mpmath
+import numpy as np
+
+INF, NAN = math.inf, math.nan
+LN2, ROOT_OF_LN2, SELU_SCALE = math.log(2), math.sqrt(math.log(2)), 1.0507009873554805
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Facts of one elementwise activation whose parameters have their defaults.
+
+    Attributes
+    ----------
+    definition : callable
+        The value of one mpmath number, as a textbook writes it: not the stable form of fastact/reference.py.
+    values, slopes : tuple of float
+        Value and derivative at -inf, -0.0, 0 and inf. Both are NaN at NaN.
+    range : tuple of float
+        Infimum and supremum of the values; a little wider where they are not numbers of float64.
+    domain : tuple of float
+        The interval outside of which the value is NaN.
+    kinks : mapping
+        Points at which the derivative jumps, with the derivative there: that of the piece to the right.
+    odd : bool
+        f(-x) is -f(x).
+    monotone : bool
+        No value is smaller than that of a smaller x.
+    zero_is_special : bool
+        The value and the derivative at 0 are exact but for one rounding.
+    parameters : tuple of tuple
+        Parameters beside the defaults with which the reference is checked too, the defaults as an empty tuple.
+    float64_ulp, longdouble_ulp : float
+        The error that the reference may have in float64, in ulp, and its error in longdouble once that is rounded to
+        float64. A rounded argument of an exponential costs more than the defaults.
+    named_elsewhere : bool
+        Some library that fastact/names.py knows has the activation.
+    """
+
+    definition: Callable[..., object]
+    values: tuple[float, float, float, float]
+    slopes: tuple[float, float, float, float]
+    range: tuple[float, float]
+    domain: tuple[float, float] = (-INF, INF)
+    kinks: Mapping[float, float] = field(default_factory=dict)
+    odd: bool = False
+    monotone: bool = True
+    zero_is_special: bool = True
+    parameters: tuple[tuple[float, ...], ...] = ((),)
+    float64_ulp: float = 4
+    longdouble_ulp: float = 0.51
+    named_elsewhere: bool = True
+
+
+ROW_TO_WRITE = """\
+    "{name}": Facts(
+        definition=lambda x: ...,                       # of one mpmath number, as a textbook writes it
+        values=(..., ..., ..., ...), slopes=(..., ..., ..., ...),       # at -inf, -0.0, 0, inf
+        range=(..., ...)),                              # smallest and largest value
+    and, where they apply, kinks={{x: slope}}, odd=True, monotone=False and what else the class Facts lists."""
+
+FACTS = {
+    "identity": Facts(
+        definition=lambda x: x,
+        values=(-INF, -0.0, 0, INF), slopes=(1, 1, 1, 1),
+        range=(-INF, INF), odd=True),
+    "relu": Facts(
+        definition=lambda x: max(x, 0),
+        values=(0, -0.0, 0, INF), slopes=(0, 1, 1, 1),
+        range=(0, INF), kinks={0: 1}),
+    "softplus": Facts(
+        definition=lambda x, beta=1: mpmath.log(1 + mpmath.exp(beta * x)) / beta,
+        values=(0, LN2, LN2, INF), slopes=(0, 0.5, 0.5, 1),
+        range=(0, INF), parameters=((), (0.3,), (20.0,), (-1.5,))),
+    "sigmoid": Facts(
+        definition=lambda x: 1 / (1 + mpmath.exp(-x)),
+        values=(0, 0.5, 0.5, 1), slopes=(0, 0.25, 0.25, 0),
+        range=(0, 1)),
+    "tanh": Facts(
+        definition=lambda x: (mpmath.exp(x) - mpmath.exp(-x)) / (mpmath.exp(x) + mpmath.exp(-x)),
+        values=(-1, -0.0, 0, 1), slopes=(0, 1, 1, 0),
+        range=(-1, 1), odd=True),
+    "relu6": Facts(
+        definition=lambda x: min(max(x, 0), 6),
+        values=(0, -0.0, 0, 6), slopes=(0, 1, 1, 0),
+        range=(0, 6), kinks={0: 1, 6: 0}),
+    "relu2": Facts(
+        definition=lambda x: max(x, 0) ** 2,
+        values=(0, 0, 0, INF), slopes=(0, -0.0, 0, INF),
+        range=(0, INF)),
+    "leaky_relu": Facts(
+        definition=lambda x, slope=0.01: x if x >= 0 else slope * x,
+        values=(-INF, -0.0, 0, INF), slopes=(0.01, 1, 1, 1),
+        range=(-INF, INF), kinks={0: 1}),
+    "prelu": Facts(
+        definition=lambda x, slope=0.25: x if x >= 0 else slope * x,
+        values=(-INF, -0.0, 0, INF), slopes=(0.25, 1, 1, 1),
+        range=(-INF, INF), kinks={0: 1}),
+    "threshold": Facts(
+        definition=lambda x, threshold=1, value=0: x if x > threshold else mpmath.mpf(value),
+        values=(0, 0, 0, INF), slopes=(0, 0, 0, 1),
+        range=(0, INF), kinks={1: 1}),
+    "hard_tanh": Facts(
+        definition=lambda x, low=-1, high=1: min(max(x, low), high),
+        values=(-1, -0.0, 0, 1), slopes=(0, 1, 1, 0),
+        range=(-1, 1), kinks={-1: 1, 1: 0}),
+    "hard_shrink": Facts(
+        definition=lambda x, threshold=0.5: x if abs(x) > threshold else mpmath.mpf(0),
+        values=(-INF, 0, 0, INF), slopes=(1, 0, 0, 1),
+        range=(-INF, INF), kinks={-0.5: 0, 0.5: 1}),
+    "soft_shrink": Facts(
+        definition=lambda x, t=0.5: x - t if x > t else x + t if x < -t else mpmath.mpf(0),
+        values=(-INF, 0, 0, INF), slopes=(1, 0, 0, 1),
+        range=(-INF, INF), kinks={-0.5: 0, 0.5: 1}),
+    "softsign": Facts(
+        definition=lambda x: x / (1 + abs(x)),
+        values=(-1, -0.0, 0, 1), slopes=(0, 1, 1, 0),
+        range=(-1, 1), odd=True),
+    "hard_sigmoid": Facts(
+        definition=lambda x: min(max(x / 6 + mpmath.mpf(0.5), 0), 1),
+        values=(0, 0.5, 0.5, 1), slopes=(0, 1 / 6, 1 / 6, 0),
+        range=(0, 1), kinks={-3: 1 / 6, 3: 0}),
+    "hard_swish": Facts(
+        definition=lambda x: x * min(max(x + 3, 0), 6) / 6,
+        values=(-0.0, -0.0, 0, INF), slopes=(0, 0.5, 0.5, 1),
+        range=(-0.375, INF), kinks={-3: -0.5, 3: 1}, monotone=False),
+    "elu": Facts(
+        definition=lambda x, alpha=1: x if x >= 0 else alpha * (mpmath.exp(x) - 1),
+        values=(-1, -0.0, 0, INF), slopes=(0, 1, 1, 1),
+        range=(-1, INF), kinks={0: 1}),
+    "selu": Facts(
+        definition=lambda x: mpmath.mpf("1.0507009873554804935") * (
+            x if x >= 0 else mpmath.mpf("1.6732632423543772848") * (mpmath.exp(x) - 1)),
+        values=(-1.7580993408473768, -0.0, 0, INF), slopes=(0, SELU_SCALE, SELU_SCALE, SELU_SCALE),
+        range=(-1.7580994, INF), kinks={0: SELU_SCALE}),
+    "log_sigmoid": Facts(
+        definition=lambda x: mpmath.log(1 / (1 + mpmath.exp(-x))),
+        values=(-INF, -LN2, -LN2, -0.0), slopes=(1, 0.5, 0.5, 0),
+        range=(-INF, 0)),
+    "exp": Facts(
+        definition=lambda x: mpmath.e**x,
+        values=(0, 1, 1, INF), slopes=(0, 1, 1, INF),
+        range=(0, INF)),
+    "celu": Facts(
+        definition=lambda x, alpha=1: x if x >= 0 else alpha * (mpmath.exp(x / alpha) - 1),
+        values=(-1, -0.0, 0, INF), slopes=(0, 1, 1, 1),
+        range=(-1, INF), kinks={0: 1}),
+    "silu": Facts(
+        definition=lambda x, beta=1: x / (1 + mpmath.exp(-beta * x)),
+        values=(-0.0, -0.0, 0, INF), slopes=(-0.0, 0.5, 0.5, 1),
+        range=(-0.2784646, INF), monotone=False, float64_ulp=5 if np.__version__.startswith("1.") else 4),
+    "gelu_quick": Facts(
+        definition=lambda x: x / (1 + mpmath.exp(-mpmath.mpf("1.702") * x)),
+        values=(-0.0, -0.0, 0, INF), slopes=(-0.0, 0.5, 0.5, 1),
+        range=(-0.1636102, INF), monotone=False, float64_ulp=800, longdouble_ulp=0.8),
+    "gelu": Facts(
+        definition=lambda x: x * mpmath.ncdf(x),
+        values=(-0.0, -0.0, 0, INF), slopes=(-0.0, 0.5, 0.5, 1),
+        range=(-0.16997122, INF), monotone=False, float64_ulp=3000, longdouble_ulp=1.5),
+    "gelu_tanh": Facts(
+        definition=lambda x: x / 2 * (
+            1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3))),
+        values=(-0.0, -0.0, 0, INF), slopes=(-0.0, 0.5, 0.5, 1),
+        range=(-0.17004077, INF), monotone=False, float64_ulp=3000, longdouble_ulp=2),
+    "mish": Facts(
+        definition=lambda x: x * mpmath.tanh(mpmath.log(1 + mpmath.exp(x))),
+        values=(-0.0, -0.0, 0, INF), slopes=(-0.0, 0.6, 0.6, 1),
+        range=(-0.3088435, INF), monotone=False, float64_ulp=6),
+    "sparse_sigmoid": Facts(
+        definition=lambda x: min(max(x + 1, 0), 2) / mpmath.mpf(2),
+        values=(0, 0.5, 0.5, 1), slopes=(0, 0.5, 0.5, 0),
+        range=(0, 1), kinks={-1: 0.5, 1: 0}),
+    "sparse_plus": Facts(
+        definition=lambda x: x if x >= 1 else (x + 1) ** 2 / 4 if x > -1 else mpmath.mpf(0),
+        values=(0, 0.25, 0.25, INF), slopes=(0, 0.5, 0.5, 1),
+        range=(0, INF)),
+    "squareplus": Facts(
+        definition=lambda x, b=4: (x + mpmath.sqrt(x**2 + b)) / 2,
+        values=(0, 1, 1, INF), slopes=(0, 0.5, 0.5, 1),
+        range=(0, INF), float64_ulp=5),
+    "tanh_shrink": Facts(
+        definition=lambda x: x - mpmath.tanh(x),
+        values=(-INF, -0.0, 0, INF), slopes=(1, 0, 0, 1),
+        range=(-INF, INF), odd=True, float64_ulp=6),
+    "dish": Facts(
+        definition=lambda x: x / 2 * (1 + x / mpmath.sqrt(1 + x**2)),
+        values=(-0.0, -0.0, 0, INF), slopes=(-0.0, 0.5, 0.5, 1),
+        range=(-0.15014165, INF), monotone=False, float64_ulp=12),
+    "logit": Facts(
+        definition=lambda x: mpmath.log(x / (1 - x)) if 0 <= x <= 1 else mpmath.nan,
+        values=(NAN, -INF, -INF, NAN), slopes=(NAN, INF, INF, NAN),
+        range=(-INF, INF), domain=(0, 1)),
+    "erf": Facts(
+        definition=mpmath.erf,
+        values=(-1, -0.0, 0, 1), slopes=(0, 2 / math.sqrt(math.pi), 2 / math.sqrt(math.pi), 0),
+        range=(-1, 1), odd=True, longdouble_ulp=0.8),
+    "xielu": Facts(
+        definition=lambda x, p=0.8, n=0.8, b=0.5, eps=-1e-6: (
+            p * x**2 + b * x if x > 0 else n * (mpmath.expm1(min(x, eps)) - x) + b * x),
+        values=(INF, -7.999996000001333e-07, -7.999996000001333e-07, INF), slopes=(0.5 - 0.8, 0.5, 0.5, INF),
+        range=(-0.2058, INF), kinks={0: 0.5}, monotone=False),
+    "gelu_clipped": Facts(
+        definition=lambda x, low=-10, high=10: min(max(x * mpmath.ncdf(x), low), high),
+        values=(-0.0, -0.0, 0, 10), slopes=(-0.0, 0.5, 0.5, 0),
+        range=(-0.16997122, 10), monotone=False, float64_ulp=3000, longdouble_ulp=1.5),
+    "laplace": Facts(
+        definition=lambda x, mu=0.707107, sigma=0.282095: mpmath.ncdf((x - mu) / sigma),
+        values=(0, 0.0060944596179356, 0.0060944596179356, 1),
+        slopes=(0, 0.06111382879472585, 0.06111382879472585, 0), zero_is_special=False,
+        range=(0, 1), float64_ulp=3000, longdouble_ulp=2),
+    "sqrt_softplus": Facts(
+        definition=lambda x: mpmath.sqrt(mpmath.log(1 + mpmath.exp(x))),
+        values=(0, ROOT_OF_LN2, ROOT_OF_LN2, INF), slopes=(0, 0.25 / ROOT_OF_LN2, 0.25 / ROOT_OF_LN2, 0),
+        range=(0, INF)),
+}
