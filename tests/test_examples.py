@@ -1,5 +1,6 @@
-"""The examples run and print what they promise."""
+"""The examples, those of the README too, run and print what they promise."""
 
+import doctest
 import importlib.util
 import re
 import subprocess
@@ -8,7 +9,18 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+
+
+def test_readme():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    session = doctest.DocTestParser().get_doctest("".join(blocks), {}, "README.md", "README.md", 0)
+    assert any(example.want for example in session.examples), "README.md has no example with its output"
+    report = []
+    result = doctest.DocTestRunner(verbose=False).run(session, out=report.append)
+    assert result.failed == 0, "".join(report)
 
 
 def test_minilm():
