@@ -1,10 +1,15 @@
 """The activations: one statement each.
 
-The mathematics stands in _math/formulas.pxd and _math/softmax.pxd under the same name; here are the formulas as
-they are printed, the parameters with their defaults, `parameter_domain`: the numbers that are accepted where these are
-not all, `output_domain`: the same for the derivative from the output, `ulp`: the error that is promised of value and
-derivative where it is not the usual one, and `cost`: nanoseconds per float32 element on one thread, as measured in
-_costs.py, from which the engine knows when a second thread pays.
+The kernels are made from the formulas of the same name in _math/formulas.pxd and _math/softmax.pxd.  A statement has
+
+* the formulas in LaTeX, a summary and a source, for the documentation;
+* the parameters with their defaults;
+* `parameter_domain`: the accepted numbers, if not every number is accepted; `output_domain`: the same for the
+  derivative from the output;
+* `ulp`: the promised error of value and derivative, if it is not the default one; `value_zero`, `derivative_zero`: the
+  interval around a root in which the error is counted in ulp of 1/4;
+* `cost`: nanoseconds per float32 element on one thread (_costs.py), by which the engine decides whether a second thread
+  pays.
 """
 
 from fastact import _costs
@@ -14,17 +19,17 @@ from fastact.rowwise import RowReduction, Rowwise
 
 _INFINITE = float("inf")
 _FINITE = (-1.7976931348623157e308, 1.7976931348623157e308)
-_UNMEASURED = 0.3  # the median of the costs that are measured
+_UNMEASURED = 0.3  # the median of the measured costs
 
 
 def _cost(name: str) -> float:
-    """Return the measured cost; benchmarks/costs.py --update adds that of a new function."""
+    """Return the measured cost, which benchmarks/costs.py --update writes, or for a new function a usual one."""
     return _costs.COSTS.get(name, _UNMEASURED)
 
 
 identity = Elementwise(
     "identity",
-    summary="Every number as it is.",
+    summary="The identity: every number stays as it is.",
     formula=r"y = x",
     derivative_formula=r"y' = 1",
     source="the neutral element of composition",
@@ -40,7 +45,7 @@ relu = Elementwise(
 )
 softplus = Elementwise(
     "softplus",
-    summary="The softened rectifier.",
+    summary="A smooth rectifier.",
     formula=r"y = \log(1 + e^{\beta x}) / \beta",
     derivative_formula=r"y' = 1 - 1 / (e^{\beta x} + 1)",
     parameters={"beta": 1.0},
@@ -130,7 +135,7 @@ hard_shrink = Elementwise(
 )
 soft_shrink = Elementwise(
     "soft_shrink",
-    summary="All numbers move towards 0, those of small magnitude onto it.",
+    summary="Every number moves towards 0 by the threshold; those of small magnitude become 0.",
     formula=r"y = \mathrm{sign}(x) \max(|x| - t, 0)",
     derivative_formula=r"y' = 0 \;\mathrm{for}\; -t \leq x < t, \;\mathrm{else}\; 1",
     parameters={"threshold": 0.5},
@@ -148,7 +153,7 @@ softsign = Elementwise(
 )
 hard_sigmoid = Elementwise(
     "hard_sigmoid",
-    summary="A sigmoid with straight pieces.",
+    summary="A piecewise linear sigmoid.",
     formula=r"y = \min(\max(a x + b, 0), 1)",
     derivative_formula=r"y' = a \;\mathrm{for}\; 0 \leq a x + b < 1, \;\mathrm{else}\; 0",
     parameters={"slope": 1 / 6, "offset": 0.5},
@@ -158,7 +163,7 @@ hard_sigmoid = Elementwise(
 )
 hard_swish = Elementwise(
     "hard_swish",
-    summary="The silu with straight pieces.",
+    summary="The silu with a piecewise linear sigmoid.",
     formula=r"y = x \min(\max(x + 3, 0), 6) / 6",
     derivative_formula=r"y' = (2 x + 3) / 6 \;\mathrm{for}\; -3 \leq x < 3, \; 0 \;\mathrm{below}, 1 \;\mathrm{above}",
     source="A. Howard et al., Searching for MobileNetV3 (2019)",
@@ -223,7 +228,7 @@ silu = Elementwise(
 )
 gelu_quick = Elementwise(
     "gelu_quick",
-    summary="The silu of 1.702 x over 1.702: near gelu.",
+    summary="The silu with beta = 1.702, which approximates gelu.",
     formula=r"y = x / (1 + e^{-1.702 x})",
     derivative_formula=r"y' = s (1 + 1.702 x (1 - s)), \; s = 1 / (1 + e^{-1.702 x})",
     source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
@@ -243,7 +248,7 @@ gelu = Elementwise(
 )
 gelu_tanh = Elementwise(
     "gelu_tanh",
-    summary="The gelu by tanh, as it was first computed.",
+    summary="The approximation of gelu by tanh.",
     formula=r"y = x (1 + \tanh(u)) / 2, \; u = \sqrt{2 / \pi} (x + 0.044715 x^3)",
     derivative_formula=r"y' = s (1 + 2 x u' (1 - s)), \; s = 1 / (1 + e^{-2u})",
     source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
@@ -263,7 +268,7 @@ mish = Elementwise(
 )
 sparse_sigmoid = Elementwise(
     "sparse_sigmoid",
-    summary="A sigmoid with one straight piece.",
+    summary="A sigmoid that is linear between its limits.",
     formula=r"y = \min(\max(x + 1, 0), 2) / 2",
     derivative_formula=r"y' = 1 / 2 \;\mathrm{for}\; -1 \leq x < 1, \;\mathrm{else}\; 0",
     source="A. F. T. Martins and R. F. Astudillo, From softmax to sparsemax (2016)",
@@ -271,7 +276,7 @@ sparse_sigmoid = Elementwise(
 )
 sparse_plus = Elementwise(
     "sparse_plus",
-    summary="The integral of sparse_sigmoid: a softplus with a parabola.",
+    summary="The integral of sparse_sigmoid: a softplus with a parabola in the middle.",
     formula=r"y = 0 \;\mathrm{for}\; x \leq -1, \; (x + 1)^2 / 4 \;\mathrm{for}\; |x| < 1, \;\mathrm{else}\; x",
     derivative_formula=r"y' = \min(\max(x + 1, 0), 2) / 2",
     source="A. F. T. Martins and R. F. Astudillo, From softmax to sparsemax (2016)",
@@ -290,7 +295,7 @@ squareplus = Elementwise(
 )
 tanh_shrink = Elementwise(
     "tanh_shrink",
-    summary="What tanh lacks of the identity.",
+    summary="The difference of x and tanh(x).",
     formula=r"y = x - \tanh(x)",
     derivative_formula=r"y' = \tanh^2(x)",
     source="R. Collobert, K. Kavukcuoglu and C. Farabet, Torch7 (2011)",
@@ -309,7 +314,7 @@ dish = Elementwise(
 )
 logit = Elementwise(
     "logit",
-    summary="The inverse of the logistic function: the logarithm of the odds. An eps of 1, or None, clips nothing.",
+    summary="The inverse of the logistic function: the logarithm of the odds. With eps=1 or None nothing is clipped.",
     formula=r"y = \log(x / (1 - x)), \; x \;\mathrm{clipped\;to}\; [\epsilon, 1 - \epsilon]"
     r" \;\mathrm{if}\; 0 \leq \epsilon \leq 1/2",
     derivative_formula=r"y' = 1 / (x (1 - x)), \; 0 \;\mathrm{for}\; x < \epsilon, \; x \geq 1 - \epsilon",
@@ -329,7 +334,7 @@ erf = Elementwise(
 )
 xielu = Elementwise(
     "xielu",
-    summary="The expanded integral of the exponential linear unit: a parabola beside an exponential.",
+    summary="The expanded integral of the exponential linear unit: a parabola for x > 0, an exponential for x <= 0.",
     formula=r"y = \alpha_p x^2 + \beta x \;\mathrm{for}\; x > 0, \;"
     r" \alpha_n (e^{\min(x, \epsilon)} - 1 - x) + \beta x \;\mathrm{for}\; x \leq 0",
     derivative_formula=r"y' = 2 \alpha_p x + \beta \;\mathrm{for}\; x \geq 0, \;"
@@ -355,7 +360,7 @@ gelu_clipped = Elementwise(
 )
 laplace = Elementwise(
     "laplace",
-    summary="The normal distribution of mean mu and deviation sigma: near relu2 where that begins, and bounded.",
+    summary="The normal distribution function of mean mu and deviation sigma: a bounded approximation of relu2 near 0.",
     formula=r"y = (1 + \mathrm{erf}((x - \mu) / (\sigma \sqrt{2}))) / 2",
     derivative_formula=r"y' = e^{-(x - \mu)^2 / (2 \sigma^2)} / (\sigma \sqrt{2 \pi})",
     parameters={"mu": 0.707107, "sigma": 0.282095},
@@ -366,7 +371,7 @@ laplace = Elementwise(
 )
 sqrt_softplus = Elementwise(
     "sqrt_softplus",
-    summary="The square root of the softened rectifier: scores of a router.",
+    summary="The square root of softplus, for the scores of a router.",
     formula=r"y = \sqrt{\log(1 + e^{x})}",
     derivative_formula=r"y' = 1 / (2 (1 + e^{-x}) \sqrt{\log(1 + e^{x})})",
     source="DeepSeek-AI, DeepSeek-V4 (2026)",
@@ -375,7 +380,7 @@ sqrt_softplus = Elementwise(
 )
 softmax = Rowwise(
     "softmax",
-    summary="Probabilities from logits: all positive, their sum 1, the larger ones stand out.",
+    summary="Probabilities from logits: all positive, with the sum 1.",
     formula=r"y_i = e^{s x_i} / \sum_j e^{s x_j}, \; s = \mathrm{scale} / \mathrm{temperature}",
     derivative_formula=r"\partial y_i / \partial x_j = s y_i (\delta_{ij} - y_j)",
     parameters={"scale": 1.0, "temperature": 1.0},
@@ -385,7 +390,7 @@ softmax = Rowwise(
 )
 softmin = Rowwise(
     "softmin",
-    summary="The softmax of the negated logits: the smaller ones stand out.",
+    summary="The softmax of the negated logits.",
     formula=r"y_i = e^{-s x_i} / \sum_j e^{-s x_j}, \; s = \mathrm{scale} / \mathrm{temperature}",
     derivative_formula=r"\partial y_i / \partial x_j = -s y_i (\delta_{ij} - y_j)",
     parameters={"scale": 1.0, "temperature": 1.0},
@@ -396,7 +401,7 @@ softmin = Rowwise(
 )
 hardmax = Rowwise(
     "hardmax",
-    summary="1 for the largest logit, of equal ones the first, 0 for all others: softmax of vanishing temperature.",
+    summary="1 for the largest logit (the first of equal ones), 0 for the others: softmax at temperature 0.",
     formula=r"y_i = 1 \;\mathrm{for}\; i = \mathrm{argmax}_j \, x_j, \;\mathrm{else}\; 0",
     derivative_formula=r"\partial y_i / \partial x_j = 0",
     source="ONNX, Operator schemas: Hardmax (2017)",
@@ -406,7 +411,7 @@ hardmax = Rowwise(
 )
 log_softmax = Rowwise(
     "log_softmax",
-    summary="The logarithm of softmax, right where softmax rounds to 0 or to 1.",
+    summary="The logarithm of softmax, accurate where softmax rounds to 0 or to 1.",
     formula=r"y_i = s x_i - \log \sum_j e^{s x_j}, \; s = \mathrm{scale} / \mathrm{temperature}",
     derivative_formula=r"\partial y_i / \partial x_j = s (\delta_{ij} - e^{y_j})",
     parameters={"scale": 1.0, "temperature": 1.0},

@@ -1,4 +1,4 @@
-"""`fastact.get`: activations by their names, those of other libraries included."""
+"""`fastact.get`: activations by name, including the names of other libraries."""
 
 import difflib
 import itertools
@@ -11,32 +11,33 @@ from fastact.names import CONVENTIONS, DEFAULTS, LEFT_OUT, SPELLINGS
 
 
 def get(name: str, convention: str | None = None) -> Activation:
-    """Look an activation up by its name here, or in one of the libraries of `fastact.names`.
+    """Look up an activation by its name in fastact or in another library.
 
     Parameters
     ----------
     name : str
-        A key of `fastact.activations`, or a spelling of `fastact.names`.
+        A key of `fastact.activations`, or a name that a library of `fastact.names` has for an activation.
     convention : {"torch", "jax", "keras", "onnx", "transformers", "scipy", "sklearn", "thinc"}, optional
-        The library whose function is meant, with its defaults. Without, a key of `fastact.activations` means just that,
-        and any other spelling what it means in the libraries that have it.
+        The library whose function is wanted, with its defaults. Without it, a key of `fastact.activations` has
+        precedence, and any other name means what it means in the libraries that have it.
 
     Returns
     -------
     Activation
-        The object itself, ``fastact.get("relu") is fastact.relu``; where the library has other defaults, the activation
+        The object itself: ``fastact.get("relu") is fastact.relu``. If the library has other defaults, the activation
         with these.
 
     Raises
     ------
     TypeError
-        If an argument is no string.
+        If an argument is not a string.
     ValueError
-        If the name or the convention is unknown, the name means one thing in one library and another in the next, or
-        it means what no activation here does.
+        If the name or the convention is unknown, if the name has different meanings in different libraries, or if it
+        names a function that fastact does not have.
 
     Examples
     --------
+    >>> import fastact
     >>> fastact.get("gelu_new") is fastact.gelu_tanh
     True
     >>> fastact.get("leaky_relu", convention="keras").parameters["negative_slope"]
@@ -71,7 +72,7 @@ def get(name: str, convention: str | None = None) -> Activation:
 
 
 def _spellings(library: str) -> dict[str, Activation]:
-    """What a library means by its spellings; then by the names of this one, where it has the activation."""
+    """The activation of each spelling of a library, and of fastact's own name of each activation that it has."""
     meanings: dict[str, Activation] = {}
     for name, spellings in SPELLINGS.items():
         for spelling in spellings.get(library, "").split():

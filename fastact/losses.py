@@ -1,4 +1,4 @@
-"""Losses on softmax: the loss and its gradient with respect to the logits, from one fused pass over each row."""
+"""Losses of softmax: the loss and its gradient with respect to the logits, in one fused pass over each row."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -23,12 +23,12 @@ COST = 1.2  # nanoseconds per float32 entry on one thread
 
 
 class RowLoss(NamedTuple):
-    """A loss over rows of logits: what it is called with, and the operations that compute it."""
+    """A loss over rows of logits: the name of its targets, and the operations that compute it."""
 
     name: str
-    argument: str  # the targets
+    argument: str  # name of the targets
     probabilities: RowOperation  # for targets of the shape of the logits
-    labels: RowOperation | None  # for labels, if it takes any
+    labels: RowOperation | None  # for labels; None if it accepts none
 
 
 def _operation(name: str) -> RowOperation:
@@ -47,7 +47,7 @@ LOSSES = {
 def softmax_mse(
     logits: npt.ArrayLike, targets: npt.ArrayLike, axis: int = -1, reduction: str = "mean"
 ) -> tuple[Loss, Array]:
-    r"""Squared error of softmax, and its gradient.
+    r"""Compute the squared error of softmax and its gradient.
 
     .. math:: L = \frac{1}{2} \sum_i (p_i - y_i)^2, \quad p = \mathrm{softmax}(x), \qquad
         \frac{\partial L}{\partial x_j} = p_j \left((p_j - y_j) - \sum_i p_i (p_i - y_i)\right)
@@ -55,26 +55,27 @@ def softmax_mse(
     Parameters
     ----------
     logits : array_like
-        float16, bfloat16, float32 and float64 (bool and integers are computed in float64). The classes lie along
-        `axis`.
+        Logits of float16, bfloat16, float32 or float64 (bool and integers are computed in float64). The classes lie
+        along `axis`.
     targets : array_like
-        Of the same shape, for instance one-hot rows.
+        An array of the same shape, for instance of one-hot rows.
     axis : int, optional
-        Of the classes. Default: the last.
+        Axis of the classes. Default: the last.
     reduction : {"mean", "sum", "none"}, optional
-        Over the rows: the loss, and the gradient of that loss. With "none" each row has its own.
+        Reduction of the loss over the rows; the gradient is that of the reduced loss. With "none" each row has its
+        own loss and gradient.
 
     Returns
     -------
     loss : scalar or ndarray
-        A number, or with "none" one for each row.
+        One number; with "none" one number per row.
     gradient : ndarray
-        With respect to the logits, of their shape.
+        Gradient with respect to the logits, of their shape.
 
     Raises
     ------
     TypeError
-        If a dtype is not supported or `axis` is no integer.
+        If a dtype is not supported or `axis` is not an integer.
     AxisError
         If `axis` is out of bounds.
     ValueError
@@ -90,42 +91,43 @@ def softmax_mse(
 def softmax_cross_entropy(
     logits: npt.ArrayLike, labels_or_probabilities: npt.ArrayLike, axis: int = -1, reduction: str = "mean"
 ) -> tuple[Loss, Array]:
-    r"""Cross-entropy of softmax, and its gradient.
+    r"""Compute the cross-entropy of softmax and its gradient.
 
     .. math:: L = -\sum_i y_i \log p_i, \quad p = \mathrm{softmax}(x), \qquad
         \frac{\partial L}{\partial x_j} = p_j \sum_i y_i - y_j
 
-    With labels, the gradient at the right class is minus the sum of the other probabilities, which keeps its digits
-    where p - 1 would round to 0.
+    With labels, the gradient at the right class is minus the sum of the other probabilities. That keeps its digits
+    where p - 1 cancels to 0.
 
     Parameters
     ----------
     logits : array_like
-        float16, bfloat16, float32 and float64 (bool and integers are computed in float64). The classes lie along
-        `axis`.
+        Logits of float16, bfloat16, float32 or float64 (bool and integers are computed in float64). The classes lie
+        along `axis`.
     labels_or_probabilities : array_like
         Either labels, integers of the shape of `logits` without `axis`, each the index of the right class; or
         probabilities, of the shape of `logits`.
     axis : int, optional
-        Of the classes. Default: the last.
+        Axis of the classes. Default: the last.
     reduction : {"mean", "sum", "none"}, optional
-        Over the rows: the loss, and the gradient of that loss. With "none" each row has its own.
+        Reduction of the loss over the rows; the gradient is that of the reduced loss. With "none" each row has its
+        own loss and gradient.
 
     Returns
     -------
     loss : scalar or ndarray
-        A number, or with "none" one for each row.
+        One number; with "none" one number per row.
     gradient : ndarray
-        With respect to the logits, of their shape.
+        Gradient with respect to the logits, of their shape.
 
     Raises
     ------
     TypeError
-        If a dtype is not supported or `axis` is no integer.
+        If a dtype is not supported or `axis` is not an integer.
     AxisError
         If `axis` is out of bounds.
     IndexError
-        If a label is no class.
+        If a label is not the index of a class.
     ValueError
         If the shapes differ or the reduction is unknown.
 
@@ -137,7 +139,7 @@ def softmax_cross_entropy(
 
 
 def _with_retry(function: Callable[P, T]) -> Callable[P, T]:
-    """Call a function that writes to no argument once more without the kept memory, if it finds no memory."""
+    """Wrap a function that writes to no argument: on a MemoryError, free the kept memory and call it again."""
     @wraps(function)
     def called(*arguments: P.args, **keywords: P.kwargs) -> T:
         try:
@@ -180,7 +182,7 @@ def _loss_and_gradient(
     rows = product(of_rows)
     gradient = np.empty(layout.shape, dtype)
     kept = layout.shape[:layout.first] + layout.shape[layout.first + 1:]
-    losses = np.zeros(kept if layout.n or reduction == "none" else 0)  # rows without entries may be too many to count
+    losses = np.zeros(kept if layout.n or reduction == "none" else 0)  # empty rows may be too many to allocate
     if layout.n:
         operation.apply(layout.matrix(x.astype(dtype, copy=False)), (layout.outer, layout.n, layout.inner), y=y,
                         out=gradient, results=losses, labels=labels,
@@ -189,14 +191,14 @@ def _loss_and_gradient(
     if reduction == "none":
         return rounded(reorder(losses, order), x.dtype)[()], layout.restore(gradient, x.ndim)
     if reduction == "mean" and not rows:
-        total = np.asarray(np.nan)  # as NumPy's mean, without its warning
+        total = np.asarray(np.nan)  # NumPy's mean gives NaN too, with a warning
     else:
         total = sum_over(losses, tuple(range(losses.ndim)), rows if reduction == "mean" else 1)
     return rounded(total, x.dtype)[()], layout.restore(gradient, x.ndim)
 
 
 def _checked_labels(loss: RowLoss, labels: npt.ArrayLike, shape: tuple[int, ...], classes: int) -> Array:
-    """A copy of the labels, which no other thread can change after it was checked."""
+    """Return a checked copy of the labels: another thread could change the original after the check."""
     call, argument = loss.name, loss.argument
     if isinstance(labels, np.ma.MaskedArray):
         raise TypeError(f"fastact.{call}: {argument} is a masked array; accepted is an array")
@@ -204,14 +206,14 @@ def _checked_labels(loss: RowLoss, labels: npt.ArrayLike, shape: tuple[int, ...]
     if array.shape != shape:
         raise ValueError(f"fastact.{call}: {argument} has the shape {array.shape}; accepted is {shape} for labels")
     if array.size == 0:
-        return np.zeros(shape, np.intp)  # an empty list has no integer dtype
+        return np.zeros(shape, np.intp)  # the array of an empty list is float64
     if array.dtype.kind not in "iu":
         raise TypeError(f"fastact.{call}: {argument} has the shape of labels and the dtype {array.dtype}; accepted are "
                         f"integers")
     if classes == 0:
         raise IndexError(f"fastact.{call}: {argument} holds labels, but logits has no classes; accepted are no rows, "
                          f"or logits with classes")
-    wide = array.dtype.kind == "u" and array.dtype.itemsize > 4  # intp cannot hold all of these
+    wide = array.dtype.kind == "u" and array.dtype.itemsize > 4  # int64 cannot hold all of these
     copied = array.astype(np.uint64 if wide else np.int64)
     for wrong in copied.min(), copied.max():
         if not 0 <= wrong < classes:

@@ -1,13 +1,13 @@
-"""What other libraries call the activations: data alone, which `fastact.get` (lookup.py) reads.
+"""The names that other libraries have for the activations: data only, read by `fastact.get` (lookup.py).
 
-A spelling is the name under which a library has an activation. Where that means other defaults than here, `get` returns
-the activation of the catalogue with those (`Elementwise.with_defaults`): an Elementwise like any other, on the same
-kernels and ufuncs, that prints, compares and pickles as what it is. So there is no second kind of object, and nothing
-is computed differently: at a kink the derivative stays the right-hand one, whatever the library takes.
+A spelling is the name of an activation in a library. If the library has other defaults, `get` returns the activation of
+the catalogue with those defaults (`Elementwise.with_defaults`). That is an Elementwise like any other, with the same
+kernels and ufuncs; it prints, compares and pickles with its defaults. At a kink its derivative is the right-hand one,
+whichever the library uses.
 
-Where a library demands an argument that has a default here (PyTorch the threshold of its `threshold`, the axis of its
-`softmax`), the default stays. What no default of a parameter can express stands in `LEFT_OUT`: to ask for it is an
-error that says why, since the function of the same name here would give other numbers.
+If a library requires an argument that has a default here (PyTorch: the threshold of `threshold`, the axis of
+`softmax`), the default stays. `LEFT_OUT` has the spellings that no default can express. `get` raises for them and gives
+the reason, because the activation of the same name would return other numbers.
 """
 
 CONVENTIONS = {
@@ -17,10 +17,10 @@ CONVENTIONS = {
     "onnx": "operators",
     "transformers": "keys of transformers.activations.ACT2FN",
     "scipy": "functions of scipy.special",
-    "sklearn": "activations of sklearn.neural_network, those of an MLPClassifier's output too",
-    "thinc": "methods of thinc.backends.Ops, layers of thinc.layers: what follows their affine map",
+    "sklearn": "activations of sklearn.neural_network, including those of an MLPClassifier's output",
+    "thinc": "methods of thinc.backends.Ops; the activation of layers of thinc.layers, without their affine map",
 }
-"""The libraries, by the name under which they are imported, and what is meant by their spellings."""
+"""The libraries, by their import name, and what their spellings refer to."""
 
 SPELLINGS = {
     "relu": {
@@ -174,7 +174,7 @@ SPELLINGS = {
     },
     "logsumexp": {"torch": "logsumexp"},
 }
-"""For each activation: the spellings of each library that has it."""
+"""For each activation, the spellings of each library that has it."""
 
 DEFAULTS = {
     ("keras", "leaky_relu"): {"negative_slope": 0.2},
@@ -187,10 +187,10 @@ DEFAULTS = {
     ("thinc", "clipped_linear"): {"slope": 1.0, "offset": 0.0},
     ("thinc", "ClippedLinear"): {"slope": 1.0, "offset": 0.0},
 }
-"""Where the defaults of a spelling are not those of the catalogue."""
+"""The defaults of spellings, where they differ from the catalogue."""
 
-_ALL_AXES = "takes all axes together unless told otherwise; accepted is fastact.{}(x, axis=None)"
-_HARD_SWISH = "is x times a hard sigmoid of slope 0.2, which no activation here is; accepted is hard_swish_mobilenet"
+_ALL_AXES = "treats all axes as one row by default; accepted is fastact.{}(x, axis=None)"
+_HARD_SWISH = "is x times a hard sigmoid of slope 0.2, which fastact does not have; accepted is hard_swish_mobilenet"
 LEFT_OUT = {
     ("scipy", "softmax"): _ALL_AXES.format("softmax"),
     ("scipy", "log_softmax"): _ALL_AXES.format("log_softmax"),
@@ -201,4 +201,4 @@ LEFT_OUT = {
     ("thinc", "hard_swish"): _HARD_SWISH,
     ("thinc", "HardSwish"): _HARD_SWISH,
 }
-"""Spellings that mean something else than any activation here with other defaults, and what to write instead."""
+"""Spellings that no activation with other defaults expresses: what they mean, and what to write instead."""

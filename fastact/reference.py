@@ -1,11 +1,11 @@
-"""The independent oracle: every activation from its definition, sharing no code with the kernels.
+"""The independent reference: every activation from its definition, sharing no code with the kernels.
 
-A formula is written once, over a namespace ``m`` that is either NumPy (float64 or longdouble arrays) or
-:func:`mpmath_namespace` (object arrays of any precision), in the form that loses no digits: float64 is then right to a
-few float64 ulps wherever a float32 lies, tails included, and can judge every float32 result. Float64 results are judged
-by mpmath, which only the callers of :func:`mpmath_namespace` need.
+Each formula is written once, over a namespace ``m``: NumPy (float64 or longdouble arrays) or :func:`mpmath_namespace`
+(object arrays of any precision). It has the form that loses no digits. In float64 it is then accurate to a few float64
+ulps at every float32 input, tails included, and decides the error of every float32 result. The errors of float64
+results are computed with mpmath, which only the callers of :func:`mpmath_namespace` need.
 
-Adding an activation is one entry of ``ELEMENTWISE``.
+A new activation is one entry of ``ELEMENTWISE``.
 """
 
 import math
@@ -24,7 +24,7 @@ class Elementwise(NamedTuple):
 
 
 class Rowwise(NamedTuple):
-    """Value of ``(m, logits)`` over the last axis, and the vector-Jacobian product with the arguments of fastact."""
+    """Value as a function of ``(m, logits)`` over the last axis, and backward with the arguments of fastact."""
 
     value: Callable[..., Any]
     backward: Callable[..., Any]
@@ -35,13 +35,13 @@ def _sigmoid(m: Any, x: Any) -> Any:
     return m.where(x < 0, e, 1) / (1 + e)
 
 
-def _choose(m: Any, x: Any, condition: Any, a: Any, b: Any) -> Any:
-    """a where the condition holds, else b, as numbers of m; NaN where x is."""
+def _select(m: Any, x: Any, condition: Any, a: Any, b: Any) -> Any:
+    """Return a where the condition holds, else b, as numbers of m; NaN where x is NaN."""
     return m.where(x == x, m.asarray(m.where(condition, a, b)), x)
 
 
 def _constant(m: Any, x: Any, digits: str) -> Any:
-    """A decimal number to the precision of x."""
+    """Return a decimal number in the precision of x."""
     return x.dtype.type(digits) if m is np else m.asarray(digits)
 
 
@@ -50,17 +50,17 @@ def _elu(m: Any, x: Any, alpha: Any, scale: Any = 1) -> Any:
 
 
 def _elu_derivative(m: Any, x: Any, alpha: Any, scale: Any = 1) -> Any:
-    return _choose(m, x, x < 0, alpha * m.exp(m.minimum(x, 0)), scale)
+    return _select(m, x, x < 0, alpha * m.exp(m.minimum(x, 0)), scale)
 
 
-# Below, h = e^(-|z| / 2): x h h is not yet 0 where x e^-|z| loses its digits or is 0.
+# Below, h = e^(-|z| / 2): x h h keeps its digits where e^-|z| is subnormal or 0.
 
 
 def _silu(m: Any, x: Any, beta: Any) -> Any:
     z = beta * x
     h = m.exp(-abs(z) / 2)
     inside = m.where(z < 0, x * h * h, x) / (1 + h * h)
-    return _choose(m, x, beta == 0, x / 2, m.where(z == -np.inf, 0, inside))
+    return _select(m, x, beta == 0, x / 2, m.where(z == -np.inf, 0, inside))
 
 
 def _silu_derivative(m: Any, x: Any, beta: Any) -> Any:
@@ -68,7 +68,7 @@ def _silu_derivative(m: Any, x: Any, beta: Any) -> Any:
     h = m.exp(-abs(z) / 2)
     inner = m.where(z < 0, (1 + z + h * h) * h * h, 1 + h * h + z * h * h)
     inner = m.where(abs(z) == np.inf, m.heaviside(z, 0), inner / (1 + h * h) ** 2)
-    return _choose(m, x, beta == 0, 0.5, inner)
+    return _select(m, x, beta == 0, 0.5, inner)
 
 
 def _mish(m: Any, x: Any) -> Any:
@@ -76,7 +76,7 @@ def _mish(m: Any, x: Any) -> Any:
     e = h * h
     below = x * (e + 2) / (e * (e + 2) + 2) * h * h
     above = x * (1 + 2 * e) / (1 + 2 * e + 2 * e * e)
-    return _choose(m, x, x == -np.inf, 0, m.where(x < 0, below, above))
+    return _select(m, x, x == -np.inf, 0, m.where(x < 0, below, above))
 
 
 def _mish_derivative(m: Any, x: Any) -> Any:
@@ -86,11 +86,11 @@ def _mish_derivative(m: Any, x: Any) -> Any:
     d = 1 + 2 * e + 2 * e * e
     below = ((e + 2) * n + 4 * x * (1 + e)) / n**2 * h * h
     above = (1 + 2 * e) / d + 4 * x * e * e * (1 + e) / d**2
-    return _choose(m, x, abs(x) == np.inf, m.heaviside(x, 0), m.where(x < 0, below, above))
+    return _select(m, x, abs(x) == np.inf, m.heaviside(x, 0), m.where(x < 0, below, above))
 
 
 def _series(a: Any, terms: int, ratio: Callable[[int], Any], weight: Callable[[int], float] = lambda k: 1) -> Any:
-    """The sum of weight(k) a r(1) ... r(k), positive terms, to the last that still counts for any of the numbers."""
+    """Sum the positive terms weight(k) a r(1) ... r(k), until they change none of the sums."""
     term, total = a, weight(0) * a
     for k in range(1, terms):
         term = term * ratio(k)
@@ -101,26 +101,26 @@ def _series(a: Any, terms: int, ratio: Callable[[int], Any], weight: Callable[[i
 
 
 def _erf_near_0(m: Any, a: Any) -> Any:
-    """Below 1: relative to a, where 1 - erfc would lose digits. 2^25 / (1 * 3 * ... * 51) is 1e-26."""
+    """Compute erf(a) for a < 1, where 1 - erfc loses digits. The last term, 2^25 / (1 * 3 * ... * 51), is 1e-26."""
     series = _series(a, 26, lambda k: 2 * a * a / (2 * k + 1))
     return m.exp(-a * a) * series * _constant(m, a, _TWO_OVER_SQRT_PI)
 
 
 def _erfc(m: Any, x: Any) -> Any:
-    """NumPy has none: Python's for float32 and float64, and 30 digits in two float64 for longdouble."""
+    """Compute erfc, which NumPy lacks: by Python in float64, by mpmath with 30 digits in two float64 for longdouble."""
     if m is not np:
         return m.erfc(m.minimum(m.maximum(x, -1000), 1000))
     if x.dtype.itemsize <= 8:
         y = np.asarray(np.where(x < 0, 2, np.where(x > 0, 0, x)), dtype=x.dtype)  # NaN stays
         near = abs(x) < 2.0**-6
         y[near] = 1 - np.sign(x[near]) * _erf_near_0(m, abs(x[near]))
-        between = ~near & (x > -6) & (x < 30)  # a twelfth of all float32: the others round to 2 or 0
+        between = ~near & (x > -6) & (x < 30)  # a twelfth of all float32; the others round to 2 or 0
         y[between] = np.frompyfunc(math.erfc, 1, 1)(x[between])
         return y
     exact, x_high = mpmath_namespace(30), x.astype(np.float64)
     x_low = np.where(np.isfinite(x), x - x_high, 0).astype(np.float64)
     wide = exact.erfc(exact.minimum(exact.maximum(exact.asarray(x_high) + exact.asarray(x_low), -1000), 1000))
-    high = (wide := wide * 2**300).astype(np.float64)  # away from the subnormal numbers of float64
+    high = (wide := wide * 2**300).astype(np.float64)  # avoids the subnormal numbers of float64
     return (high.astype(x.dtype) + (wide - exact.asarray(high)).astype(np.float64)) * x.dtype.type(2) ** -300
 
 
@@ -129,23 +129,23 @@ def _normal(m: Any, x: Any) -> Any:
 
 
 def _gelu(m: Any, x: Any) -> Any:
-    return _choose(m, x, x == -np.inf, 0, x * _normal(m, x))
+    return _select(m, x, x == -np.inf, 0, x * _normal(m, x))
 
 
 def _gelu_derivative(m: Any, x: Any) -> Any:
     density = m.exp(-x * x / 2) * _constant(m, x, _SQRT_HALF) ** 2 * _constant(m, x, _TWO_OVER_SQRT_PI)
     density = density * _constant(m, x, _SQRT_HALF)
-    return _choose(m, x, abs(x) == np.inf, m.heaviside(x, 0), _normal(m, x) + x * density)
+    return _select(m, x, abs(x) == np.inf, m.heaviside(x, 0), _normal(m, x) + x * density)
 
 
 def _gelu_tanh_argument(m: Any, x: Any, cubes: int) -> Any:
-    """2u in y = x sigmoid(2u) for cubes = 1, its derivative times x for cubes = 3."""
+    """Return 2u of y = x sigmoid(2u) for cubes = 1; x times the derivative of 2u for cubes = 3."""
     return x * (1 + cubes * _constant(m, x, "0.044715") * x * x) * 2 * _constant(m, x, _SQRT_TWO_OVER_PI)
 
 
 def _gelu_tanh(m: Any, x: Any) -> Any:
     h = m.exp(-abs(_gelu_tanh_argument(m, x, 1)) / 2)
-    return _choose(m, x, x == -np.inf, 0, m.where(x < 0, x * h * h, x) / (1 + h * h))
+    return _select(m, x, x == -np.inf, 0, m.where(x < 0, x * h * h, x) / (1 + h * h))
 
 
 def _gelu_tanh_derivative(m: Any, x: Any) -> Any:
@@ -153,11 +153,11 @@ def _gelu_tanh_derivative(m: Any, x: Any) -> Any:
     slope = _gelu_tanh_argument(m, x, 3)
     inner = m.where(x < 0, (1 + slope + h * h) * h * h, 1 + h * h + slope * h * h)
     inner = m.where(h == 0, m.heaviside(x, 0), inner / (1 + h * h) ** 2)
-    return _choose(m, x, abs(x) == np.inf, m.heaviside(x, 0), inner)
+    return _select(m, x, abs(x) == np.inf, m.heaviside(x, 0), inner)
 
 
 def _root(m: Any, x: Any, b: Any) -> Any:
-    """sqrt(x^2 + b) without overflow."""
+    """Compute sqrt(x^2 + b) without overflow."""
     large = m.maximum(abs(x), 1)
     return m.where(abs(x) == np.inf, abs(x), large * m.sqrt((x / large) ** 2 + b / large / large))
 
@@ -174,32 +174,32 @@ def _squareplus_derivative(m: Any, x: Any, b: Any) -> Any:
     h = _root(m, x, some)
     below = some / 4 / (h / 2 - m.minimum(x, 0) / 2) / h
     inside = m.where(x < 0, below, (1 + m.maximum(x, 0) / h) / 2)
-    return _choose(m, x, (abs(x) == np.inf) | (b == 0), m.heaviside(x, 1), inside)
+    return _select(m, x, (abs(x) == np.inf) | (b == 0), m.heaviside(x, 1), inside)
 
 
 def _celu(m: Any, x: Any, alpha: Any, derivative: bool) -> Any:
     flat = abs(alpha) == np.inf
     quotient = m.minimum(m.minimum(x, 0) / m.asarray(m.where(flat, 1, alpha)), 4000)
     inside = m.exp(quotient) if derivative else alpha * m.expm1(quotient)
-    return _choose(m, x, (x >= 0) | flat, 1 if derivative else x, inside)
+    return _select(m, x, (x >= 0) | flat, 1 if derivative else x, inside)
 
 
 def _dish(m: Any, x: Any) -> Any:
     h = _root(m, x, 1)
     below = x / h / 4 / (h / 2 - m.minimum(x, 0) / 2)
     inside = m.where(x < 0, below, x / 2 * (1 + x / h))
-    return _choose(m, x, abs(x) == np.inf, m.maximum(x, 0), inside)
+    return _select(m, x, abs(x) == np.inf, m.maximum(x, 0), inside)
 
 
 def _dish_derivative(m: Any, x: Any) -> Any:
     h = _root(m, x, 1)
     r, ratio = 1 / h / h, abs(x) / h
     below = r * (r * r + r - 1) / (1 + ratio * (1 + r)) / 2
-    return _choose(m, x, abs(x) == np.inf, m.heaviside(x, 0), m.where(x < 0, below, 1 - below))
+    return _select(m, x, abs(x) == np.inf, m.heaviside(x, 0), m.where(x < 0, below, 1 - below))
 
 
 def _tanh_shrink(m: Any, x: Any) -> Any:
-    """Near 0 x - tanh(x) = (x cosh(x) - sinh(x)) / cosh(x), whose numerator is a sum of positive terms."""
+    """Near 0, x - tanh(x) is (x cosh(x) - sinh(x)) / cosh(x), and the numerator is a sum of positive terms."""
     is_near = abs(x) < 1
     a = abs(x[is_near])
     # 1 / 31! is 1e-34, 1 / 79! is 1e-117
@@ -240,19 +240,23 @@ def _logit_clipped(m: Any, x: Any, eps: Any) -> Any:
 def _logit_clipped_derivative(m: Any, x: Any, eps: Any) -> Any:
     slope = _logit_derivative(m, x)
     beyond = (eps >= 0) & (eps <= 0.5) & ((x < eps) | (x >= 1 - eps))
-    return _choose(m, x, beyond, 0, slope)
+    return _select(m, x, beyond, 0, slope)
 
 
 def _gelu_clipped_derivative(m: Any, x: Any, low: Any, high: Any) -> Any:
-    """At a limit that of the piece to the right. Gelu is max(x, 0) + gelu(-|x|), whose rounded sum may be a limit."""
+    """Compute the derivative; at a limit it is that of the piece to the right.
+
+    gelu is max(x, 0) + gelu(-|x|). The rounded sum may equal a limit that the exact sum does not reach. So the two
+    parts are compared with the limit.
+    """
     slope, part, ramp = _gelu_derivative(m, x), _gelu(m, -abs(x)), m.maximum(x, 0)
     above_low, above_high = (ramp - low) + part, (ramp - high) + part
     beyond = (above_low < 0) | ((above_low == 0) & (slope < 0)) | (above_high > 0) | ((above_high == 0) & (slope > 0))
-    return _choose(m, x, beyond, 0, slope)
+    return _select(m, x, beyond, 0, slope)
 
 
 def _standardized(m: Any, x: Any, mu: Any, sigma: Any) -> Any:
-    """(x - mu) / sigma, but not beyond 200, where nothing is left of any of its tails."""
+    """Return (x - mu) / sigma, clipped to ±200, where the tails have vanished in every type."""
     return m.minimum(m.maximum((x - mu) / sigma, -200), 200)
 
 
@@ -262,7 +266,7 @@ def _laplace_derivative(m: Any, x: Any, mu: Any, sigma: Any) -> Any:
 
 
 def _sqrt_softplus(m: Any, x: Any) -> Any:
-    """With h = e^(x / 2), h sqrt(log1p(h^2) / h^2) for x < 0, where the quotient is 1 as long as h^2 is small."""
+    """For x < 0, with h = e^(x / 2), compute h sqrt(log1p(h^2) / h^2): the quotient is 1 while h^2 is small."""
     h = m.exp(m.minimum(x, 0) / 2)
     e = m.asarray(m.maximum(h * h, _constant(m, x, "1e-60")))
     return m.where(x < 0, h * m.sqrt(m.log1p(e) / e), m.sqrt(m.maximum(x, 0) + m.log1p(m.exp(-abs(x)))))
@@ -277,22 +281,22 @@ def _sqrt_softplus_derivative(m: Any, x: Any) -> Any:
 
 def _xielu(m: Any, x: Any, alpha_p: Any, alpha_n: Any, beta: Any, eps: Any) -> Any:
     below = alpha_n * m.expm1(m.minimum(x, eps)) + (beta - alpha_n) * x
-    return _choose(m, x, x > 0, x * (alpha_p * x + beta), below)
+    return _select(m, x, x > 0, x * (alpha_p * x + beta), below)
 
 
 def _xielu_derivative(m: Any, x: Any, alpha_p: Any, alpha_n: Any, beta: Any, eps: Any) -> Any:
     below = alpha_n * m.where(x < eps, m.exp(m.minimum(x, 0)), 0) + (beta - alpha_n)
-    return _choose(m, x, x >= 0, 2 * alpha_p * x + beta, below)
+    return _select(m, x, x >= 0, 2 * alpha_p * x + beta, below)
 
 
 def _is_sixth(slope: Any, offset: Any) -> Any:
-    """Where they are the defaults, in either type: then the slope is the exact 1/6, which no float is."""
+    """Whether the parameters are the defaults, in float32 or float64: the slope is then exactly 1/6."""
     return ((slope == 1 / 6) | (slope == float(np.float32(1 / 6)))) & (offset == 0.5)
 
 
 def _hard_sigmoid(m: Any, x: Any, slope: Any, offset: Any) -> Any:
     line = m.where(_is_sixth(slope, offset), (x + 3) / 6, m.where(slope == 0, offset, slope * x + offset))
-    return _choose(m, x, True, m.minimum(m.maximum(m.asarray(line), 0), 1), 0)
+    return _select(m, x, True, m.minimum(m.maximum(m.asarray(line), 0), 1), 0)
 
 
 def _hard_sigmoid_derivative(m: Any, x: Any, slope: Any, offset: Any) -> Any:
@@ -300,7 +304,7 @@ def _hard_sigmoid_derivative(m: Any, x: Any, slope: Any, offset: Any) -> Any:
     inside = m.where(slope >= 0, (line >= 0) & (line < 1), (line > 0) & (line <= 1))
     sixth = _is_sixth(slope, offset)
     inside = m.where(sixth, (x >= -3) & (x < 3), inside).astype(bool)
-    return _choose(m, x, inside, m.where(sixth, _constant(m, x, "1") / 6, slope), 0)
+    return _select(m, x, inside, m.where(sixth, _constant(m, x, "1") / 6, slope), 0)
 
 
 def _sparse_sigmoid(m: Any, x: Any) -> Any:
@@ -310,13 +314,13 @@ def _sparse_sigmoid(m: Any, x: Any) -> Any:
 _SQRT_HALF = "0.70710678118654752440084436210484903928483593768847"
 _TWO_OVER_SQRT_PI = "1.1283791670955125738961589031215451716881012586580"
 _SQRT_TWO_OVER_PI = "0.79788456080286535587989211986876373695171726232986"
-# scale alpha, of 1.6732632423543772848 and 1.0507009873554804935, and scale
+# scale alpha with alpha = 1.6732632423543772848 and scale = 1.0507009873554804935; scale
 _SELU = "1.75809934084737686005728423668589404880", "1.0507009873554804935"
 
 ELEMENTWISE = {
     "identity": Elementwise(
         value=lambda m, x: x,
-        derivative=lambda m, x: _choose(m, x, True, 1, 1),
+        derivative=lambda m, x: _select(m, x, True, 1, 1),
     ),
     "relu": Elementwise(
         value=lambda m, x: m.maximum(x, 0),
@@ -336,7 +340,7 @@ ELEMENTWISE = {
     ),
     "relu6": Elementwise(
         value=lambda m, x: m.minimum(m.maximum(x, 0), 6),
-        derivative=lambda m, x: _choose(m, x, (x >= 0) & (x < 6), 1, 0),
+        derivative=lambda m, x: _select(m, x, (x >= 0) & (x < 6), 1, 0),
     ),
     "relu2": Elementwise(
         value=lambda m, x: m.maximum(x, 0) ** 2,
@@ -344,27 +348,27 @@ ELEMENTWISE = {
     ),
     "leaky_relu": Elementwise(
         value=lambda m, x, negative_slope=0.01: m.where(x < 0, negative_slope * x, x),
-        derivative=lambda m, x, negative_slope=0.01: _choose(m, x, x < 0, negative_slope, 1),
+        derivative=lambda m, x, negative_slope=0.01: _select(m, x, x < 0, negative_slope, 1),
     ),
     "prelu": Elementwise(
         value=lambda m, x, negative_slope=0.25: m.where(x < 0, negative_slope * x, x),
-        derivative=lambda m, x, negative_slope=0.25: _choose(m, x, x < 0, negative_slope, 1),
+        derivative=lambda m, x, negative_slope=0.25: _select(m, x, x < 0, negative_slope, 1),
     ),
     "threshold": Elementwise(
-        value=lambda m, x, threshold=1.0, value=0.0: _choose(m, x, x > threshold, x, value),
-        derivative=lambda m, x, threshold=1.0, value=0.0: _choose(m, x, x >= threshold, 1, 0),
+        value=lambda m, x, threshold=1.0, value=0.0: _select(m, x, x > threshold, x, value),
+        derivative=lambda m, x, threshold=1.0, value=0.0: _select(m, x, x >= threshold, 1, 0),
     ),
     "hard_tanh": Elementwise(
         value=lambda m, x, min_value=-1.0, max_value=1.0: m.minimum(m.maximum(x, min_value), max_value),
-        derivative=lambda m, x, min_value=-1.0, max_value=1.0: _choose(m, x, (x >= min_value) & (x < max_value), 1, 0),
+        derivative=lambda m, x, min_value=-1.0, max_value=1.0: _select(m, x, (x >= min_value) & (x < max_value), 1, 0),
     ),
     "hard_shrink": Elementwise(
-        value=lambda m, x, threshold=0.5: _choose(m, x, abs(x) > threshold, x, 0),
-        derivative=lambda m, x, threshold=0.5: _choose(m, x, (x >= -threshold) & (x < threshold), 0, 1),
+        value=lambda m, x, threshold=0.5: _select(m, x, abs(x) > threshold, x, 0),
+        derivative=lambda m, x, threshold=0.5: _select(m, x, (x >= -threshold) & (x < threshold), 0, 1),
     ),
     "soft_shrink": Elementwise(
-        value=lambda m, x, threshold=0.5: _choose(m, x, abs(x) <= threshold, 0, m.sign(x) * (abs(x) - threshold)),
-        derivative=lambda m, x, threshold=0.5: _choose(m, x, (x >= -threshold) & (x < threshold), 0, 1),
+        value=lambda m, x, threshold=0.5: _select(m, x, abs(x) <= threshold, 0, m.sign(x) * (abs(x) - threshold)),
+        derivative=lambda m, x, threshold=0.5: _select(m, x, (x >= -threshold) & (x < threshold), 0, 1),
     ),
     "softsign": Elementwise(
         value=lambda m, x: m.where(abs(x) == np.inf, m.sign(x), x / (1 + abs(x))),
@@ -375,8 +379,8 @@ ELEMENTWISE = {
         derivative=lambda m, x, slope=1 / 6, offset=0.5: _hard_sigmoid_derivative(m, x, slope, offset),
     ),
     "hard_swish": Elementwise(
-        value=lambda m, x: _choose(m, x, x < -3, 0, m.where(x < 3, x * (x + 3) / 6, x)),
-        derivative=lambda m, x: _choose(m, x, x < -3, 0, m.where(x < 3, (2 * x + 3) / 6, 1)),
+        value=lambda m, x: _select(m, x, x < -3, 0, m.where(x < 3, x * (x + 3) / 6, x)),
+        derivative=lambda m, x: _select(m, x, x < -3, 0, m.where(x < 3, (2 * x + 3) / 6, 1)),
     ),
     "elu": Elementwise(
         value=lambda m, x, alpha=1.0: _elu(m, x, alpha),
@@ -411,7 +415,7 @@ ELEMENTWISE = {
     "mish": Elementwise(value=_mish, derivative=_mish_derivative),
     "sparse_sigmoid": Elementwise(
         value=_sparse_sigmoid,
-        derivative=lambda m, x: _choose(m, x, (x >= -1) & (x < 1), 0.5, 0),
+        derivative=lambda m, x: _select(m, x, (x >= -1) & (x < 1), 0.5, 0),
     ),
     "sparse_plus": Elementwise(
         value=lambda m, x: m.where(abs(x) < 1, (x + 1) ** 2 / 4, m.maximum(x, 0)),
@@ -472,7 +476,7 @@ def _hardmax(m: Any, logits: Any) -> Any:
 
 
 def _log_of_sum(m: Any, shifted: Any) -> Any:
-    """log sum exp(shifted) of rows whose maximum is 0: that term apart, so that a confident row keeps log1p(rest)."""
+    """Compute log sum exp(shifted) of rows with the maximum 0 as log1p(sum of the others): accurate if confident."""
     largest = shifted.argmax(axis=-1)[..., None]
     # A product and not a selection: the NaN of inf - inf has to reach the sum.
     rest = m.exp(shifted) * (np.arange(shifted.shape[-1]) != largest).astype(int)
@@ -514,7 +518,7 @@ ROWWISE = {
 
 
 def evaluate(name: str, mode: str, *arguments: npt.ArrayLike, m: Any = np) -> Any:
-    """What a function of the library should return, but for the rounding of ``m``.
+    """Compute what a function of the library should return, to the precision of ``m``.
 
     Parameters
     ----------
@@ -525,12 +529,12 @@ def evaluate(name: str, mode: str, *arguments: npt.ArrayLike, m: Any = np) -> An
     *arguments : array_like
         The arrays and parameters of the formula. Rows lie along the last axis.
     m : namespace, optional
-        NumPy computes in float64, or in longdouble if an argument is; :func:`mpmath_namespace` in its precision.
+        NumPy computes in float64, or in longdouble if an argument is; :func:`mpmath_namespace` in its own precision.
 
     Returns
     -------
     ndarray
-        Of float64, longdouble or (mpmath) object.
+        An array of float64, longdouble or object (mpmath).
     """
     table: dict[str, Any] = ELEMENTWISE if name in ELEMENTWISE else ROWWISE
     formula = getattr(table[name], mode)
@@ -545,10 +549,10 @@ def _widen(x: npt.ArrayLike) -> npt.NDArray[Any]:
 
 
 def mpmath_namespace(digits: int = 50) -> Any:
-    """The names of NumPy that the formulas use, over object arrays of mpmath numbers with so many digits.
+    """Return the NumPy names that the formulas use, for object arrays of mpmath numbers with that many digits.
 
-    Each has a context of its own: mpmath's functions change the precision of theirs while they compute, and two threads
-    in one would leave it changed.
+    Each namespace has its own mpmath context. mpmath's functions change the precision of their context during a
+    computation, so two threads with one context would leave it changed.
     """
     import mpmath
 
@@ -565,7 +569,7 @@ def mpmath_namespace(digits: int = 50) -> Any:
         sqrt = np.frompyfunc(context.sqrt, 1, 1)
         log1p = np.frompyfunc(lambda x: context.log1p(x) if x != -1 else -context.inf, 1, 1)
         sign = np.frompyfunc(context.sign, 1, 1)
-        # NumPy's own would lose a NaN in an object array.
+        # NumPy's own functions lose a NaN in an object array.
         maximum = np.frompyfunc(lambda a, b: a if a >= b or context.isnan(a) else context.mpf(b), 2, 1)
         minimum = np.frompyfunc(lambda a, b: a if a <= b or context.isnan(a) else context.mpf(b), 2, 1)
         heaviside = np.frompyfunc(
@@ -585,39 +589,39 @@ def _finfo(dtype: npt.DTypeLike) -> Any:
     dtype = np.dtype(dtype)
     if dtype.kind == "f":
         return np.finfo(dtype)
-    import ml_dtypes  # whose bfloat16 came here
+    import ml_dtypes  # a dtype of another kind is its bfloat16
 
     return ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
 
 
 def ulp(exact: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Unit in the last place that ``dtype`` has at ``exact``: 2^(min(max(floor(log2|r|), emin), emax) - (p - 1)).
+    """Compute the ulp of ``dtype`` at ``exact``: 2^(min(max(floor(log2|r|), emin), emax) - (p - 1)).
 
     Parameters
     ----------
     exact : array_like
-        Of a type wider than `dtype`: float64, longdouble, or object for mpmath numbers.
+        Numbers of a type wider than `dtype`: float64, longdouble, or object for mpmath numbers.
     dtype : dtype
-        The type whose unit is asked for.
+        The type of the unit.
 
     Returns
     -------
     ndarray
-        A power of two for each entry, in the type of `exact`. Zero and the subnormal numbers have the smallest unit,
-        2^-149 in float32; infinity and what overflows have that of the largest finite number.
+        A power of two per entry, in the type of `exact`. Zero and subnormal numbers have the smallest unit, 2^-149 in
+        float32. Infinity and numbers that overflow have the unit of the largest finite number.
     """
     exact = np.asarray(exact)
     limits = _finfo(dtype)
     emin, emax = int(limits.minexp), int(limits.maxexp) - 1
 
     def of_mpmath_number(r: Any) -> Any:
-        exponent = min(emax, max(emin, r.context.mag(r) - 1))  # the floor of log2|r|; in this order NaN falls to emin
+        exponent = min(emax, max(emin, r.context.mag(r) - 1))  # floor(log2|r|); in this order NaN gives emin
         return r.context.ldexp(1, exponent - int(limits.nmant))
 
     if exact.dtype == object:
         return np.asarray(np.frompyfunc(of_mpmath_number, 1, 1)(exact), dtype=object)
     magnitude = np.clip(abs(exact), 2.0**emin, 2.0**emax)
-    if magnitude.dtype == np.float64:  # the exponent's bits, and none of the significand: the power of two below
+    if magnitude.dtype == np.float64:  # the exponent's bits alone: the power of two below
         power = (np.ascontiguousarray(magnitude).view(np.int64) & np.int64(0x7FF << 52)).view(np.float64)
         return np.asarray(power * 2.0**-limits.nmant).reshape(exact.shape)
     mantissa, _ = np.frexp(magnitude)  # in [1/2, 1)
@@ -627,23 +631,23 @@ def ulp(exact: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 def ulp_error(
     computed: npt.ArrayLike, exact: npt.ArrayLike, absolute: npt.ArrayLike = False
 ) -> npt.NDArray[np.float64]:
-    """Error of ``computed`` in units in the last place of its own type: |computed - exact| / ulp(exact).
+    """Compute the error of ``computed`` in ulp of its own type: |computed - exact| / ulp(exact).
 
     Parameters
     ----------
     computed : array_like
-        Results of the library, of any dtype that it takes.
+        Results of the library, of any supported dtype.
     exact : array_like
-        What they should be, in a wider type: float64, longdouble, or object for mpmath numbers.
+        The exact results in a wider type: float64, longdouble, or object for mpmath numbers.
     absolute : array_like of bool, optional
-        Where the unit is that of 1/4 instead of that of `exact`.
+        Entries whose error is counted in ulp of 1/4 instead of ulp of `exact`.
 
     Returns
     -------
     ndarray of float64
-        Below 0.5 the result is correctly rounded. NaN for NaN and an infinity for the same infinity have the error 0,
-        and so has an infinity where `exact` rounds to it; where `exact` is a little smaller than that, an infinity
-        counts as the number after the largest finite one. Anything else that is not finite has the error inf.
+        Below 0.5 the result is correctly rounded. The error is 0 for NaN if `exact` is NaN, and for an infinity if
+        `exact` is the same infinity or rounds to it. If `exact` is a little too small to round to infinity, a computed
+        infinity counts as the number after the largest finite one. Every other non-finite result has the error inf.
     """
     computed, exact = np.asarray(computed), np.asarray(exact)
     with np.errstate(all="ignore"):
@@ -651,7 +655,7 @@ def ulp_error(
             error = np.asarray(_error_of_mpmath_numbers(computed.dtype)(computed, exact, absolute), dtype=np.float64)
         else:
             error = _error_of_floats(computed, exact, absolute)
-        if not np.isfinite(error.max(initial=0)):  # NaN, too, comes out of a maximum
+        if not np.isfinite(error.max(initial=0)):  # the maximum of an array with NaN is NaN
             special = ~np.isfinite(error)
             error[special] = _special_error(*(a[special] for a in np.broadcast_arrays(computed, exact)))
     return error
@@ -663,11 +667,11 @@ def _error_of_floats(computed: Any, exact: Any, absolute: Any) -> npt.NDArray[np
         return np.zeros(difference.shape)
     np.abs(difference, out=difference)
     if exact.dtype == np.float64 and computed.dtype.itemsize < 8 and not np.any(absolute):
-        # As `ulp`, by the exponents' bits: of 1 / unit, by which the difference is multiplied.
+        # As in `ulp`, from the bits of the exponents: 1 / unit, which multiplies the difference.
         limits = _finfo(computed.dtype)
         bits = np.ascontiguousarray(exact).view(np.int64) & np.int64(0x7FF << 52)
         np.clip(bits, (1023 + int(limits.minexp)) << 52, (1022 + int(limits.maxexp)) << 52, out=bits)
-        np.subtract(((2046 + int(limits.nmant)) << 52) - 2**64, bits, out=bits)  # modulo 2^64, as integers are
+        np.subtract(((2046 + int(limits.nmant)) << 52) - 2**64, bits, out=bits)  # integers wrap modulo 2^64
         return np.asarray(np.multiply(difference, bits.view(np.float64).reshape(exact.shape), out=difference))
     unit = ulp(exact, computed.dtype)
     if np.any(absolute):
@@ -676,7 +680,7 @@ def _error_of_floats(computed: Any, exact: Any, absolute: Any) -> npt.NDArray[np
 
 
 def _error_of_mpmath_numbers(dtype: Any) -> Any:
-    """The same of mpmath numbers, in one pass over them: their exponents are Python's integers."""
+    """Return a ufunc for the error of mpmath numbers. It takes one pass: their exponents are Python integers."""
     limits = _finfo(dtype)
     emin, emax, digits = int(limits.minexp), int(limits.maxexp) - 1, int(limits.nmant)
 
@@ -699,15 +703,19 @@ def _special_error(computed: npt.NDArray[Any], exact: npt.NDArray[Any]) -> npt.N
 
 
 def structured_points(count: int, seed: int = 0) -> npt.NDArray[np.float64]:
-    """So many float64 inputs at which an activation may go wrong, in random order.
+    """Return `count` float64 inputs at which an activation may be inaccurate, in random order.
 
-    A quarter each: every binade, the subnormal one included, with significands at its ends and inside; the multiples of
-    ln 2 / 4, among which are the boundaries between two argument reductions of e^x and e^2x, and the multiples of 1/8,
-    where formulas meet, both to within 4 ulp; random numbers of ordinary size. Zeros, infinities, NaN and the extreme
-    finite numbers are always among them.
+    Four kinds, a quarter each:
 
-    All are made of integers by exact operations and by single ones of IEEE 754, never by a function such as a power,
-    whose last bits are those of the processor: the points are the same everywhere.
+    * numbers of every binade, the subnormal one included, with significands at its ends and inside;
+    * multiples of ln 2 / 4, to within 4 ulp: they include the boundaries between two argument reductions of e^x, e^2x;
+    * multiples of 1/8, to within 4 ulp: the boundaries between two formulas;
+    * random numbers of ordinary size.
+
+    Zeros, infinities, NaN and the extreme finite numbers are always included.
+
+    The points are the same on every machine: they are made from integers by exact operations and single operations of
+    IEEE 754, never by a function such as a power, whose last bits depend on the processor.
     """
     random = np.random.default_rng(seed)
     limits = np.finfo(np.float64)
