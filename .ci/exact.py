@@ -1,4 +1,4 @@
-"""Whether an installation, which was built with flags that change arithmetic, has infinities, NaN and subnormals."""
+"""Check that an installation built with flags that change arithmetic has infinities, NaN and subnormal numbers."""
 
 import math
 import os
@@ -23,4 +23,4 @@ for dtype, small in (np.float32, 1e-42), (np.float64, 1e-320):
     y = fastact.softmax(np.array([[0, -np.inf], [0, np.nan], [0, -100 if dtype is np.float32 else -740]], dtype))
     assert (y[0] == [1, 0]).all() and np.isnan(y[1]).all(), y
     assert y[2, 1] > 0 and math.isclose(y[2, 1], math.exp(-100 if dtype is np.float32 else -740), rel_tol=0.3), y
-print("infinities, NaN and subnormal numbers are what they should be")
+print("infinities, NaN and subnormal numbers are right")

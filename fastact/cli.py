@@ -1,12 +1,16 @@
-"""The `fastact` command: one door, five commands.
+"""The `fastact` command line: one entry point, five commands.
 
 Each command is a module of `fastact.commands` with `add_arguments(parser)` and `run(arguments) -> int`. Only the module
-of the command that was asked for is imported: `fastact --help` is fast and needs none of the extras.
+of the given command is imported: `fastact --help` is fast and needs none of the extras.
 
-Whatever goes wrong becomes one sentence on stderr here, in `main`, and an exit status: 2 for what the user gave
-wrongly, found before anything is computed or written; 1 for what could not be done, such as to write on a full disk, or
-needs an extra that is not installed; 130 after Ctrl-C, as a shell reports it. A reader that goes away (``| head -1``)
-is status 1 without a word. Only an error of the program itself prints a traceback.
+`main` turns every failure into one sentence on stderr and an exit status:
+
+* 2: an argument is refused, before anything is computed or written;
+* 1: the work could not be done, for instance on a full disk, or needs an extra that is not installed;
+* 1, without a sentence: the reader of a pipe has closed it (``| head -1``);
+* 130: Ctrl-C, as a shell reports it.
+
+Only an error in the program itself prints a traceback.
 """
 
 from __future__ import annotations
@@ -27,25 +31,25 @@ COMMANDS = {
     "demo": "train a network on handwritten digits, then time its inference against NumPy",
     "bench": "time every function against NumPy, SciPy, PyTorch, JAX, ONNX Runtime, numexpr and Numba",
     "accuracy": "measure the error of every function, in ulp, against a reference",
-    "plot": "draw the value and the derivative of functions into a picture",
+    "plot": "draw the value and the derivative of functions",
 }
 
 EXTRAS = dict.fromkeys(("rich", "matplotlib", "sklearn", "mpmath"), "'fastact[demo]'") | {"ml_dtypes": "ml_dtypes"}
-"""What brings the modules that commands need; `import fastact` itself needs NumPy alone."""
+"""What to install for the modules that commands need; `import fastact` needs only NumPy."""
 
 
 STATUSES = "exit status: 0 done; 1 not done; 2 refused, with the reason on stderr; 130 interrupted"
 
 
 class Parser(argparse.ArgumentParser):
-    """One that refuses in one sentence, without the usage, and knows similar words."""
+    """A parser whose errors are one sentence, without the usage, and suggest similar words."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {' '.join(message.split())}\n")
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if file is sys.stdout:
-            file.write(message)  # argparse would ignore that the help got lost
+            file.write(message)  # argparse would ignore a failed write of the help
         else:
             _complain(message)
 
@@ -84,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _end(name: str, sentence: str, status: int) -> int:
-    """Say why, and return the status."""
+    """Print the reason, and return the status."""
     _flush(sys.stdout)
     if sentence:
         _complain(f"{name}: {' '.join(sentence.split())}\n")
@@ -98,7 +102,7 @@ def _complain(text: str) -> None:
 
 
 def _flush(stream: Any) -> None:
-    """What the stream cannot take is dropped, or Python would try again at its end and change the exit status."""
+    """Flush; drop output that the stream refuses, or Python would retry at exit and change the exit status."""
     try:
         stream.flush()
     except OSError:
@@ -110,7 +114,7 @@ def _flush(stream: Any) -> None:
 
 @contextlib.contextmanager
 def _forgiving_streams() -> Iterator[None]:
-    """Streams that replace what their encoding lacks; where a stream was closed, one that takes everything."""
+    """Make the streams replace characters that their encoding lacks, and replace a closed stream by the null device."""
     errors = []
     for which in ("stdout", "stderr"):
         stream = getattr(sys, which)

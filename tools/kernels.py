@@ -1,8 +1,8 @@
-"""Write fastact/_kernels/table.pxi: every formula, and every step of a row operation, handed to its loops.
+"""Write fastact/_kernels/table.pxi: a kernel for each formula and for each step of a row operation.
 
-The table is made of names alone, never of arithmetic. This module is the one reader of the declarations in
-``_math/formulas.pxd`` and ``_math/softmax.pxd``: setup.py calls `write_table`, the tests use `read_formulas`,
-`read_steps` and `read_operations`.
+A kernel is one call of a loop with a formula as a constant. The table has names only, no arithmetic. This module is the
+one parser of the declarations in ``_math/formulas.pxd`` and ``_math/softmax.pxd``: setup.py calls `write_table`, the
+tests use `read_formulas`, `read_steps` and `read_operations`.
 """
 
 import re
@@ -19,13 +19,13 @@ class Formula(NamedTuple):
     """A function of formulas.pxd: ``cdef inline floating name(floating x, floating parameter, bint bounded)``."""
 
     name: str
-    inputs: tuple[str, ...]  # x, or y where it is a formula of the output; then a gate, if there is one
+    inputs: tuple[str, ...]  # x, or y for a formula of the output; then the gate, if there is one
     parameters: tuple[str, ...]
-    bound: str  # the last argument, one of `BOUNDS`: the promise about |x|; "" without one
+    bound: str  # the flag that is the last argument, one of `BOUNDS`; "" without a flag
 
 
 class Mode(NamedTuple):
-    """What is computed of an activation: a formula for each output, and whether dy multiplies them."""
+    """A mode of an activation: the formula of each output, and whether the outputs are multiplied by dy."""
 
     name: str
     suffixes: tuple[str, ...]
@@ -51,17 +51,17 @@ KINDS = {"maximum": "extreme", "minimum": "extreme", "prepare": "constants", "fl
 
 
 class Step(NamedTuple):
-    """A function of softmax.pxd on the entries of a row: ``accumulate_*`` or ``emit_*``."""
+    """A function of softmax.pxd for one entry of a row: ``accumulate_*`` or ``emit_*``."""
 
     kind: str
     name: str
-    sums: int  # that one pass accumulates
-    moved: bool  # whether there is a version for rows whose maximum is subtracted first
+    sums: int  # sums that one pass accumulates
+    moved: bool  # it has a version for rows whose maximum is subtracted first
     constants: tuple[str, ...]  # names of row_state.pxd that it reads
 
 
 class Steps(NamedTuple):
-    """What softmax.pxd declares: steps, functions that set constants of a row, functions that change single entries."""
+    """The functions of softmax.pxd: for all entries, for constants of a row, for single entries."""
 
     entries: tuple[Step, ...]
     constants: tuple[str, ...]
@@ -69,7 +69,7 @@ class Steps(NamedTuple):
 
 
 class OperationStep(NamedTuple):
-    """One line of an operation: the key of a kernel, the arrays it reads, the rows it is for."""
+    """One line of an operation: the key of a kernel, the arrays that it reads, the condition on rows."""
 
     kind: str
     kernel: str
@@ -98,7 +98,7 @@ class Kernel(NamedTuple):
 
 
 def read_formulas(text: str) -> dict[str, Formula]:
-    """The declarations in the text of formulas.pxd, in their order."""
+    """Parse the declarations in the text of formulas.pxd, in order."""
     found = {}
     for name, arguments in re.findall(r"^cdef inline floating (\w+)\(([^)]*)\)", text, re.MULTILINE):
         declared = [argument.split() for argument in arguments.split(",")]
@@ -110,14 +110,15 @@ def read_formulas(text: str) -> dict[str, Formula]:
 
 
 def read_lanes(text: str) -> list[str]:
-    """The float functions of tables.h that compute a vector at a time."""
+    """Find the float functions of tables.h that compute a vector at a time."""
     return re.findall(r"^static inline void fastact_(\w+)_lanes\(", text, re.MULTILINE)
 
 
 def read_steps(text: str) -> Steps:
-    """The declarations in the text of softmax.pxd, in their order."""
+    """Parse the declarations in the text of softmax.pxd, in order."""
     entries = re.findall(r"^cdef inline floating (accumulate|emit)_(\w+)\(floating x, floating y, "
-                         r"const floating\* c(.*?)\) noexcept nogil:\n((?:    [^\n]*\n)+)", text, re.MULTILINE | re.DOTALL)
+                         r"const floating\* c(.*?)\) noexcept nogil:\n((?:    [^\n]*\n)+)", text,
+                         re.MULTILINE | re.DOTALL)
     bodies = {f"{kind}_{name}": body for kind, name, _, body in entries}
     return Steps(
         tuple(Step(kind, name, max(rest.count("floating*"), 1), f"{kind}_{name}_moved" in bodies,
@@ -130,19 +131,19 @@ def read_steps(text: str) -> Steps:
 
 
 def constants_read(name: str, bodies: dict[str, str]) -> set[str]:
-    """The constants that a formula reads, those of its version for moved rows and of the formulas it calls included."""
+    """Find the constants that a formula reads, also in its version for moved rows and in the formulas that it calls."""
     body = bodies[name] + bodies.get(f"{name}_moved", "")
     called = {word for word in re.findall(r"\w+", body) if word in bodies} - {name}
     return set(re.findall(r"\bc\[(\w+)\]", body)).union(*(constants_read(one, bodies) for one in called))
 
 
 def read_operations(text: str) -> dict[str, tuple[OperationStep, ...]]:
-    """The lists of steps in the comments of softmax.pxd.
+    """Parse the lists of steps in the comments of softmax.pxd.
 
     Raises
     ------
     ValueError
-        If a line is no step.
+        If a line is not a step.
     """
     found = {}
     for name, lines in re.findall(r"^# Steps of (\w+):\n((?:#   .*\n)+)", text, re.MULTILINE):
@@ -153,15 +154,15 @@ def read_operations(text: str) -> dict[str, tuple[OperationStep, ...]]:
 def operation_step(line: str) -> OperationStep:
     parts = re.fullmatch(r"([a-z]+)(_\w+)?(?: of (x|out)(?: and (y))?)?(, stored)?(?:, (if long|if dominant))?", line)
     if not parts or parts[1] not in KINDS:
-        raise ValueError(f"softmax.pxd: {line!r} is no step; accepted is: function of x|out [and y][, stored]"
-                         f"[, if long|, if dominant], the function beginning with {', '.join(KINDS)}")
+        raise ValueError(f"softmax.pxd: {line!r} is not a step; accepted is: function of x|out [and y][, stored]"
+                         f"[, if long|, if dominant], with a function that begins with {', '.join(KINDS)}")
     prefix, name, *reads, stored, condition = parts.groups(default="")
     return OperationStep(KINDS[prefix], prefix + name + (".store" if stored else ""), tuple(filter(None, reads)),
                          condition)
 
 
 def modes_of(name: str, formulas: dict[str, Formula]) -> list[Mode]:
-    """The modes for which an activation has formulas; none if it is no activation."""
+    """List the modes for which an activation has formulas; none if the name is not an activation."""
     if f"{name}_derivative" not in formulas:
         return []
     modes = MODES if len(formulas[name].inputs) == 1 else MODES_OF_GATED
@@ -169,7 +170,7 @@ def modes_of(name: str, formulas: dict[str, Formula]) -> list[Mode]:
 
 
 def versions(formula: Formula) -> Iterator[str]:
-    """A bounded formula as two functions without its flag, for any x and for those within the bound."""
+    """Write a bounded formula as two functions without its flag: for any x, and for |x| within the bound."""
     declared = "".join(f", floating {name}" for name in (*formula.inputs, *formula.parameters)[1:])
     given = formula.inputs
     for version, arguments in (
@@ -181,7 +182,7 @@ def versions(formula: Formula) -> Iterator[str]:
 
 
 def elementwise_kernels(formulas: dict[str, Formula], lanes: Iterable[str]) -> Iterator[Kernel]:
-    """A kernel for each mode and dtype of each activation."""
+    """Write a kernel for each mode and dtype of each activation."""
     for name in formulas:
         for mode in modes_of(name, formulas):
             for dtype in DTYPES:
@@ -191,7 +192,7 @@ def elementwise_kernels(formulas: dict[str, Formula], lanes: Iterable[str]) -> I
 
 
 def formulas_of_kernel(name: str, mode: Mode, dtype: str, formulas: dict[str, Formula], lanes: Iterable[str]) -> str:
-    """The fields of ``Formulas`` (_loops/elementwise.pxd)."""
+    """Write the fields of ``Formulas`` (_loops/elementwise.pxd)."""
     used = [formulas[name + suffix] for suffix in mode.suffixes]
     bound = next((one.bound for one in used if one.bound), "")
     addresses = []
@@ -209,7 +210,7 @@ STRIP = "const void* x, {y}Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, {c
 
 
 def row_kernels(steps: Steps) -> Iterator[Kernel]:
-    """A kernel for each step, dtype and layout."""
+    """Write a kernel for each step, dtype and layout."""
     for dtype in DTYPES:
         for step in steps.entries:
             yield from entry_kernels(step, dtype)
@@ -232,13 +233,14 @@ def row_kernels(steps: Steps) -> Iterator[Kernel]:
 
 
 def entry_kernels(step: Step, dtype: str) -> Iterator[Kernel]:
-    """A step over the entries of rows and of columns; one that accumulates may store its terms."""
+    """Write the kernels of one step for rows and for columns; an accumulation also with its terms stored."""
     name = f"{step.kind}_{step.name}"
     formula, arrays = f"<void*> &{name}[{dtype}]", f"<const {dtype}*> x, <const {dtype}*> y, <{dtype}*> out"
     constants = " | ".join(f"1 << {one} // STRIP" for one in step.constants) or "0"
     if step.kind == "accumulate":
         moved = f"<void*> &{name}_moved[{dtype}]" if step.moved else "NULL"
-        forms = {suffix: f"Terms({formula}, {moved}, {step.sums}, {suffix != ''}, {constants})" for suffix in (".store", "")}
+        forms = {suffix: f"Terms({formula}, {moved}, {step.sums}, {suffix != ''}, {constants})"
+                 for suffix in (".store", "")}
         const = ""
     else:
         forms, const = {"": f"{formula}, {constants}"}, "const "
@@ -249,7 +251,7 @@ def entry_kernels(step: Step, dtype: str) -> Iterator[Kernel]:
 
 
 def table(folder: Path) -> str:
-    """The text of the table, from the sources in the folder of the package."""
+    """Make the text of the table from the sources in the folder of the package."""
     formulas = read_formulas((folder / "_math" / "formulas.pxd").read_text())
     lanes = read_lanes((folder / "_math" / "tables.h").read_text())
     rows = (folder / "_math" / "softmax.pxd").read_text()
@@ -273,7 +275,7 @@ def table(folder: Path) -> str:
 
 
 def write_table(folder: Path) -> None:
-    """Write the table if it has changed; otherwise its date, and what was compiled from it, stay."""
+    """Write the table if it has changed; an unchanged file keeps its date, and is not compiled again."""
     path, text = folder / "_kernels" / "table.pxi", table(folder)
     if not path.exists() or path.read_text() != text:
         path.write_text(text)

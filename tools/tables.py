@@ -1,18 +1,18 @@
-"""Derives the tables of fastact/_math/tables.h: a function by 32 polynomials, one of which each lane of AVX-512 selects.
+"""Derive the table of fastact/_math/tables.h: 32 polynomials, of which each lane of AVX-512 selects one.
 
     python tools/tables.py
 
-prints, as C, the table of tanh, with function, intervals, degree, weight and resulting error. tests/test_primitives.py
-derives it again and compares.
+prints the table of tanh as C, with its function, intervals, degree, weight and error. tests/test_primitives.py derives
+it again and compares.
 
-Interval j of |x| ends where 1 + 3/2 |x| has the next of its leading four bits: eight intervals between two powers of
-two, so that they grow as the function calms down. In each of them
+The leading four significant bits of 1 + 3/2 |x| determine the interval: eight intervals between two powers of two, so
+that they widen where the function flattens. In each interval
 
     tanh(x) = value + r (c1 + r (c2 + r (c3 + r (c4 + r c5)))),     r = |x| - middle
 
-`middle` is a float whose tanh is almost a float, `value` (Gal 1986): the part that counts most has no error. Then each
-coefficient in turn is rounded, and the others fitted again to what is left of the function: least squares of the
-relative error at the Chebyshev points of the interval.
+`middle` is a float whose tanh is almost a float, `value` (Gal 1986), so that the largest term has almost no error. Then
+the coefficients are rounded one after the other. After each rounding the remaining ones are fitted again to the rest of
+the function, by least squares of the relative error at the Chebyshev points of the interval.
 """
 
 from functools import reduce
@@ -40,14 +40,14 @@ def ulp(x: mpmath.mpf) -> mpmath.mpf:
 
 
 def ends(j: int) -> tuple[mpmath.mpf, mpmath.mpf]:
-    """Of interval j of |x|."""
+    """Compute the ends of interval j of |x|."""
     octave, part = divmod(j, PER_OCTAVE)
     low, high = (((2**octave * exact.mpf(PER_OCTAVE + p)) / PER_OCTAVE - 1) / SLOPE for p in (part, part + 1))
     return low, min(high, number(LIMIT))
 
 
 def index(j: int) -> int:
-    """Where interval j stands: the two last bits of the exponent of 1 + 3/2 |x|, and three of its fraction."""
+    """Compute the place of interval j: the last two bits of the exponent of 1 + 3/2 |x|, and three of its fraction."""
     octave, part = divmod(j, PER_OCTAVE)
     return (127 + octave) % OCTAVES * PER_OCTAVE + part
 
@@ -63,13 +63,13 @@ def middle_and_value(low: mpmath.mpf, high: mpmath.mpf) -> tuple[np.float32, np.
 
 
 def lowest(power: int, points: list[mpmath.mpf], rest: list[mpmath.mpf], weight: list[mpmath.mpf]) -> mpmath.mpf:
-    """The coefficient of r^power in the polynomial of r^power ... r^DEGREE that is nearest to `rest`."""
+    """Fit the polynomial of r^power ... r^DEGREE to `rest`, and return its coefficient of r^power."""
     rows = [[w * r**p for p in range(power, DEGREE + 1)] for r, w in zip(points, weight, strict=True)]
     return exact.lu_solve(exact.matrix(rows), exact.matrix([w * y for w, y in zip(weight, rest, strict=True)]))[0]
 
 
 def polynomial(low: mpmath.mpf, high: mpmath.mpf) -> list[np.float32]:
-    """middle, value, c1 ... c5"""
+    """Return middle, value, c1 ... c5."""
     middle, value = middle_and_value(low, high)
     points = [(low + high + (high - low) * exact.cospi((k + exact.mpf(0.5)) / POINTS)) / 2 for k in range(POINTS)]
     true = [exact.tanh(x) for x in points]
@@ -83,7 +83,7 @@ def polynomial(low: mpmath.mpf, high: mpmath.mpf) -> list[np.float32]:
 
 
 def error(low: mpmath.mpf, high: mpmath.mpf, numbers: list[np.float32]) -> mpmath.mpf:
-    """The largest one on a fine grid, in ulp of the value that is approximated."""
+    """Compute the largest error on a fine grid, in ulp of the exact value."""
     middle, *coefficients = map(number, numbers)
     largest = exact.zero
     for x in exact.linspace(low, high, 200)[1:]:
@@ -94,7 +94,7 @@ def error(low: mpmath.mpf, high: mpmath.mpf, numbers: list[np.float32]) -> mpmat
 
 
 def derive() -> tuple[np.ndarray, mpmath.mpf]:
-    """The table, a row for each number of `polynomial`, and its largest error in ulp."""
+    """Derive the table, one row for each number of `polynomial`, and its largest error in ulp."""
     table = np.empty((DEGREE + 2, OCTAVES * PER_OCTAVE), np.float32)
     worst = exact.zero
     for j in range(OCTAVES * PER_OCTAVE):

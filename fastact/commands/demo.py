@@ -1,9 +1,9 @@
-"""`fastact demo`: a network whose every activation, derivative and loss is fastact's, on real images.
+"""`fastact demo`: train a network with the activations, derivatives and losses of fastact on real images.
 
-Three parts. The worked example of the founding notes (softmax at the output, squared error): one gradient, reached in
-four ways. Then a network, 64 pixels → hidden layer → 10 digits, learns the 1,797 handwritten digits that scikit-learn
-ships. Then it reads a large batch of those images, once with fastact's activations and once with the NumPy expressions
-that people write in their place; everything else is the same code, and the probabilities must agree.
+1. A worked example: the gradient of the squared error of softmax, computed in four ways.
+2. Training: a network, 64 pixels → hidden layer → 10 digits, learns the 1,797 handwritten digits of scikit-learn.
+3. Inference: the network classifies a large batch of those images, once with fastact's activations and once with the
+   usual NumPy expressions. Everything else is the same code, and the probabilities must agree.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ import fastact
 from fastact.commands import whole_number
 
 HIDDEN_UNITS = 512
-HELD_OUT = 450  # images, a quarter
+HELD_OUT = 450  # images, a quarter of all
 MINI_BATCH = 32
 LEARNING_RATE = 5e-3  # with NOISE, reaches 97 % for every --hidden and --loss
-NOISE = 0.7  # added to each training image, in standard deviations of the pixels: few images, many weights
-INFERENCE_BATCH = 1024  # rows; one batch of hidden units is 2 MiB and stays in cache for both networks
-ROUNDS = 7  # timings of each network, one after the other in turn; the best counts
+NOISE = 0.7  # added to each training image, in standard deviations of the pixels: there are few images for the weights
+INFERENCE_BATCH = 1024  # rows; the hidden units of a batch are 2 MiB, which the cache holds
+ROUNDS = 7  # timings of each network, interleaved; the best one is reported
 TOLERANCE = 1e-5  # between the probabilities of the two networks
 
-Floats = NDArray[Any]  # of float32, which NumPy's type stubs lose in a matrix product
+Floats = NDArray[Any]  # float32; in NumPy's type stubs a matrix product loses the dtype
 InPlace = Callable[..., Any]
-"""A function `f(x, out=x)`, which is how fastact's activations and the NumPy expressions are called alike."""
+"""A function `f(x, out=x)`: fastact's activations and the NumPy expressions are called the same way."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--epochs", type=whole_number(), default=50, help="passes over the training images (default: %(default)s)"
     )
     parser.add_argument(
-        "--seed", type=whole_number(0, 2**63 - 1), default=0, help="of split, weights and noise (default: 0)"
+        "--seed", type=whole_number(0, 2**63 - 1), default=0, help="seed of split, weights and noise (default: 0)"
     )
     parser.add_argument("--rows", type=whole_number(), default=131_072, help="images to infer (default: %(default)s)")
 
@@ -89,8 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
     table.add_row("activations' share", *(f"{r.activation_seconds / r.seconds:.0%}" for r in (ours, theirs)))
     console.print(table)
     console.print(
-        f"Best of {ROUNDS} rounds in turn; fastact may use {fastact.get_num_threads()} threads, NumPy's functions use "
-        "one, the matrix products are NumPy's in both."
+        f"Best of {ROUNDS} interleaved rounds; fastact may use {fastact.get_num_threads()} threads, NumPy's functions "
+        "use one, the matrix products are NumPy's in both."
     )
     console.print(
         f"Largest difference between two probabilities: {difference:.1e}; "
@@ -99,11 +99,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if example_agrees and networks_agree else 1
 
 
-# --- the worked example of the founding notes -------------------------------------------------------------------------
+# --- the worked example -----------------------------------------------------------------------------------------------
 
 
 def worked_example(z: NDArray[np.float64], y: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Gradient of L = ½ Σ (σ_i(z) − y_i)² with respect to three pre-activations z, reached in four ways."""
+    """Gradient of L = ½ Σ (σ_i(z) − y_i)² with respect to three logits z, computed in four ways."""
     p = fastact.softmax(z)
     by_hand = [
         sum((p[i] - y[i]) * (p[i] * (1 - p[i]) if i == j else -p[i] * p[j]) for i in range(3)) for j in range(3)
@@ -117,7 +117,7 @@ def worked_example(z: NDArray[np.float64], y: NDArray[np.float64]) -> dict[str, 
 
 
 def show_worked_example(console: Console) -> bool:
-    """Print the example as a table; True if all the gradients are the same to rounding."""
+    """Print the example as a table, and return whether all gradients agree to rounding."""
     z, y = np.array([1.0, 2.0, 0.5]), np.array([0.0, 1.0, 0.0])
     gradients = worked_example(z, y)
     table = Table(
@@ -191,7 +191,7 @@ LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "mse": mean_squared_e
 
 
 def initial_weights(hidden: Any, generator: np.random.Generator) -> Weights:
-    """Normal weights whose sums have unit variance, twice that before relu, which drops half (He et al. 2015)."""
+    """Return normal weights whose sums have unit variance; twice that before relu, which drops half (He 2015)."""
 
     def normal(inputs: int, outputs: int, variance: float) -> Floats:
         scale = np.float32((variance / inputs) ** 0.5)
@@ -220,7 +220,7 @@ def loss_and_gradients(
 def train(
     digits: Digits, hidden: Any, loss: Loss, epochs: int, generator: np.random.Generator, console: Console
 ) -> Weights:
-    """Train by mini-batches with Adam (Kingma and Ba 2014), the rate rising for a tenth of the steps, then falling."""
+    """Train by mini-batches with Adam (Kingma and Ba 2014). The rate rises for a tenth of the steps, then falls."""
     weights = initial_weights(hidden, generator)
     means = [np.zeros_like(parameter) for parameter in weights]
     squares = [np.zeros_like(parameter) for parameter in weights]
@@ -264,12 +264,12 @@ def train(
 
 
 def accuracy(weights: Weights, images: Floats, labels: NDArray[np.int64], hidden: Any) -> float:
-    """Share of the images whose likeliest digit is the right one."""
+    """Return the share of the images whose most probable digit is correct."""
     probabilities = infer(weights, images, hidden, fastact.softmax).probabilities
     return float((probabilities.argmax(axis=1) == labels).mean())
 
 
-# --- inference, twice -------------------------------------------------------------------------------------------------
+# --- inference --------------------------------------------------------------------------------------------------------
 
 
 def numpy_relu(z: Floats, out: Floats) -> Floats:
@@ -312,7 +312,7 @@ NUMPY_HIDDEN: dict[str, InPlace] = {
 
 
 class Inference(NamedTuple):
-    """What one network made of the images, and how long it took."""
+    """The probabilities of one network, and its time."""
 
     probabilities: Floats
     seconds: float
@@ -349,7 +349,7 @@ def infer(weights: Weights, images: Floats, hidden: InPlace, softmax: InPlace) -
 def compare(
     weights: Weights, images: Floats, ours: tuple[InPlace, InPlace], theirs: tuple[InPlace, InPlace]
 ) -> tuple[Inference, Inference]:
-    """Time the network with either pair of activations in turn; return the best round of each."""
+    """Time the network with each pair of activations, interleaved; return the best round of each."""
     rounds = [(infer(weights, images, *ours), infer(weights, images, *theirs)) for _ in range(ROUNDS)]
     first, second = (min(results, key=lambda result: result.seconds) for results in zip(*rounds, strict=True))
     return first, second

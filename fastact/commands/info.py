@@ -1,4 +1,4 @@
-"""``fastact info``: what this installation is, which instruction set it runs, and how many threads it uses."""
+"""``fastact info``: versions, the instruction set in use and the number of threads of this installation."""
 
 import argparse
 import platform
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def facts() -> dict[str, str]:
-    """What there is to say, heading by heading."""
+    """Return the lines of the table: heading and fact."""
     chosen = _isa.CHOSEN + (" (forced by FASTACT_ISA)" if _isa.FORCED else "")
     count, reason = _threads.explain()
     return {

@@ -1,7 +1,7 @@
-"""``fastact plot NAME... -o FILE``: value and derivative of activations as pictures.
+"""``fastact plot NAME... -o FILE``: draw the value and the derivative of activations.
 
-An elementwise activation is drawn as two curves.  One of rows has as many inputs as the row is long: it is drawn over
-two of them, the first output (or the only one) and its derivative with respect to the first input.
+An elementwise activation is drawn as two curves.  An activation of rows is drawn for rows of two inputs, as surfaces:
+its first (or only) output, and the derivative of that with respect to the first input.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import fastact
 from fastact import Activation, Elementwise, Rowwise
 from fastact.commands import Failed, output_file, shown, write_whole
 
-LIMIT = 6.0  # the inputs shown: ±LIMIT
+LIMIT = 6.0  # inputs from -LIMIT to LIMIT
 PER_LINE = 4  # activations side by side
 VALUE, DERIVATIVE = "#1f5fa8", "#d1622b"
 SUFFIXES = (".png", ".svg", ".pdf", ".eps", ".jpg", ".jpeg", ".webp")
@@ -24,9 +24,9 @@ SUFFIXES = (".png", ".svg", ".pdf", ".eps", ".jpg", ".jpeg", ".webp")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     names = ", ".join(fastact.activations)
-    parser.add_argument("names", nargs="+", metavar="NAME", type=_known, help=f"of {names}")
+    parser.add_argument("names", nargs="+", metavar="NAME", type=_known, help=f"activations: {names}")
     parser.add_argument(
-        "-o", "--output", required=True, type=_picture, metavar="FILE", help=f"the picture: {', '.join(SUFFIXES)}"
+        "-o", "--output", required=True, type=_picture, metavar="FILE", help=f"file to write: {', '.join(SUFFIXES)}"
     )
 
 
@@ -72,12 +72,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def draw_curves(axes: Any, activation: Elementwise) -> None:
-    """The value and the derivative of an elementwise activation."""
+    """Draw the value and the derivative of an elementwise activation."""
     x = np.linspace(-LIMIT, LIMIT, 1201)
     value, derivative = activation.value_and_derivative(x)
     axes.axhline(0, color="0.85", linewidth=0.8)
     axes.axvline(0, color="0.85", linewidth=0.8)
-    # A jump is a gap in the curve, not a slope.
+    # A jump of the derivative is drawn as a gap.
     jumps = np.flatnonzero(abs(np.diff(derivative)) > 0.25) + 1
     axes.plot(x, value, color=VALUE, linewidth=2, label="value")
     axes.plot(np.insert(x, jumps, np.nan), np.insert(derivative, jumps, np.nan), color=DERIVATIVE, label="derivative")
@@ -89,7 +89,7 @@ def draw_curves(axes: Any, activation: Elementwise) -> None:
 
 
 def draw_surfaces(axes: Any, activation: Activation) -> None:
-    """An activation of rows over two inputs: its first output, and how that depends on the first input."""
+    """Draw an activation of rows over two inputs: its first output, and its derivative by the first input."""
     line = np.linspace(-LIMIT, LIMIT, 49)
     first, second = np.meshgrid(line, line)
     rows = np.stack([first, second], axis=-1)
