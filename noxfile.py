@@ -231,7 +231,7 @@ def sanitizers(session: nox.Session) -> None:
     libraries = [subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True,
                                 check=True).stdout.strip() for name in ("libasan.so", "libubsan.so")]
     # The ignored tests read the disassembly, time other libraries, preload another runtime, measure memory.
-    ignored = ["--ignore=tests/test_codegen.py", "--ignore=tests/test_bench.py",
+    ignored = ["--ignore=tests/test_codegen.py", "--ignore=tests/test_bench.py", "--ignore=tests/test_grid.py",
                "--deselect=tests/test_hosts.py::test_on_the_runtime_of_llvm",
                "--deselect=tests/test_memory.py::test_calls_take_no_more_memory_than_their_result"]
     session.run("pytest", "-q", *ignored, *session.posargs, env={

@@ -1,18 +1,19 @@
-"""The softmax family and the losses: rows of 1,024 by size, and the shapes that are met in practice."""
+"""The softmax family and the losses: rows of 1,024 by size, and the shapes that occur in practice."""
 
 from collections.abc import Callable
 
 import fastact
-from fastact.commands import peers
+from fastact.comparison import peers
+from fastact.comparison.work import CALLS, LOSSES, is_rowwise
 
 WORKS = peers.works(
-    [name for name in (*fastact.activations, *peers.LOSSES) if peers.is_rowwise(name)],
-    peers.MODES,
+    [name for name in (*fastact.activations, *LOSSES) if is_rowwise(name)],
+    CALLS,
     dtypes=("float32", "float64"),
     sizes=(16, 1_024, 16_384, 1_048_576, 16_777_216),
     row_shapes=True,
 )
 
 
-def test_rows(compete: Callable[[], None]) -> None:
-    compete()
+def test_rows(timed: Callable[[], None]) -> None:
+    timed()

@@ -5,8 +5,9 @@
     pytest benchmarks --benchmark-only --threads 2 --benchmark-max-time 0.1 --benchmark-json figures.json
 
 Plain ``pytest`` collects none of this: it looks in tests/ alone. A group of the report is one piece of work; a line
-is one library, with a fresh output at each call or with ``out=``. What is compared stands in fastact/commands/peers.py;
-``fastact bench`` measures the same in turns, which is the fairer comparison and the one to quote.
+is one library, with a fresh output at each call or with ``out=``. What is compared stands in
+fastact/comparison/peers/; ``fastact bench`` measures the same in turns, which is the fairer comparison and the one to
+quote.
 """
 
 import functools
@@ -16,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from fastact.commands import peers
+from fastact.comparison import peers
+from fastact.comparison.work import Inputs, Work
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,13 +34,13 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Mod
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One benchmark for each library and form of each piece of work in the WORKS of the module."""
-    works: Sequence[peers.Work] = metafunc.module.WORKS
+    works: Sequence[Work] = metafunc.module.WORKS
     entries = [
         pytest.param(
             work, library, form, id="-".join((work.function, work.mode, work.dtype, _shape(work), library, form))
         )
         for work in works
-        for library, form in peers.entrants(work)
+        for library, form in peers.candidates(work)
     ]
     metafunc.parametrize(("work", "library", "form"), entries)
 
@@ -50,25 +52,25 @@ def _threads(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
-def compete(benchmark: Any, request: pytest.FixtureRequest, work: peers.Work, library: str, form: str) -> Any:
+def timed(benchmark: Any, request: pytest.FixtureRequest, work: Work, library: str, form: str) -> Any:
     """Time a library on a piece of work, if its result is the right one."""
 
     def run() -> None:
-        contestant = peers.contestant(library, form, _inputs(work, request.config.getoption("--threads")))
-        if not contestant.agrees():
+        candidate = peers.candidate(library, form, _inputs(work, request.config.getoption("--threads")))
+        if not candidate.agrees():
             (pytest.fail if library == "fastact" else pytest.skip)(f"{library} differs in {work.call}")
         benchmark.group = f"{work.call} {work.dtype} {_shape(work)}"
         benchmark.name = f"{library} ({form})"
         benchmark.extra_info.update(work._asdict(), library=library, form=form, elements=work.size)
-        benchmark(contestant.call)
+        benchmark(candidate.call)
 
     return run
 
 
-@functools.lru_cache(maxsize=1)  # the contestants of one work follow each other, and the largest inputs fill gigabytes
-def _inputs(work: peers.Work, threads: int) -> peers.Inputs:
-    return peers.Inputs(work, threads)
+@functools.lru_cache(maxsize=1)  # the candidates of one work follow each other, and the largest inputs fill gigabytes
+def _inputs(work: Work, threads: int) -> Inputs:
+    return Inputs(work, threads)
 
 
-def _shape(work: peers.Work) -> str:
+def _shape(work: Work) -> str:
     return "x".join(map(str, work.shape)) + ("" if work.axis == -1 else f"-axis{work.axis}")

@@ -20,7 +20,7 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import fastact
@@ -62,10 +62,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command named by `argv` (default: the process's own arguments) and return its exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
     name = f"fastact {argv[0]}" if argv and argv[0] in COMMANDS else "fastact"
+    return exit_status(name, lambda: _run(argv))
+
+
+def exit_status(name: str, run: Callable[[], int]) -> int:
+    """The status that `run` returns or, after one sentence on stderr, the status of what it raises."""
     with _forgiving_streams():
         try:
             try:
-                return _run(argv)
+                return run()
             finally:
                 sys.stdout.flush()
         except Refused as error:

@@ -14,7 +14,7 @@ from facts import FACTS, ROW_TO_WRITE
 import fastact
 from fastact import Elementwise, _costs, reference
 from fastact._kernels import baseline
-from fastact.commands import peers
+from fastact.comparison import peers
 
 PACKAGE = Path(fastact.__file__).parent
 ROOT = PACKAGE.parent

@@ -21,8 +21,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import fastact
 
 SHOWN = 60  # characters of a word in an error
@@ -34,18 +32,6 @@ class Refused(Exception):
 
 class Failed(Exception):
     """What was asked for could not be done: one sentence, exit status 1."""
-
-
-def named_dtype(name: str) -> np.dtype[Any]:
-    """The dtype of this name. NumPy knows bfloat16 from the import of ml_dtypes on."""
-    if name == "bfloat16":
-        import ml_dtypes  # noqa: F401
-    return np.dtype(name)
-
-
-def machine() -> dict[str, Any]:
-    """What figures depend on, besides the library: processor and Python."""
-    return {"CPU": cpu(), "processors": os.cpu_count(), "Python": platform.python_version()}
 
 
 def cpu() -> str:
@@ -194,7 +180,7 @@ def read_json(path: Path, command: str, check: Callable[[Any], Any]) -> Any:
     Raises
     ------
     Refused
-        If it is no JSON, or `check` raises: the file is of another program or command, and is not to be written over.
+        If it is not JSON, or `check` raises: it is a file of another program or command, which is not overwritten.
     """
     try:
         if not path.exists():
@@ -206,7 +192,7 @@ def read_json(path: Path, command: str, check: Callable[[Any], Any]) -> Any:
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise Refused(f"{path} is not a file of `fastact {command}`, and is left as it is; accepted are those, and new "
+        raise Refused(f"{path} is not a file of `{command}`, and is left as it is; accepted are those, and new "
                       "files") from None  # fmt: skip
 
 

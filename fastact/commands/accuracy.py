@@ -40,13 +40,13 @@ from fastact.commands import (
     Refused,
     cpu,
     different,
-    named_dtype,
     output_file,
     read_json,
     run_process,
     whole_number,
     write_whole,
 )
+from fastact.comparison.work import named_dtype
 
 Array = npt.NDArray[Any]
 
@@ -248,7 +248,7 @@ def _load(path: Path) -> list[Figures]:
     def check(content: Any) -> list[Figures]:
         return [Figures.from_json(record) for record in content["figures"]]
 
-    return read_json(path, "accuracy", check) or []
+    return read_json(path, "fastact accuracy", check) or []
 
 
 def _save(path: Path, figures: list[Figures]) -> None:

@@ -1,12 +1,14 @@
-"""``fastact bench --grid``: every function in every size, dtype, number of threads and instruction set, and the report.
+"""Time every function in every size, dtype, number of threads and instruction set, and write the page of it.
+
+    python benchmarks/grid.py --json grid.json --report docs/performance.md
 
 A *line* is one function and mode in one dtype: all sizes, or all shapes of rows. Lines are measured in an order that is
-random, but the same each time, so that what an interrupted run leaves is a fair sample; what stands in the file is not
-measured again. Each instruction set and number of threads has a process of its own, because the peers are told of both
-by the environment, once. Where a library took several times as long as another over two sizes of more than a call's
-cost, it is not asked for the larger ones.
+random, but the same each time, so that an interrupted run leaves a fair sample; what the file holds is not measured
+again. Each instruction set and number of threads has a process of its own, because the peers read both from the
+environment, once. A library that was several times as slow as the fastest at two sizes in a row, large enough that the
+cost of a call does not count, is not timed at the larger ones.
 
-The report is made from the file alone.
+The page is made from the file alone.
 """
 
 import argparse
@@ -15,10 +17,10 @@ import itertools
 import json
 import math
 import os
+import platform
 import random
 import sys
 import time
-import timeit
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -26,31 +28,36 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import fastact
 from fastact import _isa
+from fastact.cli import STATUSES, Parser, exit_status
 from fastact.commands import (
     Failed,
     Refused,
-    bench,
-    machine,
-    named_dtype,
+    cpu,
+    different,
+    duration,
     output_file,
-    peers,
     read_json,
     run_process,
+    thread_count,
+    whole_number,
     write_whole,
 )
+from fastact.comparison import peers
+from fastact.comparison.race import Rounds, Timing, WrongResult, measure
+from fastact.comparison.work import ALL_DTYPES, ROW_SHAPES, Work, is_rowwise, named_dtype
 
-MODES = ("value", "backward", "backward_from_output")
-SIZES = (16, 256, 4096, 16384, 262144, 1048576, 16777216)
-SHAPES = (*peers.ROW_SHAPES, ((128, 8192), -1), ((8, 64, 56, 56), 1))
-DTYPES = ("float32", "float64", "bfloat16")
-THREADS = (1, 2)
-SETS = ("v4", "v3")
+GRID_MODES = ("value", "backward", "backward_from_output")
+GRID_SIZES = (16, 256, 4096, 16384, 262144, 1048576, 16777216)
+GRID_SHAPES = (*ROW_SHAPES, ((128, 8192), -1), ((8, 64, 56, 56), 1))
+GRID_DTYPES = ("float32", "float64", "bfloat16")
+GRID_THREADS = (1, 2)
+GRID_SETS = ("v4", "v3")
 
-SECONDS = 0.4  # of racing for one piece of work, if that is enough for ROUNDS
-ROUNDS = (3, 40)  # at least and at most
-HOPELESS = 3.0  # times as slow as the fastest, at two sizes one after the other
-TELLING = 4096  # elements: of smaller sizes the call decides, and says nothing of larger ones
+ROUNDS = Rounds(most=40, least=3, seconds=0.4)
+TOO_SLOW = 3.0  # times the fastest, at two sizes one after the other: not timed at the larger ones
+CALL_IS_CHEAP = 4096  # elements from which on the cost of a call does not decide which library is fastest
 SAVED_EVERY = 20.0  # seconds
 
 HELD_TO_AVX2 = {
@@ -67,24 +74,24 @@ class Result(NamedTuple):
 
     isa: str
     threads: int
-    work: peers.Work
+    work: Work
     form: str
     nanoseconds: dict[str, float]
 
     @property
     def fastest_peer(self) -> str | None:
-        return bench.Row(self.work, self.form, self.nanoseconds).fastest_peer
+        return Timing(self.work, self.form, self.nanoseconds).fastest_peer
 
     @property
     def ratio(self) -> float | None:
-        return bench.Row(self.work, self.form, self.nanoseconds).ratio
+        return Timing(self.work, self.form, self.nanoseconds).ratio
 
     def as_json(self) -> dict[str, Any]:
         return {name: value for name, value in self._asdict().items() if name != "work"} | self.work._asdict()
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Result":
-        work = peers.Work(**{name: record[name] for name in peers.Work._fields} | {"shape": tuple(record["shape"])})
+        work = Work(**{name: record[name] for name in Work._fields} | {"shape": tuple(record["shape"])})
         return cls(record["isa"], record["threads"], work, record["form"], record["nanoseconds"])
 
 
@@ -95,7 +102,7 @@ class File:
         self.path = path
         self.about: dict[str, Any] = {}
         self.results: list[Result] = []
-        if found := read_json(path, "bench --grid", self._check):
+        if found := read_json(path, "python benchmarks/grid.py", self._check):
             self.about, self.results = found
         self.saved = time.monotonic()
 
@@ -107,7 +114,7 @@ class File:
                 raise ValueError(result)
         return about, results
 
-    def measured(self, isa: str, threads: int) -> set[peers.Work]:
+    def measured(self, isa: str, threads: int) -> set[Work]:
         return {result.work for result in self.results if (result.isa, result.threads) == (isa, threads)}
 
     def save(self, *, now: bool = False) -> None:
@@ -118,19 +125,62 @@ class File:
         self.saved = time.monotonic()
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line (default: the process's own arguments) and return the exit status."""
+    return exit_status("grid.py", lambda: run(_parser().parse_args(argv)))
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="grid.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, epilog=STATUSES
+    )
+    names = tuple(fastact.activations)
+    parser.add_argument("--json", type=output_file, required=True, metavar="FILE",
+                        help="keep the figures in FILE; those that it holds are not measured again")  # fmt: skip
+    parser.add_argument("--report", type=output_file, metavar="FILE",
+                        help="write a page of what that file holds, and a folder of pictures beside it")  # fmt: skip
+    parser.add_argument("--skip-measuring", action="store_true", help="only write the page")
+    parser.add_argument("--function", nargs="+", metavar="NAME", choices=names, default=names, help="default: all")
+    parser.add_argument("--dtype", nargs="+", choices=ALL_DTYPES, default=GRID_DTYPES,
+                        help=f"default: {' '.join(GRID_DTYPES)}")  # fmt: skip
+    parser.add_argument("--size", nargs="+", type=whole_number(1, 2**40), metavar="N", default=GRID_SIZES,
+                        help=f"elements of elementwise work (default: {' '.join(map(str, GRID_SIZES))})")  # fmt: skip
+    parser.add_argument("--threads", type=thread_count, metavar="N",
+                        help=f"for every library (default: {' and '.join(map(str, GRID_THREADS))})")  # fmt: skip
+    parser.add_argument("--isa", nargs="+", choices=_isa.SUPPORTED,
+                        help=f"instruction sets (default: {' and '.join(GRID_SETS)})")  # fmt: skip
+    parser.add_argument("--minutes", type=duration, metavar="M",
+                        help="stop after M minutes; the next run measures the rest")  # fmt: skip
+    return parser
+
+
 def run(arguments: argparse.Namespace) -> int:
+    """Measure, write the page, and return the exit status."""
+    if arguments.skip_measuring and not arguments.report:
+        raise Refused("--skip-measuring needs --report FILE: there is nothing else to do")
+    different(json=arguments.json, report=arguments.report)
+    file = File(arguments.json)  # refuses a file of another program
+    if arguments.report:
+        check_report(arguments.report)
+        if arguments.skip_measuring and not file.results:
+            raise Refused(f"{arguments.json} holds no figures to report")
+    status = 0 if arguments.skip_measuring else _measure_in_processes(arguments)
+    if arguments.report and not status:
+        report(arguments.json, arguments.report)
+    return status
+
+
+def _measure_in_processes(arguments: argparse.Namespace) -> int:
     """Measure what is missing, in as many processes as there are instruction sets and numbers of threads."""
-    isas = arguments.isa or [isa for isa in SETS if isa in _isa.SUPPORTED] or [_isa.CHOSEN]
-    threads = [arguments.threads] if arguments.threads else list(THREADS)
+    isas = arguments.isa or [isa for isa in GRID_SETS if isa in _isa.SUPPORTED] or [_isa.CHOSEN]
+    threads = [arguments.threads] if arguments.threads else list(GRID_THREADS)
     ways = list(itertools.product(isas, threads))
     if len(ways) == 1 and all(os.environ.get(name) == value for name, value in _environment(*ways[0]).items()):
-        return _measure(arguments, *ways[0])
+        return _measure_here(arguments, *ways[0])
     for isa, count in ways:
-        words = [sys.executable, "-m", "fastact", "bench", "--grid", "--isa", isa, "--threads", str(count)]
-        words += ["--json", str(arguments.json)]
+        words = [sys.executable, __file__, "--isa", isa, "--threads", str(count), "--json", str(arguments.json)]
         for name in ("function", "dtype", "size"):
-            if chosen := getattr(arguments, name):
-                words += [f"--{name}", *map(str, chosen)]
+            words += [f"--{name}", *map(str, getattr(arguments, name))]
         if arguments.minutes:
             words += ["--minutes", str(arguments.minutes / len(ways))]
         status = run_process(words, os.environ | _environment(isa, count))
@@ -150,17 +200,17 @@ def _environment(isa: str, threads: int) -> dict[str, str]:
     return found
 
 
-def _measure(arguments: argparse.Namespace, isa: str, threads: int) -> int:
+def _measure_here(arguments: argparse.Namespace, isa: str, threads: int) -> int:
+    """Measure what is missing for one instruction set and number of threads, those of this process."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    dtypes = arguments.dtype or DTYPES
-    for dtype in dtypes:
+    for dtype in arguments.dtype:
         named_dtype(dtype)
     file = File(arguments.json)
     libraries = {name: library.version for name, library in peers.libraries().items()}
-    file.about |= {**machine(), "libraries": file.about.get("libraries", {}) | libraries}
-    missing = list(_lines(arguments.function, dtypes, arguments.size, file.measured(isa, threads)))
+    file.about |= {**_machine(), "libraries": file.about.get("libraries", {}) | libraries}
+    missing = list(_lines(arguments, file.measured(isa, threads)))
     stop = time.monotonic() + 60 * arguments.minutes if arguments.minutes else math.inf
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
@@ -172,16 +222,12 @@ def _measure(arguments: argparse.Namespace, isa: str, threads: int) -> int:
         bar = progress.add_task("", total=sum(map(len, missing)))
         try:
             for line in missing:
-                dropped: dict[str, int] = defaultdict(int)  # how often one after the other
+                times_too_slow: dict[str, int] = defaultdict(int)
                 for work in line:
                     if time.monotonic() > stop:
                         return 0
                     progress.update(bar, description=f"{isa}, {threads}: {work.call}, {work.size:,} {work.dtype}")
-                    hopeless = {name for name, times in dropped.items() if times >= 2} if not work.is_rowwise else set()
-                    results = list(_measure_work(work, isa, threads, hopeless))
-                    if work.size >= TELLING:
-                        _find_hopeless(results, dropped)
-                    file.results += results
+                    file.results += _measure_work(work, isa, threads, times_too_slow)
                     file.save()
                     progress.advance(bar)
         finally:
@@ -189,16 +235,19 @@ def _measure(arguments: argparse.Namespace, isa: str, threads: int) -> int:
     return 0
 
 
-def _lines(
-    functions: Iterable[str], dtypes: Iterable[str], sizes: Iterable[int] | None, measured: set[peers.Work]
-) -> Iterator[list[peers.Work]]:
+def _machine() -> dict[str, Any]:
+    """What figures depend on, besides the libraries."""
+    return {"CPU": cpu(), "processors": os.cpu_count(), "Python": platform.python_version()}
+
+
+def _lines(arguments: argparse.Namespace, measured: set[Work]) -> Iterator[list[Work]]:
     """What is still to be measured: elementwise works of growing size, and rows in every shape."""
-    lines: dict[tuple[str, ...], list[peers.Work]] = defaultdict(list)
-    elementwise = [name for name in functions if not peers.is_rowwise(name)]
-    rowwise = [name for name in functions if peers.is_rowwise(name) and name not in peers.LOSSES]
-    works = peers.works(elementwise, MODES, dtypes, sorted(sizes or SIZES), row_shapes=False)
-    for work in peers.works(rowwise, MODES, dtypes, (1024,), row_shapes=False):
-        works += [work._replace(shape=shape, axis=axis) for shape, axis in SHAPES]
+    lines: dict[tuple[str, ...], list[Work]] = defaultdict(list)
+    elementwise = [name for name in arguments.function if not is_rowwise(name)]
+    rowwise = [name for name in arguments.function if is_rowwise(name)]
+    works = peers.works(elementwise, GRID_MODES, arguments.dtype, sorted(arguments.size), row_shapes=False)
+    for work in peers.works(rowwise, GRID_MODES, arguments.dtype, (1024,), row_shapes=False):
+        works += [work._replace(shape=shape, axis=axis) for shape, axis in GRID_SHAPES]
     for work in works:
         if work not in measured:
             lines[work.function, work.mode, work.dtype].append(work)
@@ -207,38 +256,29 @@ def _lines(
     yield from order
 
 
-def _measure_work(work: peers.Work, isa: str, threads: int, hopeless: set[str]) -> Iterator[Result]:
-    inputs = peers.Inputs(work, threads)
-    timers: dict[tuple[str, str], timeit.Timer] = {}
-    for library, form in peers.entrants(work):
-        if library in hopeless:
-            continue
-        try:
-            contestant = peers.contestant(library, form, inputs)
-            agrees = contestant.agrees()
-        except Exception:  # another release of a peer may lack the operator, or the dtype
-            agrees = False
-        if agrees:
-            timers[form, library] = bench.timer_of(contestant.call)
-        elif library == "fastact":
-            raise SystemExit(f"fastact bench: {work.call}, {work.shape} {work.dtype}, {form}: its result differs")
-    seconds = bench.race(timers, ROUNDS[1], pause=0.002 if threads > 1 else 0, least=ROUNDS[0], seconds=SECONDS)
-    for form in dict.fromkeys(form for form, _ in timers):
-        figures = {name: 1e9 * best / work.size for (other, name), best in seconds.items() if other == form}
-        yield Result(isa, threads, work, form, figures)
+def _measure_work(work: Work, isa: str, threads: int, times_too_slow: dict[str, int]) -> list[Result]:
+    skipped = [] if work.is_rowwise else [name for name, times in times_too_slow.items() if times >= 2]
+    try:
+        timings, _ = measure(work, threads, ROUNDS, pause=0.002, skipped=skipped)
+    except WrongResult as error:
+        raise Failed(str(error)) from None
+    if work.size >= CALL_IS_CHEAP:
+        _count_too_slow(timings, times_too_slow)
+    return [Result(isa, threads, *timing) for timing in timings]
 
 
-def _find_hopeless(results: Iterable[Result], dropped: dict[str, int]) -> None:
-    best: dict[str, float] = {}  # how many times as slow as the fastest, in the form in which it is best
-    for result in results:
-        fastest = min(result.nanoseconds.values())
-        for name, nanoseconds in result.nanoseconds.items():
+def _count_too_slow(timings: Iterable[Timing], times_too_slow: dict[str, int]) -> None:
+    """Count, for each library, at how many sizes in a row it was too slow in every form."""
+    best: dict[str, float] = {}  # time over that of the fastest, in the form in which that is least
+    for timing in timings:
+        fastest = min(timing.nanoseconds.values())
+        for name, nanoseconds in timing.nanoseconds.items():
             best[name] = min(best.get(name, math.inf), nanoseconds / fastest)
-    for name, times in best.items():
-        dropped[name] = dropped[name] + 1 if times > HOPELESS and name != "fastact" else 0
+    for name, ratio in best.items():
+        times_too_slow[name] = times_too_slow[name] + 1 if ratio > TOO_SLOW and name != "fastact" else 0
 
 
-# The report -----------------------------------------------------------------------------------------------------------
+# The page -------------------------------------------------------------------------------------------------------------
 
 
 def mean_ratio(results: Sequence[Result]) -> float:
@@ -314,14 +354,14 @@ def _introduction(file: File, compared: Sequence[Result]) -> str:
     ahead = sum((r.ratio or 0) <= 1 for r in compared)
     return f"""# Performance
 
-Written by `fastact bench --grid --report docs/performance.md`: {libraries}; Python {file.about["Python"]}, on
-{file.about["processors"]} cores of {file.about["CPU"]}.
+Written by `python benchmarks/grid.py --json grid.json --report docs/performance.md`: {libraries};
+Python {file.about["Python"]}, on {file.about["processors"]} cores of {file.about["CPU"]}.
 
 Time of fastact over that of the fastest peer in the same cell: function, shape, dtype, threads, instruction set, and
 *fresh* (a new output at each call) or *out* (into a given array). All are measured in turns in one process, the best of
-{ROUNDS[0]} to {ROUNDS[1]} rounds. With v3 the peers are held to AVX2 too, but for ONNX Runtime and SciPy, which cannot
-be. {len(compared):,} cells: fastact is **{1 / mean_ratio(compared):.2f} times as fast as the fastest peer** of each
-(geometric mean), as fast or faster in {100 * ahead / len(compared):.1f} %, and slowest, {worst.ratio:.2f} times
+{ROUNDS.least} to {ROUNDS.most} rounds. With v3 the peers are held to AVX2 too, but for ONNX Runtime and SciPy, which
+cannot be. {len(compared):,} cells: fastact is **{1 / mean_ratio(compared):.2f} times as fast as the fastest peer** of
+each (geometric mean), as fast or faster in {100 * ahead / len(compared):.1f} %, and slowest, {worst.ratio:.2f} times
 {worst.fastest_peer}, in {_cell(worst)}."""
 
 
@@ -379,9 +419,8 @@ def _behind(compared: Sequence[Result]) -> str:
 
 
 def _rows(compared: Sequence[Result]) -> str:
-    shapes = [
-        (shape, axis) for shape, axis in SHAPES if any((r.work.shape, r.work.axis) == (shape, axis) for r in compared)
-    ]
+    found_shapes = {(r.work.shape, r.work.axis) for r in compared}
+    shapes = [one for one in GRID_SHAPES if one in found_shapes]
     titles = [f"{' × '.join(map(str, shape))}{'' if axis == -1 else f', axis {axis}'}" for shape, axis in shapes]
     lines = [
         "ns per entry, and over the fastest peer; float32, into a given array where there is one.",
@@ -437,9 +476,9 @@ def _curves(folder: Path, name: str, results: Sequence[Result]) -> Path | None:
     from matplotlib.figure import Figure
 
     chosen = [r for r in results if r.work.dtype == "float32" and r.threads == 1 and not r.work.is_rowwise]
-    isas = [isa for isa in SETS if any(r.isa == isa for r in chosen)]
+    isas = [isa for isa in GRID_SETS if any(r.isa == isa for r in chosen)]
     chosen = [r for r in chosen if r.isa == isas[0] and r.form == "fresh"] if isas else []
-    modes = [mode for mode in MODES if any(r.work.mode == mode for r in chosen)]
+    modes = [mode for mode in GRID_MODES if any(r.work.mode == mode for r in chosen)]
     if not modes:
         return None
     figure = Figure(figsize=(3.6 * len(modes), 3.2), layout="constrained")
@@ -462,3 +501,7 @@ def _curves(folder: Path, name: str, results: Sequence[Result]) -> Path | None:
     picture = folder / f"{name}.png"
     _save_picture(figure, picture, dpi=80)
     return picture
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""fastact itself: every method that its objects offer, found by trying."""
+
+import contextlib
+
+import fastact
+from fastact.comparison.work import Inputs, Library, Spelling, Work, build, is_rowwise
+
+
+def load() -> Library:
+    spellings = {
+        ("softmax_mse", "loss"): Spelling(fastact.softmax_mse, "x targets", has_out=False),
+        ("softmax_cross_entropy", "loss"): Spelling(fastact.softmax_cross_entropy, "x labels", has_out=False),
+    }
+    for name, function in fastact.activations.items():
+        axis = " axis=axis" if is_rowwise(name) else ""
+        inputs = Inputs(Work(name, "value", "float32", (2, 3)))
+        for mode, method, arguments in (
+            ("value", "__call__", "x" + axis),
+            ("derivative", "derivative", "x"),
+            ("value_and_derivative", "value_and_derivative", "x"),
+            ("backward", "backward", "dy x" + axis),
+            ("backward_from_output", "backward", "dy output=y" + axis),
+        ):
+            with contextlib.suppress(AttributeError, TypeError, ValueError):
+                spelling = Spelling(function if mode == "value" else getattr(function, method), arguments)
+                build(spelling, inputs, None)()
+                spellings[name, mode] = spelling
+        if is_rowwise(name) and (name, "backward_from_output") in spellings:
+            del spellings[name, "backward"]  # it computes the value again, and then does the same
+    return Library(fastact.__version__, spellings, build, fastact.threads)

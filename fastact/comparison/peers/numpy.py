@@ -1,0 +1,230 @@
+"""NumPy: the expression that one would write, in place where that saves a temporary."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastact import reference
+from fastact.comparison.peers.formulas import FORMULAS, function_of, names_in
+from fastact.comparison.work import Array, Library, Spelling, build
+
+
+def softplus(x: Array, out: Array | None = None) -> Any:
+    t = np.abs(x, out=out)
+    np.negative(t, out=t)
+    np.exp(t, out=t)
+    np.log1p(t, out=t)
+    return np.add(t, np.maximum(x, 0), out=t)
+
+
+def sigmoid(x: Array, out: Array | None = None) -> Any:
+    t = np.negative(x, out=out)
+    np.exp(t, out=t)
+    np.add(t, 1, out=t)
+    return np.divide(1, t, out=t)
+
+
+def relu_derivative(x: Array, out: Array | None = None) -> Any:
+    return (x >= 0).astype(x.dtype) if out is None else np.greater_equal(x, 0, out=out)
+
+
+def relu_backward(dy: Array, x: Array, out: Array | None = None) -> Any:
+    return np.multiply(dy, x > 0, out=out)
+
+
+def softplus_backward_from_output(dy: Any, y: Array, out: Array | None = None) -> Any:
+    t = np.negative(y, out=out)
+    np.expm1(t, out=t)
+    np.negative(t, out=t)
+    return np.multiply(t, dy, out=t)
+
+
+def sigmoid_backward_from_output(dy: Any, y: Array, out: Array | None = None) -> Any:
+    t = np.subtract(1, y, out=out)
+    np.multiply(t, y, out=t)
+    return np.multiply(t, dy, out=t)
+
+
+def tanh_backward_from_output(dy: Any, y: Array, out: Array | None = None) -> Any:
+    t = np.multiply(y, y, out=out)
+    np.subtract(1, t, out=t)
+    return np.multiply(t, dy, out=t)
+
+
+def sigmoid_derivative(x: Array, out: Array | None = None) -> Any:
+    y = sigmoid(x, out=out)
+    return np.multiply(y, 1 - y, out=y)
+
+
+def tanh_derivative(x: Array, out: Array | None = None) -> Any:
+    y = np.tanh(x, out=out)
+    np.multiply(y, y, out=y)
+    return np.subtract(1, y, out=y)
+
+
+def softmax(x: Array, axis: int, out: Array | None = None) -> Any:
+    t = np.subtract(x, x.max(axis=axis, keepdims=True), out=out)
+    np.exp(t, out=t)
+    return np.divide(t, t.sum(axis=axis, keepdims=True), out=t)
+
+
+def softmax_backward(dy: Array, y: Array, axis: int, out: Array | None = None) -> Any:
+    t = np.multiply(dy, y, out=out)
+    np.subtract(dy, t.sum(axis=axis, keepdims=True), out=t)
+    return np.multiply(t, y, out=t)
+
+
+def log_softmax(x: Array, axis: int, out: Array | None = None) -> Any:
+    t = np.subtract(x, x.max(axis=axis, keepdims=True), out=out)
+    return np.subtract(t, np.log(np.exp(t).sum(axis=axis, keepdims=True)), out=t)
+
+
+def log_softmax_backward(dy: Array, y: Array, axis: int, out: Array | None = None) -> Any:
+    t = np.exp(y, out=out)
+    np.multiply(t, dy.sum(axis=axis, keepdims=True), out=t)
+    return np.subtract(dy, t, out=t)
+
+
+def logsumexp(x: Array, axis: int, out: Array | None = None) -> Any:
+    largest = x.max(axis=axis, keepdims=True)
+    t = np.subtract(x, largest)
+    np.exp(t, out=t)
+    return np.add(np.log(t.sum(axis=axis)), largest.squeeze(axis), out=out)
+
+
+def logsumexp_backward(dy: Array, x: Array, axis: int, out: Array | None = None) -> Any:
+    t = softmax(x, axis, out=out)
+    return np.multiply(t, np.expand_dims(dy, axis), out=t)
+
+
+def softmin(x: Array, axis: int, out: Array | None = None) -> Any:
+    t = np.subtract(x.min(axis=axis, keepdims=True), x, out=out)
+    np.exp(t, out=t)
+    return np.divide(t, t.sum(axis=axis, keepdims=True), out=t)
+
+
+def softmin_backward(dy: Array, y: Array, axis: int, out: Array | None = None) -> Any:
+    t = np.multiply(dy, y, out=out)
+    np.subtract(t.sum(axis=axis, keepdims=True), dy, out=t)
+    return np.multiply(t, y, out=t)
+
+
+def hardmax(x: Array, axis: int, out: Array | None = None) -> Any:
+    t = np.zeros_like(x) if out is None else out
+    t[...] = 0
+    np.put_along_axis(t, np.expand_dims(x.argmax(axis=axis), axis), 1, axis=axis)
+    return t
+
+
+def softmax_mse(x: Array, targets: Array) -> tuple[Any, Array]:
+    p = softmax(x, -1)
+    difference = p - targets
+    loss = 0.5 * np.vdot(difference, difference) / len(x)
+    return loss, softmax_backward(np.divide(difference, len(x), out=difference), p, -1)
+
+
+def softmax_cross_entropy(x: Array, labels: Array) -> tuple[Any, Array]:
+    rows = np.arange(len(x))
+    logarithms = log_softmax(x, -1)
+    loss = -logarithms[rows, labels].mean()
+    gradient = np.exp(logarithms, out=logarithms)
+    gradient[rows, labels] -= 1
+    return loss, np.divide(gradient, len(x), out=gradient)
+
+
+def backward_by(derivative: Callable[..., Array]) -> Callable[..., Array]:
+    """The backward from the input: the derivative times dy."""
+
+    def backward(dy: Array, x: Array, out: Any = None) -> Array:
+        t = derivative(x, out=out)
+        return np.multiply(t, dy, out=t)
+
+    return backward
+
+
+def with_derivative(value: Callable[..., Array], derivative: Callable[..., Array]) -> Callable[..., Any]:
+    """The value y, and the derivative by ``derivative(x, y, out)``."""
+
+    def value_and_derivative(x: Array, out: Any = (None, None)) -> tuple[Array, Array]:
+        y = value(x, out=out[0])
+        return y, derivative(x, y, out[1])
+
+    return value_and_derivative
+
+
+SPELLINGS = {
+    ("relu", "value"): Spelling(np.maximum, "x 0"),
+    ("relu", "derivative"): Spelling(relu_derivative, "x"),
+    ("relu", "value_and_derivative"): Spelling(
+        with_derivative(functools.partial(np.maximum, 0), lambda x, y, out: relu_derivative(x, out)), "x"
+    ),
+    ("relu", "backward"): Spelling(relu_backward, "dy x"),
+    ("relu", "backward_from_output"): Spelling(relu_backward, "dy y"),
+    ("softplus", "value"): Spelling(softplus, "x"),
+    ("softplus", "derivative"): Spelling(sigmoid, "x"),
+    ("softplus", "value_and_derivative"): Spelling(
+        with_derivative(softplus, lambda x, y, out: sigmoid(x, out)), "x"
+    ),
+    ("softplus", "backward"): Spelling(backward_by(sigmoid), "dy x"),
+    ("softplus", "backward_from_output"): Spelling(softplus_backward_from_output, "dy y"),
+    ("sigmoid", "value"): Spelling(sigmoid, "x"),
+    ("sigmoid", "derivative"): Spelling(sigmoid_derivative, "x"),
+    ("sigmoid", "value_and_derivative"): Spelling(
+        with_derivative(sigmoid, lambda x, y, out: np.multiply(y, 1 - y, out=out)), "x"
+    ),
+    ("sigmoid", "backward"): Spelling(backward_by(sigmoid_derivative), "dy x"),
+    ("sigmoid", "backward_from_output"): Spelling(sigmoid_backward_from_output, "dy y"),
+    ("tanh", "value"): Spelling(np.tanh, "x"),
+    ("tanh", "derivative"): Spelling(tanh_derivative, "x"),
+    ("tanh", "value_and_derivative"): Spelling(
+        with_derivative(np.tanh, lambda x, y, out: np.subtract(1, y * y, out=out)), "x"
+    ),
+    ("tanh", "backward"): Spelling(backward_by(tanh_derivative), "dy x"),
+    ("tanh", "backward_from_output"): Spelling(tanh_backward_from_output, "dy y"),
+    ("relu6", "value"): Spelling(np.clip, "x 0 6"),
+    ("hard_tanh", "value"): Spelling(np.clip, "x -1 1"),
+    ("exp", "value"): Spelling(np.exp, "x"),
+    ("exp", "backward_from_output"): Spelling(np.multiply, "dy y"),
+    ("identity", "value"): Spelling(np.positive, "x"),
+    ("softmax", "value"): Spelling(softmax, "x axis"),
+    ("softmax", "backward_from_output"): Spelling(softmax_backward, "dy y axis"),
+    ("softmin", "value"): Spelling(softmin, "x axis"),
+    ("softmin", "backward_from_output"): Spelling(softmin_backward, "dy y axis"),
+    ("hardmax", "value"): Spelling(hardmax, "x axis"),
+    ("log_softmax", "value"): Spelling(log_softmax, "x axis"),
+    ("log_softmax", "backward_from_output"): Spelling(log_softmax_backward, "dy y axis"),
+    ("logsumexp", "value"): Spelling(logsumexp, "x axis"),
+    ("logsumexp", "backward"): Spelling(logsumexp_backward, "dy x axis"),
+    ("softmax_mse", "loss"): Spelling(softmax_mse, "x targets", has_out=False),
+    ("softmax_cross_entropy", "loss"): Spelling(softmax_cross_entropy, "x labels", has_out=False),
+}
+
+
+def load() -> Library:
+    """NumPy; a spelling replaces a formula, and a formula the expression of the reference."""
+    return Library(np.__version__, from_reference() | from_formulas() | SPELLINGS, build)
+
+
+def from_formulas() -> dict[tuple[str, str], Spelling]:
+    return {
+        key: Spelling(function_of(formula, vars(np)), " ".join(names_in(formula)), has_out=False)
+        for key, formula in FORMULAS.items()
+        if "erf(" not in formula
+    }
+
+
+def from_reference() -> dict[tuple[str, str], Spelling]:
+    """The expressions of the reference, which exist for every elementwise activation."""
+    spellings = {}
+    for name, formulas in reference.ELEMENTWISE.items():
+        value, derivative = (functools.partial(formula, np) for formula in (formulas.value, formulas.derivative))
+        for mode, function, arguments in (
+            ("value", value, "x"),
+            ("derivative", derivative, "x"),
+            ("value_and_derivative", lambda x, f=value, d=derivative: (f(x), d(x)), "x"),
+            ("backward", lambda dy, x, d=derivative: dy * d(x), "dy x"),
+        ):
+            spellings[name, mode] = Spelling(function, arguments, has_out=False)
+    return spellings

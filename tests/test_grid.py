@@ -1,0 +1,164 @@
+"""``benchmarks/grid.py``: it measures what is missing, keeps what it has, and its page says where a peer leads."""
+
+import collections
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import grid
+import pytest
+
+import fastact
+from fastact import _isa
+from fastact.comparison.race import Rounds, Timing
+from fastact.comparison.work import Work
+
+
+def measure(file: Path, *more: str) -> None:
+    words = f"--json {file} --function relu softmax --size 16 64 --dtype float32 --threads 1".split()
+    assert grid.main([*words, "--isa", _isa.CHOSEN, *more]) == 0
+
+
+@pytest.fixture
+def small_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One round of small work, in this process."""
+    monkeypatch.setattr(grid, "GRID_SHAPES", (((4, 16), -1), ((6, 5), 0)))
+    monkeypatch.setattr(grid, "ROUNDS", Rounds(1))
+    monkeypatch.setattr(grid, "_environment", lambda isa, threads: {})
+
+
+def test_the_grid_measures_what_is_missing(tmp_path: Path, small_grid: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rich")
+    file = tmp_path / "grid.json"
+    measure(file)
+    results = grid.File(file).results
+    works = {result.work for result in results}
+    assert {(work.function, work.mode, work.shape, work.axis) for work in works} == {
+        *(("relu", mode, (size,), -1) for mode in grid.GRID_MODES for size in (16, 64)),
+        *(("softmax", mode, *shape) for mode in ("value", "backward_from_output") for shape in grid.GRID_SHAPES),
+    }
+    assert all(result.isa == _isa.CHOSEN and result.nanoseconds["fastact"] > 0 for result in results)
+
+    measured: list[Work] = []
+    measure_work = grid._measure_work
+
+    def watched(work: Work, *rest: object) -> object:
+        measured.append(work)
+        return measure_work(work, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(grid, "_measure_work", watched)
+    content = json.loads(file.read_text())
+    content["results"] = [record for record in content["results"] if record["function"] != "relu"]
+    file.write_text(json.dumps(content))
+    measure(file)
+    assert {work.function for work in measured} == {"relu"}
+    assert {result.work for result in grid.File(file).results} == works
+
+
+def test_the_grid_stops_in_time_and_keeps_what_it_has(tmp_path: Path, small_grid: None) -> None:
+    pytest.importorskip("rich")
+    file = tmp_path / "grid.json"
+    measure(file, "--minutes", "1e-9")
+    assert grid.File(file).results == []
+
+
+def test_the_report_says_where_a_peer_leads(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    file, page = grid.File(tmp_path / "grid.json"), tmp_path / "performance.md"
+    file.about = {"CPU": "a processor", "processors": 2, "Python": "3", "libraries": {"fastact": "0", "NumPy": "2"}}
+    rows = Work("softmax", "value", "float32", (1024, 1024))
+    for size, ours in ((16, 1.0), (4096, 6.0)):
+        for form in ("fresh", "out"):
+            work = Work("tanh", "value", "float32", (size,))
+            file.results.append(grid.Result("v4", 1, work, form, {"fastact": ours, "NumPy": 3.0, "SciPy": 9.0}))
+    file.results.append(grid.Result("v4", 1, rows, "out", {"fastact": 0.5, "NumPy": 1.0}))
+    file.results.append(grid.Result("v4", 1, rows, "fresh", {"fastact": 0.5}))
+    file.save(now=True)
+
+    grid.report(file.path, page)
+
+    text = page.read_text()
+    assert "5 cells" in text.replace("\n", " ")
+    assert "2.00 times NumPy" in text.replace("\n", " ")
+    assert "| v4 | 1 | float32 | 5 | 60.0 % | 60.0 % |" in text
+    assert "| `tanh(x)` | 2, 4 | 2.00 |" in text
+    assert "| softmax | v4 | 1 | 0.500 (0.50) |" in text
+    for picture in ("heat-v4-float32-1", "tanh"):
+        assert f"(performance/{picture}.png)" in text
+        assert (tmp_path / "performance" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_libraries_that_are_too_slow_twice_are_counted() -> None:
+    work = Work("tanh", "value", "float32", (16,))
+    counted: dict[str, int] = collections.defaultdict(int)
+    for times in ({"fastact": 9.0, "NumPy": 1.0, "SciPy": 3.5}, {"fastact": 9.0, "NumPy": 1.0, "SciPy": 3.5}):
+        grid._count_too_slow([Timing(work, "fresh", times)], counted)
+    assert counted == {"fastact": 0, "NumPy": 0, "SciPy": 2}
+    grid._count_too_slow([Timing(work, "fresh", {"NumPy": 1.0, "SciPy": 2.0})], counted)
+    assert counted["SciPy"] == 0
+
+
+def test_libraries_that_were_too_slow_twice_are_not_timed(small_grid: None) -> None:
+    work = Work("tanh", "value", "float32", (96,))
+    for times, expected in ((1, True), (2, False)):
+        results = grid._measure_work(work, _isa.CHOSEN, 1, {"NumPy": times})
+        assert all(("NumPy" in result.nanoseconds) == expected for result in results)
+
+
+@pytest.mark.parametrize(("words", "reason"), [
+    ("--json a.json --report a.json", "name the same file"),
+    ("--json a.json --report page", "--report: page has no suffix"),
+    ("--json new.json --report a.md --skip-measuring", "holds no figures"),
+    ("--json a.json --skip-measuring", "needs --report FILE"),
+    ("--minutes 3", "required: --json"),
+    ("--json a.json --minutes 0", "accepted is a number above 0"),
+    ("--json a.json --isa v9", "unknown word 'v9'; accepted are"),
+    ("--json a.json --function relux", "did you mean relu"),
+    ("--json missing/a.json", "missing does not exist"),
+])  # fmt: skip
+def test_a_refusal_says_what_is_accepted(
+    words: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    assert reason in refused(words.split(), capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one sentence on stderr with which this is refused, with status 2."""
+    try:
+        status = grid.main(words)
+    except SystemExit as stop:
+        status = stop.code  # type: ignore[assignment]
+    printed, error = capsys.readouterr()
+    assert (status, printed, error.count("\n")) == (2, "", 1)
+    assert error.startswith("grid.py: ")
+    return error
+
+
+@pytest.mark.parametrize("text", ["{}", "null", "{", '{"figures": []}', '{"about": {}, "results": [3]}',
+                                  '{"about": 3, "results": []}', "[" * 100_000])  # fmt: skip
+def test_a_file_of_another_program_is_left_as_it_is(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file.json"
+    file.write_text(text)
+    error = refused(["--json", str(file), "--function", "relu", "--size", "16", "--minutes", "1e-9"], capsys)
+    assert "is not a file of `python benchmarks/grid.py`, and is left as it is" in error
+    assert file.read_text() == text
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_the_script_runs_in_processes_of_its_own(tmp_path: Path) -> None:
+    """One for each number of threads; each of them writes what it has."""
+    pytest.importorskip("rich")
+    file = tmp_path / "grid.json"
+    words = f"--json {file} --isa {_isa.CHOSEN} --function hardmax --dtype float32 --minutes 1e-9"
+    environment = os.environ | {"PYTHONPATH": str(Path(fastact.__file__).parents[1])}
+    result = subprocess.run([sys.executable, grid.__file__, *words.split()], capture_output=True, text=True,
+                            timeout=300, env=environment)  # fmt: skip
+    assert (result.returncode, result.stdout) == (0, ""), result.stderr
+    assert "fastact" in grid.File(file).about["libraries"]
