@@ -20,8 +20,9 @@ import pytest
 
 import fastact
 from fastact import Elementwise, _isa, reference
-from fastact.commands import accuracy
-from fastact.commands.accuracy import ULP_OF_16_BITS
+from fastact.comparison import ulp
+from fastact.comparison.figures import digest_of
+from fastact.comparison.ulp import ULP_OF_16_BITS
 
 FUNCTIONS = [f for f in fastact.activations.values() if isinstance(f, Elementwise)]
 MODES = ("value", "derivative")
@@ -117,21 +118,21 @@ def test_float64(f, mode):
     for isa, computed, bound in each_set(f, mode, x):
         error = reference.ulp_error(computed, right, absolute(f, mode, x))
         assert error.max() <= bound, f"{isa}: {worst(error, x)}"
-    if np.finfo(np.longdouble).nmant >= 63 and f.name not in accuracy.ROUNDED_ARGUMENTS:
-        by_longdouble = accuracy._errors(f.name, mode, x.astype(np.longdouble), computed)
-        np.testing.assert_allclose(by_longdouble, error, rtol=0, atol=accuracy.DOUBT / 2)
+    if np.finfo(np.longdouble).nmant >= 63 and f.name not in ulp.ROUNDED_ARGUMENTS:
+        by_longdouble = ulp.errors(f.name, mode, x.astype(np.longdouble), computed)
+        np.testing.assert_allclose(by_longdouble, error, rtol=0, atol=ulp.DOUBT / 2)
 
 
 @pytest.mark.skipif(np.finfo(np.longdouble).nmant < 63, reason="longdouble is float64 here")
 @every_mode
-@pytest.mark.parametrize("f", [f for f in FUNCTIONS if f.name not in accuracy.ROUNDED_ARGUMENTS], ids=lambda f: f.name)
+@pytest.mark.parametrize("f", [f for f in FUNCTIONS if f.name not in ulp.ROUNDED_ARGUMENTS], ids=lambda f: f.name)
 def test_float64_in_every_binade_of_ordinary_size(f, mode):
     """Many more points than mpmath has time for: tanh was above its promise of 1.5 ulp in one of 50,000."""
     random = np.random.default_rng(3)
     x = np.exp(random.uniform(np.log(2**-7), np.log(45), 100_000)) * random.choice([-1, 1], 100_000)
     x = np.concatenate([x, random.uniform(0, 1, 20_000), [0.17959924923533643]])
     for isa, computed, bound in each_set(f, mode, x):
-        error = accuracy._errors(f.name, mode, x.astype(np.longdouble), computed)
+        error = ulp.errors(f.name, mode, x.astype(np.longdouble), computed)
         assert error.max() <= bound, f"{isa}: {worst(error, x)}"
 
 
@@ -143,7 +144,7 @@ def test_figures_of_float64_are_those_of_mpmath(name, mode):
     computed = call(f, mode)(x)
     computed[::50] = np.nextafter(np.nextafter(computed[::50], -np.inf), -np.inf)
     error = reference.ulp_error(computed, exact(f, mode, x, reference.mpmath_namespace(50)), absolute(f, mode, x))
-    found = accuracy._errors_of_float64(name, mode, x, computed)
+    found = ulp.errors_of_float64(name, mode, x, computed)
     assert found.max() == error.max() >= 1.5
     assert found.argmax() == error.argmax()
     np.testing.assert_array_equal(found <= 0.5, error <= 0.5)
@@ -226,19 +227,19 @@ def test_a_digest_knows_every_bit_but_those_of_nan(dtype):
         same = quiet.copy()
         same.view(unsigned)[1] = other
         assert same.tobytes() != quiet.tobytes()
-        assert accuracy._digest_of(same) == accuracy._digest_of(quiet)
+        assert digest_of(same) == digest_of(quiet)
         assert same.view(unsigned)[1] == other, "the results themselves were changed"
     for k, value in ((0, -0.0), (1, np.inf), (2, 1.5)):
         changed = quiet.copy()
         changed[k] = value
-        assert accuracy._digest_of(changed) != accuracy._digest_of(quiet)
+        assert digest_of(changed) != digest_of(quiet)
 
 
 def inputs():
     """The digest of all inputs that `fastact accuracy` makes."""
     total = hashlib.sha256(reference.structured_points(20_000).tobytes())
-    for logits in accuracy.LOGITS:
-        for rows in accuracy._random_rows(logits, 2**16, "float64"):
+    for logits in ulp.LOGITS:
+        for rows in ulp.random_rows(logits, 2**16, "float64"):
             total.update(rows.tobytes())
     return total.hexdigest()
 
@@ -258,8 +259,8 @@ def test_inputs_do_not_depend_on_the_processor():
 
 def test_random_rows_are_what_they_are_called():
     wide, normal, confident = (
-        np.concatenate([z.ravel() for z in accuracy._random_rows(logits, 2**16, "float64") if z.shape[1] == 1000])
-        for logits in accuracy.LOGITS)
+        np.concatenate([z.ravel() for z in ulp.random_rows(logits, 2**16, "float64") if z.shape[1] == 1000])
+        for logits in ulp.LOGITS)
     assert -100 <= wide.min() < -99 < 99 < wide.max() < 100
     assert abs(wide.std() - 200 / np.sqrt(12)) < 1
     assert abs(normal.mean()) < 0.02

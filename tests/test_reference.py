@@ -9,7 +9,7 @@ from facts import FACTS, Facts
 
 import fastact
 from fastact import reference
-from fastact.commands import accuracy
+from fastact.comparison import ulp
 
 ELEMENTWISE = [(name, mode) for name in FACTS if name in reference.ELEMENTWISE for mode in ("value", "derivative")]
 CASES = [(name, mode, parameters) for name, mode in ELEMENTWISE for parameters in FACTS[name].parameters]
@@ -180,7 +180,7 @@ def test_float64_is_exact_to_a_few_ulp(name, mode, parameters, exact):
 
 def test_the_functions_with_rounded_arguments_are_named_in_one_place():
     rounded = {name for name, facts in FACTS.items() if facts.longdouble_ulp > Facts.longdouble_ulp}
-    assert rounded == accuracy.ROUNDED_ARGUMENTS
+    assert rounded == ulp.ROUNDED_ARGUMENTS
 
 
 @pytest.mark.skipif(np.finfo(np.longdouble).nmant < 63, reason="longdouble is float64 here")

@@ -1,0 +1,93 @@
+"""Figures as tables, for a console or a page in Markdown."""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from fastact.comparison import ulp
+from fastact.comparison.figures import Figures
+from fastact.comparison.work import ALL_DTYPES, named_dtype
+
+INTRODUCTION = """# Accuracy
+
+Written with fastact {fastact}, NumPy {NumPy}, on {CPU}, by
+
+    {command}
+
+Errors in units in the last place (ulp) of the exact result, of which correct rounding has 0.5; subnormal results count
+in units of the smallest one. float16 and bfloat16 are judged on every input there is, float32 on every {one}, in
+float64; float64 by mpmath with 50 digits, or by longdouble where that leaves no doubt, on structured points: every
+binade, the boundaries of the reductions and of the formulas, and random numbers. The reference shares no code with the
+kernels. Instruction sets that stand in one line gave the same bits for all inputs.
+"""
+
+
+class Table(NamedTuple):
+    """The figures of one dtype, as text."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    notes: Sequence[str] = ()
+
+
+def tables(figures: Sequence[Figures]) -> Iterator[Table]:
+    """For each dtype a table of elementwise functions and one of rows; equal figures of several sets share a line."""
+    for dtype in ALL_DTYPES:
+        for rowwise in False, True:
+            chosen = [f for f in figures if f.dtype == dtype and bool(f.logits) == rowwise]
+            sets: dict[str, list[str]] = {}  # figures without their instruction set -> the sets
+            lines: dict[str, Figures] = {}
+            for f in sorted(chosen, key=lambda f: f.order):
+                key = repr(dataclasses.replace(f, isa=""))
+                sets.setdefault(key, []).append(f.isa)
+                lines[key] = f
+            if lines:
+                yield (_rowwise if rowwise else _elementwise)(dtype, [(f, sets[key]) for key, f in lines.items()])
+
+
+def _elementwise(dtype: str, lines: list[tuple[Figures, list[str]]]) -> Table:
+    rows, notes = [], []
+    for f, sets in lines:
+        worst = (_decimal(f), re.sub(r"\.?0+p", "p", f.worst.hex())) if f.max_ulp else ("", "")
+        name = f.function if f.mode == "value" else f"{f.function}.{f.mode}"
+        rows.append((name, " ".join(sets), _ulp(f.max_ulp), _promised(f), *worst, _ulp(f.mean_ulp), f.share))
+        if interval := ulp.interval_of_zero(f.function, f.mode):
+            low, high = interval
+            notes.append(f"{f.function}, {f.mode}, crosses zero: between {low:g} and {high:g} in ulp of 1/4.")
+    headings = ("function", "set", "max ulp", "promised", "worst input", "as bits", "mean ulp", "correctly rounded")
+    return Table(f"{dtype}, {lines[0][0].results:,} inputs", headings, rows, list(dict.fromkeys(notes)))
+
+
+def _rowwise(dtype: str, lines: list[tuple[Figures, list[str]]]) -> Table:
+    rows = []
+    for f, sets in lines:
+        worst = (_decimal(f), f"{f.worst_length:,}") if f.max_ulp else ("", "")
+        name = f"{f.function}, {f.logits}"
+        rows.append((name, " ".join(sets), _ulp(f.max_ulp), _promised(f), *worst, _ulp(f.mean_ulp), f.share))
+    headings = ("function", "set", "max ulp", "promised", "worst entry", "in a row of", "mean ulp", "correctly rounded")
+    return Table(f"{dtype}, random rows, {lines[0][0].results:,} entries of each kind", headings, rows)
+
+
+def _promised(f: Figures) -> str:
+    return f"{ulp.promised(f.function, f.mode, f.dtype):g}"
+
+
+def _decimal(f: Figures) -> str:
+    return str(named_dtype(f.dtype).type(f.worst))
+
+
+def _ulp(error: float) -> str:
+    return f"{error:.3f}" if error < 10**4 else f"{error:.2g}"
+
+
+def page(introduction: str, figures: Sequence[Figures]) -> str:
+    """The introduction and all tables, in Markdown."""
+    text = introduction
+    for table in tables(figures):
+        rules = ["---", "---", *["---:" for _ in table.headings[2:]]]
+        lines = [f"| {' | '.join(row)} |" for row in (table.headings, rules, *table.rows)]
+        text += "\n".join(["", f"## {table.title}", "", *lines, ""])
+        text += "\n".join(["", *(f"* {note}" for note in table.notes), ""]) if table.notes else ""
+    return text
