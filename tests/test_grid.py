@@ -15,6 +15,8 @@ from fastact import _isa
 from fastact.comparison.race import Rounds, Timing
 from fastact.comparison.work import Work
 
+SHAPES = (((4, 16), -1), ((6, 5), 0))
+
 
 def measure(file: Path, *more: str) -> None:
     words = f"--json {file} --function relu softmax --size 16 64 --dtype float32 --threads 1".split()
@@ -24,8 +26,8 @@ def measure(file: Path, *more: str) -> None:
 @pytest.fixture
 def small_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     """One round of small work, in this process."""
-    monkeypatch.setattr(grid, "GRID_SHAPES", (((4, 16), -1), ((6, 5), 0)))
-    monkeypatch.setattr(grid, "ROUNDS", Rounds(1))
+    monkeypatch.setattr(grid, "FULL", grid.FULL._replace(shapes=SHAPES, rounds=Rounds(1)))
+    monkeypatch.setattr(grid, "QUICK", grid.QUICK._replace(sizes=(16, 64), shapes=SHAPES[:1], rounds=Rounds(1)))
     monkeypatch.setattr(grid, "_environment", lambda isa, threads: {})
 
 
@@ -37,7 +39,7 @@ def test_the_grid_measures_what_is_missing(tmp_path: Path, small_grid: None, mon
     works = {result.work for result in results}
     assert {(work.function, work.mode, work.shape, work.axis) for work in works} == {
         *(("relu", mode, (size,), -1) for mode in grid.GRID_MODES for size in (16, 64)),
-        *(("softmax", mode, *shape) for mode in ("value", "backward_from_output") for shape in grid.GRID_SHAPES),
+        *(("softmax", mode, *shape) for mode in ("value", "backward_from_output") for shape in SHAPES),
     }
     assert all(result.isa == _isa.CHOSEN and result.nanoseconds["fastact"] > 0 for result in results)
 
@@ -100,10 +102,10 @@ def test_libraries_that_are_too_slow_twice_are_counted() -> None:
     assert counted["SciPy"] == 0
 
 
-def test_libraries_that_were_too_slow_twice_are_not_timed(small_grid: None) -> None:
+def test_libraries_that_were_too_slow_twice_are_not_timed() -> None:
     work = Work("tanh", "value", "float32", (96,))
     for times, expected in ((1, True), (2, False)):
-        results = grid._measure_work(work, _isa.CHOSEN, 1, {"NumPy": times})
+        results = grid._measure_work(work, 1, Rounds(1), {"NumPy": times})
         assert all(("NumPy" in result.nanoseconds) == expected for result in results)
 
 
@@ -113,6 +115,9 @@ def test_libraries_that_were_too_slow_twice_are_not_timed(small_grid: None) -> N
     ("--json new.json --report a.md --skip-measuring", "holds no figures"),
     ("--json a.json --skip-measuring", "needs --report FILE"),
     ("--minutes 3", "required: --json"),
+    ("--report a.md", "required: --json"),
+    ("--quick --report a.md", "argument --report: not allowed with argument --quick"),
+    ("--quick --skip-measuring", "needs --report FILE"),
     ("--json a.json --minutes 0", "accepted is a number above 0"),
     ("--json a.json --isa v9", "unknown word 'v9'; accepted are"),
     ("--json a.json --function relux", "did you mean relu"),
@@ -137,6 +142,46 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     assert (status, printed, error.count("\n")) == (2, "", 1)
     assert error.startswith("grid.py: ")
     return error
+
+
+def test_quick_prints_where_fastact_is_behind(
+    tmp_path: Path, small_grid: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The worst cell first, and the geometric mean of all."""
+    pytest.importorskip("rich")
+    times = {16: 3.0, 64: 0.5}
+
+    def measured(work: Work, *rest: object) -> list[Timing]:
+        ours = 9.0 if work.is_rowwise else times[work.size]
+        compared = {"fastact": ours, "NumPy": 1.0, "SciPy": 1.5}
+        return [Timing(work, "out", compared), Timing(work, "fresh", {"fastact": 1.0})]
+
+    monkeypatch.setattr(grid, "_measure_work", measured)
+    words = f"--quick --function relu softmax --threads 1 --isa {_isa.CHOSEN}".split()
+    assert grid.main(words) == 0
+    printed = capsys.readouterr().out
+    found = [line.split() for line in printed.splitlines() if " NumPy  " in line]
+    ratios = [float(ratio) for ratio, *_ in found]
+    assert ratios == [9.0] * 2 + [3.0] * 3
+    assert "`relu(x)` of 16 float32, out, 1 thread" in printed
+    mean = (9.0**2 * 3.0**3 * 0.5**3) ** (1 / 8)
+    assert f"behind by more than 5 % in 5 of 8 cells; geometric mean of all {mean:.3f}" in printed
+
+
+def test_quick_has_a_file_of_its_own_kind(tmp_path: Path, small_grid: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its figures come from fewer rounds: a whole grid must not take them over, nor be continued by them."""
+    pytest.importorskip("rich")
+    quick, full = tmp_path / "quick.json", tmp_path / "full.json"
+    measure(quick, "--quick")
+    assert "geometric mean of all" in capsys.readouterr().out
+    measure(quick, "--quick")  # continued
+    measure(full)
+    capsys.readouterr()
+    for file, more, way in ((quick, [], "with"), (full, ["--quick"], "without")):
+        error = refused(["--json", str(file), "--function", "relu", *more], capsys)
+        assert f"holds figures measured {way} --quick" in error
+    error = refused(["--json", str(quick), "--report", str(tmp_path / "a.md"), "--skip-measuring"], capsys)
+    assert "measured with --quick" in error
 
 
 @pytest.mark.parametrize("text", ["{}", "null", "{", '{"figures": []}', '{"about": {}, "results": [3]}',

@@ -1,0 +1,231 @@
+"""The page that benchmarks/grid.py writes: tables by size and shape, the worst cells, and pictures."""
+
+import argparse
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from grid_results import (
+    BEHIND,
+    GRID_MODES,
+    GRID_SETS,
+    GRID_SHAPES,
+    ROUNDS,
+    File,
+    Result,
+    behind,
+    cell,
+    libraries,
+    mean_ratio,
+)
+
+from fastact.commands import Failed, Refused, output_file, write_whole
+
+
+def check_report(page: Path) -> None:
+    """Refuse a page beside which there can be no folder of its name with the pictures."""
+    import matplotlib as mpl  # noqa: F401  # if it is missing, say so before anything is measured
+
+    pictures = page.with_suffix("")
+    if pictures == page:
+        raise Refused(f"argument --report: {page} has no suffix; accepted is a name like {page}.md, beside which the"
+                      f" pictures are written into the folder {page}")  # fmt: skip
+    if pictures.exists() and not pictures.is_dir():
+        raise Refused(f"argument --report: {pictures}, into which the pictures are to be written, is not a folder")
+    if pictures.is_dir():
+        try:
+            output_file(str(pictures / "picture.png"))
+        except argparse.ArgumentTypeError as error:
+            raise Refused(f"argument --report: {error}") from None
+
+
+def report(path: Path, page: Path) -> None:
+    """Write the page, and the pictures into a folder of its name beside it."""
+    file = File(path)
+    compared = [result for result in file.results if result.ratio is not None]
+    if not compared:
+        raise Failed(f"{path} holds nothing to compare")
+    pictures = page.with_suffix("")
+    pictures.mkdir(parents=True, exist_ok=True)
+    text = [_introduction(file, compared)]
+    text += ["## By dtype, threads and instruction set", _summary(compared)]
+    text += ["## By size", _sizes([r for r in compared if not r.work.is_rowwise])]
+    maps = [_heat_map(pictures, *way) for way in _by(compared, lambda r: (r.isa, r.work.dtype, r.threads))]
+    text += ["\n".join(f"![{picture.stem}]({pictures.name}/{picture.name})" for picture in maps)]
+    text += ["## Where a peer leads", _behind(compared)]
+    text += ["## Rows", _rows([r for r in compared if r.work.is_rowwise])]
+    curves = [_curves(pictures, name, found) for name, found in _by(compared, lambda r: r.work.function)]
+    text += [
+        "## Time per element against size",
+        "\n".join(f"![{picture.stem}]({pictures.name}/{picture.name})" for picture in curves if picture),
+    ]
+    write_whole(page, "\n\n".join(text) + "\n")
+
+
+def _save_picture(figure: Any, path: Path, dpi: int) -> None:
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:], dpi=dpi)
+    write_whole(path, content.getvalue())
+
+
+def _by(results: Iterable[Result], key: Any) -> list[tuple[Any, list[Result]]]:
+    groups: dict[Any, list[Result]] = defaultdict(list)
+    for result in results:
+        groups[key(result)].append(result)
+    return list(groups.items())
+
+
+def _introduction(file: File, compared: Sequence[Result]) -> str:
+    worst = max(compared, key=lambda r: r.ratio or 0)
+    ahead = sum((r.ratio or 0) <= 1 for r in compared)
+    return f"""# Performance
+
+Written by `python benchmarks/grid.py --json grid.json --report docs/performance.md`: {libraries(file)};
+Python {file.about["Python"]}, on {file.about["processors"]} cores of {file.about["CPU"]}.
+
+Time of fastact over that of the fastest peer in the same cell: function, shape, dtype, threads, instruction set, and
+*fresh* (a new output at each call) or *out* (into a given array). All are measured in turns in one process, the best of
+{ROUNDS.least} to {ROUNDS.most} rounds. With v3 the peers are held to AVX2 too, but for ONNX Runtime and SciPy, which
+cannot be. {len(compared):,} cells: fastact is **{1 / mean_ratio(compared):.2f} times as fast as the fastest peer** of
+each (geometric mean), as fast or faster in {100 * ahead / len(compared):.1f} %, and slowest, {worst.ratio:.2f} times
+{worst.fastest_peer}, in {cell(worst)}."""
+
+
+def _summary(compared: Sequence[Result]) -> str:
+    lines = [
+        "| set | threads | dtype | cells | as fast or faster | within 5 % | times as fast (mean) | worst |",
+        "|---|---|---|---:|---:|---:|---:|---|",
+    ]
+    for (isa, threads, dtype), found in sorted(_by(compared, lambda r: (r.isa, r.threads, r.work.dtype)), reverse=True):
+        ratios = sorted(r.ratio for r in found if r.ratio is not None)
+        worst = max(found, key=lambda r: r.ratio or 0)
+        shares = (f"{100 * sum(ratio <= limit for ratio in ratios) / len(ratios):.1f} %" for limit in (1, BEHIND))
+        where = f"{worst.ratio:.2f} × {worst.fastest_peer}: `{worst.work.call}`, {worst.work.size:,}, {worst.form}"
+        lines.append(
+            f"| {isa} | {threads} | {dtype} | {len(found)} | {' | '.join(shares)} "
+            f"| {1 / mean_ratio(found):.2f} | {where} |"
+        )
+    return "\n".join(lines)
+
+
+def _sizes(compared: Sequence[Result]) -> str:
+    sizes = sorted({r.work.size for r in compared})
+    lines = [
+        "Elementwise, how many times as fast as the fastest peer (geometric mean).",
+        "",
+        f"| set | threads | dtype | {' | '.join(f'{size:,}' for size in sizes)} |",
+        f"|---|---|---|{'---:|' * len(sizes)}",
+    ]
+    for way, found in sorted(_by(compared, lambda r: (r.isa, r.threads, r.work.dtype)), reverse=True):
+        here = {size: [r for r in found if r.work.size == size] for size in sizes}
+        cells = (f"{1 / mean_ratio(results):.2f}" if results else "" for results in here.values())
+        lines.append(f"| {' | '.join(map(str, way))} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _behind(compared: Sequence[Result]) -> str:
+    """Functions, by how far a peer leads: each in the size and the way in which it is worst."""
+    lines = [
+        "Each function, dtype and instruction set of which a cell is more than 5 % behind, with its worst cell.",
+        "",
+        "| function | cells behind, of | worst | in | peer |",
+        "|---|---:|---:|---|---|",
+    ]
+    groups = _by(compared, lambda r: (r.work.function, r.work.mode, r.work.dtype, r.isa))
+    worst_first = sorted(groups, key=lambda group: -max(r.ratio or 0 for r in group[1]))
+    for _, found in worst_first:
+        if slower := behind(found):
+            worst = slower[0]
+            lines.append(
+                f"| `{worst.work.call}` | {len(slower)}, {len(found)} | {worst.ratio:.2f} | {cell(worst)} "
+                f"| {worst.fastest_peer} |"
+            )
+    return "\n".join(lines)
+
+
+def _rows(compared: Sequence[Result]) -> str:
+    found_shapes = {(r.work.shape, r.work.axis) for r in compared}
+    shapes = [one for one in GRID_SHAPES if one in found_shapes]
+    titles = [f"{' × '.join(map(str, shape))}{'' if axis == -1 else f', axis {axis}'}" for shape, axis in shapes]
+    lines = [
+        "ns per entry, and over the fastest peer; float32, into a given array where there is one.",
+        "",
+        f"| function | set | threads | {' | '.join(titles)} |",
+        f"|---|---|---|{'---:|' * len(titles)}",
+    ]
+    chosen = [r for r in compared if r.work.dtype == "float32"]
+    for (function, mode, isa, threads), found in sorted(
+        _by(chosen, lambda r: (r.work.function, r.work.mode, r.isa, r.threads)), reverse=True
+    ):
+        cells = []
+        for shape in shapes:
+            here = {r.form: r for r in found if (r.work.shape, r.work.axis) == shape}
+            result = here.get("out") or here.get("fresh")
+            cells.append(f"{result.nanoseconds['fastact']:.3f} ({result.ratio:.2f})" if result else "")
+        name = function if mode == "value" else f"{function}.backward"
+        lines.append(f"| {name} | {isa} | {threads} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _heat_map(folder: Path, way: tuple[str, str, int], results: Sequence[Result]) -> Path:
+    """The ratio to the fastest peer: a line for each function and mode, a column for each size."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    isa, dtype, threads = way
+    elementwise = [r for r in results if not r.work.is_rowwise]
+    names = sorted({(r.work.function, r.work.mode) for r in elementwise})
+    columns = [(size, form) for size in sorted({r.work.size for r in elementwise}) for form in ("fresh", "out")]
+    ratios = np.full((len(names), len(columns)), np.nan)
+    for r in elementwise:
+        ratios[names.index((r.work.function, r.work.mode)), columns.index((r.work.size, r.form))] = r.ratio
+    figure = Figure(figsize=(9, 1.2 + 0.19 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(np.log2(ratios), cmap=mpl.colormaps["RdBu_r"], vmin=-2, vmax=2, aspect="auto")
+    for (line, column), ratio in np.ndenumerate(ratios):
+        if not np.isnan(ratio):
+            axes.text(column, line, f"{ratio:.2f}", ha="center", va="center", fontsize=6)
+    suffix = {"value": "", "backward": ".backward(dy, x)", "backward_from_output": ".backward(dy, output)"}
+    axes.set_yticks(range(len(names)), [name + suffix[mode] for name, mode in names], fontsize=6)
+    axes.set_xticks(range(len(columns)), [f"{size:,}\n{form}" for size, form in columns], fontsize=6)
+    axes.set_title(f"time over the fastest peer's: {isa}, {dtype}, {threads} thread{'s' * (threads > 1)}", fontsize=9)
+    bar = figure.colorbar(image, ax=axes, shrink=0.3, ticks=range(-2, 3))
+    bar.ax.set_yticklabels(["¼", "½", "1", "2", "4"])
+    picture = folder / f"heat-{isa}-{dtype}-{threads}.png"
+    _save_picture(figure, picture, dpi=100)
+    return picture
+
+
+def _curves(folder: Path, name: str, results: Sequence[Result]) -> Path | None:
+    """Time per element against size, of fastact and its peers: float32, one thread, the best instruction set."""
+    from matplotlib.figure import Figure
+
+    chosen = [r for r in results if r.work.dtype == "float32" and r.threads == 1 and not r.work.is_rowwise]
+    isas = [isa for isa in GRID_SETS if any(r.isa == isa for r in chosen)]
+    chosen = [r for r in chosen if r.isa == isas[0] and r.form == "fresh"] if isas else []
+    modes = [mode for mode in GRID_MODES if any(r.work.mode == mode for r in chosen)]
+    if not modes:
+        return None
+    figure = Figure(figsize=(3.6 * len(modes), 3.2), layout="constrained")
+    for axes, mode in zip(figure.subplots(1, len(modes), squeeze=False)[0], modes, strict=True):
+        libraries = dict.fromkeys(library for r in chosen if r.work.mode == mode for library in r.nanoseconds)
+        for k, library in enumerate(libraries):
+            points = sorted(
+                (r.work.size, r.nanoseconds[library])
+                for r in chosen
+                if r.work.mode == mode and library in r.nanoseconds
+            )
+            ours = {"color": "black", "linewidth": 2, "zorder": 3} if library == "fastact" else {"color": f"C{k}"}
+            axes.loglog(*zip(*points, strict=True), marker=".", label=library, **ours)
+        axes.set_title(f"{name}, {mode.replace('_', ' ')}", fontsize=9)
+        axes.set_xlabel("elements", fontsize=8)
+        axes.set_ylabel("ns per element", fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=6)
+    picture = folder / f"{name}.png"
+    _save_picture(figure, picture, dpi=80)
+    return picture
