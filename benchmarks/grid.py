@@ -93,10 +93,10 @@ HELD_TO_AVX2 = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line (default: the process's own arguments) and return the exit status."""
-    return exit_status("grid.py", lambda: run(_parse(argv)))
+    return exit_status("grid.py", lambda: run(_parser().parse_args(argv)))
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def _parser() -> Parser:
     parser = Parser(
         prog="grid.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, epilog=STATUSES
     )
@@ -122,16 +122,15 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=duration, metavar="M",
                         help="stop after M minutes; the next run measures the rest")  # fmt: skip
     parser.add_argument("--without-summary", action="store_true", help=argparse.SUPPRESS)  # for processes of one run
-    arguments = parser.parse_args(argv)
-    if not arguments.json and not arguments.quick:
-        parser.error("the following arguments are required: --json")
-    return arguments
+    return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, write the page or print the summary, and return the exit status."""
     if arguments.skip_measuring and not arguments.report:
         raise Refused("--skip-measuring needs --report FILE: there is nothing else to do")
+    if not arguments.json and not arguments.quick:
+        raise Refused("the following arguments are required: --json, or --quick")
     different(json=arguments.json, report=arguments.report)
     if not arguments.json:
         with tempfile.TemporaryDirectory() as folder:

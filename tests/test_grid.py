@@ -1,5 +1,6 @@
 """``benchmarks/grid.py``: it measures what is missing, keeps what it has, and its page says where a peer leads."""
 
+import argparse
 import collections
 import json
 import os
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import grid
 import pytest
+from test_cli import hostile
 
 import fastact
 from fastact import _isa
@@ -130,6 +132,22 @@ def test_a_refusal_says_what_is_accepted(
     monkeypatch.chdir(tmp_path)
     assert reason in refused(words.split(), capsys)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("action", [one for one in grid._parser()._actions if one.nargs != 0], ids=lambda one: one.dest)
+def test_every_option_refuses_what_makes_no_sense(
+    action: argparse.Action, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file.json").write_text("{}")
+    (option,) = action.option_strings
+    for value in hostile(action):
+        if value != "circle.png":  # test_cli.py makes that link
+            error = refused(["--json", "grid.json", option, value, "--minutes", "1e-9"], capsys)
+            assert option in error
+    assert sorted(os.listdir(tmp_path)) == ["file.json", "folder"]
+    assert (tmp_path / "file.json").read_text() == "{}"
 
 
 def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:

@@ -80,7 +80,7 @@ def whole_number(least: int = 1, most: int = 10**9) -> Callable[[str], int]:
 def duration(text: str) -> float:
     """A type of argument: a number above 0."""
     try:
-        number = float(text)
+        number = float(text) if text.isascii() else math.nan  # as `whole_number`: no digits of other scripts
     except ValueError:
         number = math.nan
     if not 0 < number < math.inf:
