@@ -66,7 +66,7 @@ def free_threaded(session: nox.Session) -> None:
     lock = "import sys, fastact; assert not sys._is_gil_enabled()"
     session.run(own, "-W", "error", "-c", lock, external=True)
     session.run(own, "-m", "pytest", "-q", "-p", "no:run-parallel", *arguments, external=True)
-    session.run(own, "-m", "pytest", "-q", "--parallel-threads=8", "tests/test_elementwise.py", "tests/test_rows.py",
+    session.run(own, "-m", "pytest", "-q", "--parallel-threads=8", "tests/test_elementwise.py", "tests/rows",
                 "tests/test_losses.py", *arguments, external=True)
 
 
@@ -106,7 +106,7 @@ def parallel(session: nox.Session) -> None:
     """Each test of the functions in eight threads at once."""
     tracked(session)
     install(session, "pytest-run-parallel")
-    session.run("pytest", "-q", "--parallel-threads=8", "tests/test_elementwise.py", "tests/test_rows.py",
+    session.run("pytest", "-q", "--parallel-threads=8", "tests/test_elementwise.py", "tests/rows",
                 "tests/test_losses.py", *session.posargs)
 
 
@@ -126,7 +126,7 @@ def emulated(session: nox.Session, processor: str) -> None:
     refused = "try:\n    import fastact\nexcept ValueError as error:\n    print(error)\n    raise SystemExit(7)"
     for isa in above:
         session.run(*python, "-c", refused, external=True, success_codes=[7], env=environment | {"FASTACT_ISA": isa})
-    tests = [f"tests/test_{name}.py" for name in ("elementwise", "rows", "losses", "packing")]
+    tests = ["tests/rows", *(f"tests/test_{name}.py" for name in ("elementwise", "losses", "packing"))]
     session.run(*python, "-m", "pytest", "-q", *tests, *session.posargs, external=True, env=environment)
 
 
@@ -177,8 +177,8 @@ def aarch64(session: nox.Session) -> None:
         "CFLAGS": " ".join(f"-I{folder}" for folder in headers), "_PYTHON_HOST_PLATFORM": "linux-aarch64",
         "_PYTHON_SYSCONFIGDATA_NAME": settings.stem,
     })
-    tests = [f"tests/test_{name}.py" for name in ("elementwise", "rows", "losses", "packing", "environment", "buffers",
-                                                  "primitives", "accuracy", "arguments", "isa")]
+    tests = ["tests/rows", *(f"tests/test_{name}.py" for name in (
+        "elementwise", "losses", "packing", "environment", "buffers", "primitives", "accuracy", "arguments", "isa"))]
     session.run(str(python), "-m", "pytest", "-q", *tests, *session.posargs, external=True,
                 env={"PYTHONPATH": f"{root}:{packages}"})
 

@@ -1,4 +1,4 @@
-"""What the tests know of each elementwise activation: one row of facts each, none of them computed by fastact."""
+"""What the tests know of each activation: one row of facts each, none of them computed by fastact."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -55,6 +55,31 @@ class Facts:
     float64_ulp: float = 4
     longdouble_ulp: float = 0.51
     named_elsewhere: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowFacts:
+    """Facts of one activation of rows.
+
+    Attributes
+    ----------
+    backward : callable
+        The gradient from dy, the output y and a function that adds along the axis and keeps it.
+    terms : callable
+        What the terms of the exact gradient add up to in absolute value: no error can be smaller than eps times this.
+    alone : float
+        The value of the only entry of a row.
+    masked : float
+        The value of an entry that `where` leaves out.
+    sign : float
+        -1 where the function is another one of the negated logits.
+    """
+
+    backward: Callable[..., np.ndarray]
+    terms: Callable[..., np.ndarray]
+    alone: float
+    masked: float
+    sign: float = 1.0
 
 
 ROW_TO_WRITE = """\
@@ -217,4 +242,23 @@ FACTS = {
         definition=lambda x: mpmath.sqrt(mpmath.log(1 + mpmath.exp(x))),
         values=(0, ROOT_OF_LN2, ROOT_OF_LN2, INF), slopes=(0, 0.25 / ROOT_OF_LN2, 0.25 / ROOT_OF_LN2, 0),
         range=(0, INF)),
+}
+
+FACTS_OF_ROWS = {
+    "softmax": RowFacts(
+        backward=lambda dy, y, total: y * (dy - total(dy * y)),
+        terms=lambda dy, y, total: y * (abs(dy) + total(abs(dy * y))),
+        alone=1.0, masked=0.0),
+    "softmin": RowFacts(
+        backward=lambda dy, y, total: -y * (dy - total(dy * y)),
+        terms=lambda dy, y, total: y * (abs(dy) + total(abs(dy * y))),
+        alone=1.0, masked=0.0, sign=-1.0),
+    "hardmax": RowFacts(
+        backward=lambda dy, y, total: 0 * y,
+        terms=lambda dy, y, total: 0 * y,
+        alone=1.0, masked=0.0),
+    "log_softmax": RowFacts(
+        backward=lambda dy, y, total: dy - np.exp(y) * total(dy),
+        terms=lambda dy, y, total: abs(dy) + np.exp(y) * total(abs(dy)),
+        alone=0.0, masked=-INF),
 }

@@ -2,8 +2,8 @@
 layouts and dtypes, most of them no multiple of a vector.
 """
 
-import ml_dtypes
 import numpy as np
+from common import DTYPES
 from test_memory import ENTRIES
 
 import fastact
@@ -19,7 +19,7 @@ def count(*results: object) -> None:
 
 for entry in ENTRIES.values():
     count(entry())
-for dtype in (np.float32, np.float64, np.float16, ml_dtypes.bfloat16):
+for dtype in DTYPES:
     for length in (0, 1, 15, 16, 17, 300, 1100):
         x = np.linspace(-100, 100, length).astype(dtype)
         for f in fastact.activations.values():

@@ -14,22 +14,21 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from unittest import mock
 
-import ml_dtypes
 import numpy as np
 import pytest
+from common import DTYPES, ELEMENTWISE, HALF, WIDE, each
 
 import fastact
-from fastact import Elementwise, _isa, reference
+from fastact import _isa, reference
 from fastact.comparison import ulp
 from fastact.comparison.figures import digest_of
 from fastact.comparison.ulp import ULP_OF_16_BITS
 
-FUNCTIONS = [f for f in fastact.activations.values() if isinstance(f, Elementwise)]
 MODES = ("value", "derivative")
 STRIDE = 4099  # a prime: 2^20 of the 2^32 bit patterns
 ONCE_WRONG = [-5.935708, -44.59754, 0.17811905057208338, 0.17730037788786654]  # gelu_quick, derivative of tanh_shrink
 
-every_function = pytest.mark.parametrize("f", FUNCTIONS, ids=lambda f: f.name)
+every_function = each("f", ELEMENTWISE)
 every_mode = pytest.mark.parametrize("mode", MODES)
 
 
@@ -73,7 +72,7 @@ def absolute(f, mode, x):
 
 def test_promises_stay_small():
     """At most 2 ulp for a value, 3 for some; 3 for a derivative; an interval only where it is 0."""
-    for f in FUNCTIONS:
+    for f in ELEMENTWISE:
         assert f.ulp["value"] <= (3 if f.name in ("mish", "gelu", "gelu_tanh", "gelu_clipped", "laplace") else 2)
         assert f.ulp["derivative"] <= 3
         for mode, interval in (("value", f.value_zero), ("derivative", f.derivative_zero)):
@@ -125,7 +124,7 @@ def test_float64(f, mode):
 
 @pytest.mark.skipif(np.finfo(np.longdouble).nmant < 63, reason="longdouble is float64 here")
 @every_mode
-@pytest.mark.parametrize("f", [f for f in FUNCTIONS if f.name not in ulp.ROUNDED_ARGUMENTS], ids=lambda f: f.name)
+@each("f", [f for f in ELEMENTWISE if f.name not in ulp.ROUNDED_ARGUMENTS])
 def test_float64_in_every_binade_of_ordinary_size(f, mode):
     """Many more points than mpmath has time for: tanh was above its promise of 1.5 ulp in one of 50,000."""
     random = np.random.default_rng(3)
@@ -150,7 +149,7 @@ def test_figures_of_float64_are_those_of_mpmath(name, mode):
     np.testing.assert_array_equal(found <= 0.5, error <= 0.5)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+@each("dtype", HALF)
 @every_mode
 @every_function
 def test_every_number_of_16_bits(f, mode, dtype):
@@ -166,7 +165,7 @@ def test_every_number_of_16_bits(f, mode, dtype):
 
 @pytest.mark.parametrize("beta", [0.01, 0.5, 1.0, 2.0, 3.7, -1.3, 1e3])
 @every_mode
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@each("dtype", WIDE)
 def test_softplus_beta(dtype, mode, beta):
     beta = dtype(beta)
     x = np.random.default_rng(3).uniform(-90, 90, 1500).astype(dtype) / abs(beta)
@@ -177,7 +176,7 @@ def test_softplus_beta(dtype, mode, beta):
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@each("dtype", WIDE)
 def test_derivative_from_output_is_as_good_as_the_output_allows(dtype, name):
     y = np.random.default_rng(4).uniform(0 if name == "sigmoid" else -1, 1, 5000).astype(dtype)
     wide = y.astype(np.longdouble)
@@ -190,7 +189,7 @@ def digest():
     total = hashlib.sha256()
     for dtype in (np.float32, np.float64):
         x = float32_points() if dtype == np.float32 else np.ldexp(*_significands_and_exponents())
-        for f, mode in itertools.product(FUNCTIONS, MODES):
+        for f, mode in itertools.product(ELEMENTWISE, MODES):
             if (f, mode, dtype) != (fastact.tanh, "value", np.float32):  # by tables, with v4
                 y = call(f, mode)(x)
                 y[np.isnan(y)] = np.nan
@@ -217,7 +216,7 @@ def test_v3_and_v4_have_the_same_bits():
     assert results[0].stdout == results[1].stdout != ""
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, ml_dtypes.bfloat16])
+@each("dtype", DTYPES)
 def test_a_digest_knows_every_bit_but_those_of_nan(dtype):
     """The sign and the payload of a NaN are the processor's."""
     unsigned = np.dtype(f"u{np.dtype(dtype).itemsize}")

@@ -11,15 +11,13 @@ from fractions import Fraction
 
 import ml_dtypes
 import numpy as np
+from common import FUNCTIONS, LOSSES
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
-import fastact
 from fastact import Elementwise, RowReduction
 
-FUNCTIONS = list(fastact.activations.values())
-LOSSES = [fastact.softmax_mse, fastact.softmax_cross_entropy]
 DTYPES = [*(np.dtype(name) for name in ("<f4", "<f8", "<f2", ">f4", ">f8", ">f2", "?", "i1", "<i4", ">i8", "u8")),
           np.dtype(ml_dtypes.bfloat16)]
 FLOATS = [dtype for dtype in DTYPES if dtype.kind not in "?iu"]

@@ -13,12 +13,11 @@ import shutil
 import subprocess
 
 import pytest
+from common import ELEMENTWISE, each
 
-import fastact
-from fastact import Elementwise, _isa, _threads
+from fastact import _isa, _threads
 
 REGISTER = {name: one.register for name, one in _isa.SETS.items()}
-FUNCTIONS = [f for f in fastact.activations.values() if isinstance(f, Elementwise)]
 CHOICES = ("relu", "leaky_relu", "threshold", "hard_tanh", "hard_shrink", "soft_shrink", "sparse", "identity",
            "prelu", "exp_backward_from_output")  # little or no arithmetic
 # Element by element these have branches in which most operations stand twice; that of logit computes the limits of its
@@ -62,7 +61,7 @@ def functions(isa):
 
 
 @pytest.mark.parametrize("isa", _isa.BUILT)
-@pytest.mark.parametrize("f", FUNCTIONS, ids=lambda f: f.name)
+@each("f", ELEMENTWISE)
 def test_elementwise_kernels_are_packed(f, isa):
     """The compiler writes each loop twice: packed, and element by element should arrays overlap (they never do)."""
     for mode in f.ufuncs:

@@ -11,28 +11,25 @@ import sys
 import ml_dtypes
 import numpy as np
 import pytest
+from common import DTYPES, ELEMENTWISE, INF, NAN, WIDE, each, normal, same
 from facts import FACTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import fastact
-from fastact import Elementwise, reference
+from fastact import reference
 
-FUNCTIONS = [f for f in fastact.activations.values() if isinstance(f, Elementwise)]
-FROM_OUTPUT = [f for f in FUNCTIONS if "backward_from_output" in f.ufuncs]
-INF, NAN = np.inf, np.nan
-DTYPES = (np.float32, np.float64, np.float16, ml_dtypes.bfloat16)
+FROM_OUTPUT = [f for f in ELEMENTWISE if "backward_from_output" in f.ufuncs]
 LENGTHS = [0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 127, 128, 129, 1000, 4095, 4096, 4097, 40_000]
 
-every_function_of_facts = pytest.mark.parametrize(
-    "f", [f for f in FUNCTIONS if f.name in FACTS], ids=lambda f: f.name)
-every_function = pytest.mark.parametrize("f", FUNCTIONS, ids=lambda f: f.name)
-every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+every_function_of_facts = each("f", [f for f in ELEMENTWISE if f.name in FACTS])
+every_function = each("f", ELEMENTWISE)
+every_dtype = each("dtype", DTYPES)
 
 
-def numbers(shape, dtype=np.float64, seed=0, scale=8.0):
-    return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(dtype)
+def numbers(shape, dtype=np.float64, seed=0, spread=8.0):
+    return normal(shape, dtype, seed, spread)
 
 
 def sums(terms, axes):
@@ -58,35 +55,22 @@ def calls(f):
     return modes
 
 
-def same(a, b, case=""):
-    """The same bits, any NaN being as good as another."""
-    a, b = np.asarray(a), np.asarray(b)
-    assert a.dtype == b.dtype, case
-    assert a.shape == b.shape, case
-    if a.tobytes() == b.tobytes():
-        return
-    if a.dtype == ml_dtypes.bfloat16:  # of which NumPy's testing does not know that it has a NaN
-        a, b = a.astype(np.float32), b.astype(np.float32)
-    np.testing.assert_array_equal(a, b, case)
-    np.testing.assert_array_equal(np.signbit(a[a == 0]), np.signbit(b[b == 0]), case)
-
-
 # ------------------------------------------------------------------------------------------------- value and derivative
 
 @every_dtype
 @every_function
 def test_modes_agree(f, dtype):
     x, dy = numbers(5000, dtype), numbers(5000, dtype, seed=1)
-    if dtype in DTYPES[:2]:  # others are rounded once, at the end: tests/test_packing.py
+    if dtype in WIDE:  # others are rounded once, at the end: tests/test_packing.py
         same(f.backward(dy, x), dy * f.derivative(x))
     value, derivative = f.value_and_derivative(x)
     same(value, f(x))
     same(derivative, f.derivative(x))
 
 
-@pytest.mark.parametrize("f", FROM_OUTPUT, ids=lambda f: f.name)
+@each("f", FROM_OUTPUT)
 def test_backward_from_output(f):
-    x, dy = numbers(5000, scale=2.0), numbers(5000, seed=1)
+    x, dy = numbers(5000, spread=2.0), numbers(5000, seed=1)
     np.testing.assert_allclose(f.backward(dy, output=f(x)), f.backward(dy, x), rtol=1e-12, atol=1e-12)
     same(f.backward(dy, output=f(x)), f.backward(dy=dy, output=f(x)))
 
@@ -94,7 +78,7 @@ def test_backward_from_output(f):
 @every_function_of_facts
 def test_derivative_is_the_slope(f):
     """Central differences of the reference: the formula of the derivative itself, without the one in the reference."""
-    x = numbers(300, scale=3.0)
+    x = numbers(300, spread=3.0)
     x = x[abs(x) > 1e-3]
     if np.isfinite(FACTS[f.name].domain).all():
         low, high = FACTS[f.name].domain
@@ -140,7 +124,7 @@ def test_zero_keeps_its_sign_in_silu_of_any_beta(beta, dtype):
 @every_function_of_facts
 def test_shape_of_the_function(f, dtype):
     """Odd functions stay odd, bounded ones bounded, and no monotone one steps back by more than an ulp."""
-    x = np.sort(np.concatenate([numbers(100_000, dtype, k, scale) for k, scale in enumerate((8, 1e-3, 60))]))
+    x = np.sort(np.concatenate([numbers(100_000, dtype, k, spread) for k, spread in enumerate((8, 1e-3, 60))]))
     y = f(x)
     facts = FACTS[f.name]
     low, high = facts.range
@@ -158,7 +142,7 @@ def test_shape_of_the_function(f, dtype):
 CLIPS = [-1.5, -0.17, -0.1, 0.0, 0.5, 3.0]
 
 
-@pytest.mark.parametrize("dtype", DTYPES[:2])
+@each("dtype", WIDE)
 @pytest.mark.parametrize("low", CLIPS)
 def test_gelu_clipped_of_any_limits(low, dtype):
     """Also where a limit is met twice, on the falling and on the rising side of the minimum."""
@@ -175,7 +159,7 @@ def test_gelu_clipped_of_any_limits(low, dtype):
     assert fastact.gelu_clipped.derivative(np.nextafter(dtype(10), dtype(11))) == 0
 
 
-@pytest.mark.parametrize("dtype", DTYPES[:2])
+@each("dtype", WIDE)
 @pytest.mark.parametrize(("mu", "sigma"), [(0, 1), (-3, 0.1), (1e3, 20), (0.707107, 0.282095), (1e-3, 1e-6)])
 def test_laplace_of_any_mean_and_deviation(mu, sigma, dtype):
     mu, sigma = dtype(mu), dtype(sigma)
@@ -211,7 +195,7 @@ def test_logit_clips_to_the_middle(dtype):
         with np.errstate(over="ignore"):  # in float16
             gradient, slope = (dy.astype(wide) * slope).astype(dtype), slope.astype(dtype)
         for one in (eps, np.full(x.shape, eps, wide)):
-            if isinstance(one, float) or dtype in DTYPES[:2]:
+            if isinstance(one, float) or dtype in WIDE:
                 same(f(x, one), expected)
                 same(f(x, eps=one), expected)
                 same(f.derivative(x, eps=one), slope)
@@ -220,7 +204,7 @@ def test_logit_clips_to_the_middle(dtype):
                 same(derivative, slope)
                 same(f.backward(dy, x, eps=one), gradient)
         assert f.with_defaults(eps=eps)(dtype(0.3)) == f(dtype(0.3), eps)
-        if dtype in DTYPES[:2] and eps < 0.5:
+        if dtype in WIDE and eps < 0.5:
             y = np.linspace(f(low), f(high), 9)[1:-1] if eps else numbers(7)
             y = np.concatenate([y, [f(low), f(high), NAN]]).astype(dtype)
             slopes = f.backward(np.ones_like(y), output=y, eps=eps)
@@ -275,7 +259,7 @@ def test_hard_sigmoid_of_any_slope(dtype):
             assert fastact.hard_sigmoid.derivative(dtype(at), slope, offset) == expected
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+@each("dtype", WIDE)
 @pytest.mark.parametrize("beta", [1e-3, 0.3, 1.5, 40.0, -0.7, 1e-36, 1e30])
 def test_silu_of_any_beta(dtype, beta):
     """Where |x| is large and beta small, x e^(beta x) goes from the largest number down to the smallest."""
@@ -374,7 +358,7 @@ def test_both_doors_have_the_same_bits(f, dtype):
 @every_function
 def test_each_element_stands_alone(f, dtype):
     """The result does not depend on where in the array a number is."""
-    x = numbers(300, dtype, scale=30.0)
+    x = numbers(300, dtype, spread=30.0)
     for name, call in calls(f).items():
         if name == "backward":
             continue  # its dy is the reversed x
@@ -435,7 +419,7 @@ def test_parameters_broadcast():
 
 
 @every_dtype
-@pytest.mark.parametrize("f", [f for f in FUNCTIONS if f.parameters], ids=lambda f: f.name)
+@each("f", [f for f in ELEMENTWISE if f.parameters])
 def test_parameters_have_three_forms(f, dtype):
     """Numbers, arrays, or some of each: the same bits, along a plain array and a strided one."""
     x = numbers(2000, dtype)
@@ -592,7 +576,7 @@ floats = st.sampled_from(["<f4", "<f8", ">f4", ">f8", "<f2", ">f2"])
 
 
 @settings(deadline=None, max_examples=200)
-@given(data=st.data(), f=st.sampled_from(FUNCTIONS), dtype=floats)
+@given(data=st.data(), f=st.sampled_from(ELEMENTWISE), dtype=floats)
 def test_any_array(data, f, dtype):
     """Any shape, strides and bits: what each number by itself gives."""
     x = data.draw(hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6)))
@@ -682,7 +666,7 @@ def test_no_reductions(f):
 def test_ufuncs_pickle_by_their_module(monkeypatch):
     """Also where a script has one under the ufunc's own name, which another process has not."""
     monkeypatch.setattr(sys.modules["__main__"], "exp", fastact.ufuncs.exp, raising=False)
-    for f in FUNCTIONS:
+    for f in ELEMENTWISE:
         for ufunc in f.ufuncs.values():
             text = pickle.dumps(ufunc)
             assert b"fastact.ufuncs" in text

@@ -6,19 +6,18 @@ import math
 import mpmath
 import numpy as np
 import pytest
+from common import INF, LOSSES, NAN, WIDE, each, normal, same_bits
+from logits import KINDS as KINDS_OF_ROWS
+from logits import with_ties
 from processes import run
-from rows import above_equals, confident, decided, normal, same_bits
 
 import fastact
 from fastact import reference
 
-DTYPES = (np.float32, np.float64)
 LENGTHS = [*range(1, 20), 33, 255, 256, 257, 1000, 4097]
-INF, NAN = math.inf, math.nan
 
-LOSSES = (fastact.softmax_mse, fastact.softmax_cross_entropy)
-every_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.__name__)
-every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+every_loss = each("loss", LOSSES)
+every_dtype = each("dtype", WIDE)
 
 
 def probabilities(shape, dtype=np.float64, seed=1):
@@ -33,26 +32,8 @@ def one_hot(labels, classes, dtype=np.float64):
     return (np.asarray(labels)[..., np.newaxis] == np.arange(classes)).astype(dtype)
 
 
-def with_ties(random, shape):
-    return random.integers(-3, 1, shape) * random.choice([1.0, 20.0])
-
-
-def with_holes(random, shape):
-    rows = np.where(random.random(shape) < 0.3, -INF, random.uniform(-50, 50, shape))
-    rows[..., random.integers(shape[-1])] = 1
-    return rows
-
-
-KINDS = {
-    "uniform": lambda random, shape: random.uniform(-100, 100, shape),
-    "normal": lambda random, shape: random.standard_normal(shape),
-    "confident": confident,
-    "decided": decided,
-    "above_equals": above_equals,
-    "ties": with_ties,
-    "holes": with_holes,
-    "offset": lambda random, shape: random.standard_normal(shape) - 1e4,
-}
+KINDS = {name: KINDS_OF_ROWS[name] for name in ("uniform", "normal", "confident", "decided", "above_equals", "holes")}
+KINDS |= {"ties": with_ties, "offset": lambda random, shape: random.standard_normal(shape) - 1e4}
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -122,7 +103,7 @@ def test_labels_within_4_ulp(kind, dtype):
 
 @pytest.mark.parametrize("dtype, row, label", [
     (dtype, row, label)
-    for dtype in DTYPES
+    for dtype in WIDE
     for row in ([100, 0, 0], [20, 0, 0], [40, 1, -3], [0, 30, 0, 0], [5, 5], [0, 0, 0], [50, 49.9, 0], [300, 0, 290])
     for label in range(len(row))
 ])
@@ -567,7 +548,7 @@ def test_float64_targets_that_vanish_in_float32(loss):
 # ---------------------------------------------------------------------------------------------- sums, labels, emptiness
 
 
-@pytest.mark.parametrize("dtype", [np.float16, *DTYPES])
+@each("dtype", [np.float16, *WIDE])
 @every_loss
 def test_sums_and_means_are_the_same_for_any_layout(loss, dtype):
     """They are exact sums of the rows' losses, rounded once."""
@@ -597,7 +578,7 @@ def test_sums_and_means_are_the_same_for_any_layout(loss, dtype):
             np.moveaxis(x, -1, 0).copy(), labels, 0, reduction)[0], expected)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@each("dtype", WIDE)
 def test_means_are_right_where_the_sum_is_beyond_the_range(dtype):
     large = np.finfo(dtype).max
     x = np.array([[0, -large]] * 3, dtype)

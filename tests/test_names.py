@@ -7,6 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
+from common import ELEMENTWISE, each
 from facts import FACTS
 
 import fastact
@@ -316,7 +317,7 @@ def test_errors_of_get(arguments, error, words):
 # ------------------------------------------------------------------------------------------------------ other defaults
 
 
-WITH_PARAMETERS = [f for f in fastact.activations.values() if isinstance(f, Elementwise) and f.parameters]
+WITH_PARAMETERS = [f for f in ELEMENTWISE if f.parameters]
 
 
 def changed(f, name, step):
@@ -325,7 +326,7 @@ def changed(f, name, step):
     return default + step if default + step <= f.parameter_domain[name][1] else default - step
 
 
-@pytest.mark.parametrize("f", WITH_PARAMETERS, ids=lambda f: f.name)
+@each("f", WITH_PARAMETERS)
 def test_other_defaults_are_what_is_taken_when_nothing_is_said(f):
     given = {name: changed(f, name, 0.5) for name in f.parameters}
     g = f.with_defaults(**given)
@@ -351,7 +352,7 @@ def test_other_defaults_are_what_is_taken_when_nothing_is_said(f):
         np.testing.assert_array_equal(g(x[7]), f(x[7], **given))  # logit has none there
 
 
-@pytest.mark.parametrize("f", WITH_PARAMETERS, ids=lambda f: f.name)
+@each("f", WITH_PARAMETERS)
 def test_an_activation_with_other_defaults_shows_compares_and_pickles_as_that(f):
     (first, _), *rest = f.parameters.items()
     other = changed(f, first, 0.25)

@@ -9,30 +9,16 @@ import sys
 import ml_dtypes
 import numpy as np
 import pytest
+from common import ELEMENTWISE, HALF, ROWWISE, each, normal, same
 
 import fastact
-from fastact import Elementwise, Rowwise, reference
+from fastact import reference
 
-FUNCTIONS = [f for f in fastact.activations.values() if isinstance(f, Elementwise)]
-ROWWISE = [f for f in fastact.activations.values() if isinstance(f, Rowwise)]
-BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
-DTYPES = (np.dtype(np.float16), BFLOAT16)
+DTYPES = tuple(map(np.dtype, HALF))
 EVERY = np.arange(2**16, dtype=np.uint16)
 
-every_function = pytest.mark.parametrize("f", FUNCTIONS, ids=lambda f: f.name)
-every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.name)
-
-
-def same(a, b):
-    """The same bits, any NaN being as good as another."""
-    assert a.dtype == b.dtype
-    assert a.shape == b.shape
-    assert without_nan(a).tobytes() == without_nan(b).tobytes()
-
-
-def without_nan(a):
-    with np.errstate(invalid="ignore"):  # of signalling ones
-        return np.where(np.isnan(a), a.dtype.type(-77), a)
+every_function = each("f", ELEMENTWISE)
+every_dtype = each("dtype", DTYPES)
 
 
 def rounded(values, dtype):
@@ -170,10 +156,6 @@ SHAPES = [(1,), (5,), (3, 16), (100, 7), (5, 511), (4, 512), (3, 513), (2, 1000)
           (7, 5, 3), (3, 40, 31), (2, 30, 100), (9, 1, 4), (2, 1100, 3)]
 
 
-def logits(shape, dtype, seed=0):
-    return (3 * np.random.default_rng(seed).standard_normal(shape)).astype(dtype)
-
-
 def nearly(packed, number):
     """Numbers of rows are rounded from float64, which may be another neighbour than from float32."""
     assert packed.shape == number.shape
@@ -184,7 +166,7 @@ def nearly(packed, number):
 @every_dtype
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_rows_are_those_of_float32_rounded_once(shape, dtype):
-    x, dy = logits(shape, dtype), logits(shape, dtype, seed=1)
+    x, dy = normal(shape, dtype), normal(shape, dtype, seed=1)
     wide, wide_dy = x.astype(np.float32), dy.astype(np.float32)
     for axis in range(len(shape)):
         for f in ROWWISE:
@@ -211,7 +193,7 @@ def test_rows_are_those_of_float32_rounded_once(shape, dtype):
 
 @every_dtype
 def test_rows_with_a_mask_and_strange_layouts(dtype):
-    x = logits((6, 50, 20), dtype)
+    x = normal((6, 50, 20), dtype)
     wide, mask = x.astype(np.float32), np.random.default_rng(2).random((6, 50, 20)) < 0.7
     for f in ROWWISE:
         same(f(x, where=mask), f(wide, where=mask).astype(dtype))
@@ -227,7 +209,7 @@ def test_rows_with_a_mask_and_strange_layouts(dtype):
 @every_dtype
 @pytest.mark.parametrize("length", [1000, 50_257])
 def test_probabilities_add_up_to_1(length, dtype):
-    p = fastact.softmax(logits((4, length), dtype)).astype(np.float64)
+    p = fastact.softmax(normal((4, length), dtype)).astype(np.float64)
     # Each entry is off by half a unit at most, one way or the other.
     half_units = reference.ulp(p, dtype) / 2
     assert (abs(p.sum(axis=-1) - 1) <= half_units.sum(axis=-1)).all()
@@ -237,7 +219,7 @@ def test_probabilities_add_up_to_1(length, dtype):
 @every_dtype
 @pytest.mark.parametrize("shape", [(1, 300_000), (3, 100_000), (4000, 60), (100_000, 3), (2, 50_000, 2)], ids=str)
 def test_rows_do_not_depend_on_threads(shape, dtype):
-    x, dy = logits(shape, dtype), logits(shape, dtype, seed=1)
+    x, dy = normal(shape, dtype), normal(shape, dtype, seed=1)
     labels = np.random.default_rng(3).integers(shape[-1], size=shape[:-1])
     results = []
     for threads in (1, 2, 3):
@@ -260,7 +242,7 @@ def test_rows_of_special_numbers(dtype):
 
 @every_dtype
 def test_jacobian(dtype):
-    x = logits((3, 6), dtype)
+    x = normal((3, 6), dtype)
     for f in ROWWISE:
         same(f.jacobian(x), f.jacobian(x.astype(np.float32)).astype(dtype))
 
@@ -269,10 +251,10 @@ def test_jacobian(dtype):
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_losses(dtype, reduction, axis):
-    x = logits((30, 17), dtype)
+    x = normal((30, 17), dtype)
     wide = x.astype(np.float32)
     labels = np.random.default_rng(4).integers(17 if axis else 30, size=30 if axis else 17)
-    targets = fastact.softmax(logits((30, 17), np.float32, seed=5), axis)
+    targets = fastact.softmax(normal((30, 17), np.float32, seed=5), axis)
     packed = targets.astype(dtype)
     for loss, given, expected in (
         (fastact.softmax_cross_entropy, labels, labels), (fastact.softmax_cross_entropy, targets, targets),
@@ -287,7 +269,7 @@ def test_losses(dtype, reduction, axis):
 
 
 def test_mixed_dtypes_in_rows():
-    half, brain, single = (logits((4, 9), dtype) for dtype in (*DTYPES, np.float32))
+    half, brain, single = (normal((4, 9), dtype) for dtype in (*DTYPES, np.float32))
     for dy, y in ((half, single), (single, brain), (half, brain), (brain, half)):
         for f in ROWWISE:
             wide = f.backward(dy.astype(np.float32), output=y.astype(np.float32))
@@ -301,7 +283,7 @@ def test_mixed_dtypes_in_rows():
 
 @every_dtype
 def test_what_is_refused_in_rows_has_written_nothing(dtype):
-    x = logits((4, 9), dtype)
+    x = normal((4, 9), dtype)
     for call in (fastact.softmax, lambda x: fastact.softmax.backward(x.data, x)):
         with pytest.raises(TypeError, match="x is a masked array"):
             call(np.ma.array(x, mask=x > 0))

@@ -9,17 +9,18 @@ import re
 import ml_dtypes
 import numpy as np
 import pytest
+from common import DTYPES, ELEMENTWISE, WIDE, each
 
 import fastact
-from fastact import Elementwise, _isa, reference
+from fastact import _isa, reference
 
-FUNCTIONS = [f for f in fastact.activations.values() if isinstance(f, Elementwise) and f.parameters]
+FUNCTIONS = [f for f in ELEMENTWISE if f.parameters]
 WHOLE_LINE = (-math.inf, math.inf)
 LIMITED = [(f, name) for f in FUNCTIONS for name, domain in f.parameter_domain.items() if domain != WHOLE_LINE]
 LARGEST = float(np.finfo(np.float64).max)
 UNSIGNED = {np.float32: np.uint32, np.float64: np.uint64}
 
-every_function = pytest.mark.parametrize("f", FUNCTIONS, ids=lambda f: f.name)
+every_function = each("f", FUNCTIONS)
 every_limited = pytest.mark.parametrize(("f", "name"), LIMITED, ids=lambda one: getattr(one, "name", one))
 
 
@@ -104,7 +105,7 @@ def errors(f, mode, x, parameters, m):
 
 
 @pytest.mark.parametrize("mode", ["value", "derivative"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+@each("dtype", WIDE)
 @every_function
 def test_promise_holds_for_every_parameter(f, dtype, mode):
     exactly = dtype == np.float64 or f.name == "hard_sigmoid"
@@ -215,7 +216,7 @@ def test_domains_are_said(f):
     assert f.with_defaults(**dict.fromkeys(f.parameters, 0.75)).parameter_domain == f.parameter_domain
 
 
-@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64], ids=lambda d: d.__name__)
+@each("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["leaky_relu", "prelu", "elu"])
 def test_derivative_from_the_output_where_it_is_no_function_of_it(name, dtype):
     """As relu where the negative numbers become 0; NaN, never a number, where outputs come back for two inputs."""

@@ -6,6 +6,7 @@ import inspect
 import pickle
 from pathlib import Path
 
+import common
 import kernels
 import numpy as np
 import pytest
@@ -18,8 +19,8 @@ from fastact.comparison import peers
 
 PACKAGE = Path(fastact.__file__).parent
 ROOT = PACKAGE.parent
-ELEMENTWISE = {name: f for name, f in fastact.activations.items() if isinstance(f, Elementwise)}
-ROWS = {name: f for name, f in fastact.activations.items() if name not in ELEMENTWISE}
+ELEMENTWISE = {f.name: f for f in common.ELEMENTWISE}
+ROWS = {f.name: f for f in common.ROWS}
 
 
 def test_every_elementwise_activation_has_a_row_of_facts():

@@ -15,12 +15,12 @@ import numpy as np
 import processes
 import pytest
 import threadpoolctl
+from common import FUNCTIONS, LOSSES, WIDE, each
 
 import fastact
 from fastact import Elementwise, _isa, _machine, _threads
 from fastact._engine import runtime
 
-FUNCTIONS = list(fastact.activations.values())
 needs_openmp = pytest.mark.skipif(not runtime.OPENMP, reason="built without OpenMP")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 VARIABLES = ("FASTACT_NUM_THREADS", "OMP_NUM_THREADS", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_PROC_BIND",
@@ -53,8 +53,8 @@ def results(f, dtype):
     return found
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("f", FUNCTIONS, ids=lambda f: f.name)
+@each("dtype", WIDE)
+@each("f", FUNCTIONS)
 def test_any_number_of_threads_gives_the_same_bits(f, dtype):
     with fastact.threads(1):
         expected = results(f, dtype)
@@ -64,7 +64,7 @@ def test_any_number_of_threads_gives_the_same_bits(f, dtype):
                 assert a.tobytes() == b.tobytes()
 
 
-@pytest.mark.parametrize("loss", [fastact.softmax_mse, fastact.softmax_cross_entropy])
+@each("loss", LOSSES)
 def test_losses_have_the_same_bits(loss):
     logits, targets = np.random.default_rng(0).random((2, 2000, 50))
     with fastact.threads(1):

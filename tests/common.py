@@ -1,0 +1,55 @@
+"""What several test files share: the functions of the registry, the dtypes, random numbers, comparisons of bits."""
+
+import math
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import fastact
+from fastact import Elementwise, RowReduction, Rowwise
+
+FUNCTIONS = list(fastact.activations.values())
+ELEMENTWISE = [f for f in FUNCTIONS if isinstance(f, Elementwise)]
+ROWWISE = [f for f in FUNCTIONS if isinstance(f, Rowwise)]
+REDUCTIONS = [f for f in FUNCTIONS if isinstance(f, RowReduction)]
+ROWS = ROWWISE + REDUCTIONS
+LOSSES = [fastact.softmax_mse, fastact.softmax_cross_entropy]
+
+WIDE = (np.float32, np.float64)
+HALF = (np.float16, ml_dtypes.bfloat16)
+DTYPES = WIDE + HALF
+INF, NAN = math.inf, math.nan
+
+
+def named(thing):
+    """The id of a function or a dtype among the cases of a test."""
+    return next((getattr(thing, name) for name in ("name", "__name__") if hasattr(thing, name)), str(thing))
+
+
+def each(argument, values):
+    """Run the test once for each of the values."""
+    return pytest.mark.parametrize(argument, values, ids=named)
+
+
+def normal(shape, dtype=np.float64, seed=0, spread=3.0):
+    return (np.random.default_rng(seed).standard_normal(shape) * spread).astype(dtype)
+
+
+def same_bits(a, b):
+    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def same(a, b, case=""):
+    """Assert equal bits, where every NaN equals every other."""
+    a, b = np.asarray(a), np.asarray(b)
+    assert a.dtype == b.dtype, case
+    assert a.shape == b.shape, case
+    if a.tobytes() == b.tobytes():
+        return
+    if a.dtype == ml_dtypes.bfloat16:  # NumPy's testing functions do not know that it has NaN
+        with np.errstate(invalid="ignore"):  # signalling NaN
+            a, b = a.astype(np.float32), b.astype(np.float32)
+    np.testing.assert_array_equal(a, b, case)
+    np.testing.assert_array_equal(np.signbit(a[a == 0]), np.signbit(b[b == 0]), case)

@@ -1,0 +1,5 @@
+"""Assertions of the shared modules show their operands when they fail, as those of the tests do."""
+
+import pytest
+
+pytest.register_assert_rewrite("common", "row_helpers", "processes")
