@@ -1,5 +1,7 @@
 """What several test files share: the functions of the registry, the dtypes, random numbers, comparisons of bits."""
 
+import functools
+import inspect
 import math
 
 import ml_dtypes
@@ -28,8 +30,43 @@ def named(thing):
 
 
 def each(argument, values):
-    """Run the test once for each of the values."""
+    """Make a case of the test for each of the values."""
     return pytest.mark.parametrize(argument, values, ids=named)
+
+
+def in_turn(arguments, values):
+    """Run the test for each of the values, all in one case; a failure names the value.
+
+    Parameters
+    ----------
+    arguments : str
+        Name of an argument, or several separated by commas: then each of the values is a tuple.
+    values : iterable
+    """
+    names = [name.strip() for name in arguments.split(",")]
+    cases = [dict(zip(names, value if len(names) > 1 else (value,), strict=True)) for value in values]
+    assert cases, f"no values of {arguments}"
+
+    def decorate(test):
+        signature = inspect.signature(test)
+
+        @functools.wraps(test)
+        def run(**others):
+            __tracebackhide__ = True
+            for case in cases:
+                try:
+                    test(**others, **case)
+                except pytest.skip.Exception as skipped:
+                    raise AssertionError("a skip would leave out the values that follow: use each") from skipped
+                except Exception as error:
+                    error.add_note("in turn: " + ", ".join(f"{name} = {named(value)}" for name, value in case.items()))
+                    raise
+
+        run.__signature__ = signature.replace(
+            parameters=[one for name, one in signature.parameters.items() if name not in names])
+        return run
+
+    return decorate
 
 
 def normal(shape, dtype=np.float64, seed=0, spread=3.0):

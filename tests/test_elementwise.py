@@ -1,4 +1,4 @@
-"""Every elementwise activation through both doors: any array, any layout, any output, and what is refused.
+"""Every elementwise activation by the fast path and by its ufunc: any array, any layout, any output, and what is refused.
 
 How accurate they are stands in test_accuracy.py; here bits are compared.
 """
@@ -11,7 +11,7 @@ import sys
 import ml_dtypes
 import numpy as np
 import pytest
-from common import DTYPES, ELEMENTWISE, INF, NAN, WIDE, each, normal, same
+from common import DTYPES, ELEMENTWISE, INF, NAN, WIDE, each, in_turn, normal, same
 from facts import FACTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,7 +25,7 @@ LENGTHS = [0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 127, 128, 129, 1000, 4095, 
 
 every_function_of_facts = each("f", [f for f in ELEMENTWISE if f.name in FACTS])
 every_function = each("f", ELEMENTWISE)
-every_dtype = each("dtype", DTYPES)
+every_dtype = in_turn("dtype", DTYPES)
 
 
 def numbers(shape, dtype=np.float64, seed=0, spread=8.0):
@@ -114,7 +114,7 @@ def test_special_values(f, dtype):
 
 
 @every_dtype
-@pytest.mark.parametrize("beta", [-1.3, 0.5, 1.3])
+@in_turn("beta", [-1.3, 0.5, 1.3])
 def test_zero_keeps_its_sign_in_silu_of_any_beta(beta, dtype):
     x = np.array([-0.0, 0.0] * 10, dtype)
     same(fastact.silu(x, beta), x)
@@ -142,8 +142,8 @@ def test_shape_of_the_function(f, dtype):
 CLIPS = [-1.5, -0.17, -0.1, 0.0, 0.5, 3.0]
 
 
-@each("dtype", WIDE)
-@pytest.mark.parametrize("low", CLIPS)
+@in_turn("dtype", WIDE)
+@in_turn("low", CLIPS)
 def test_gelu_clipped_of_any_limits(low, dtype):
     """Also where a limit is met twice, on the falling and on the rising side of the minimum."""
     for high in [*(clip for clip in CLIPS if clip > low), INF]:
@@ -159,8 +159,8 @@ def test_gelu_clipped_of_any_limits(low, dtype):
     assert fastact.gelu_clipped.derivative(np.nextafter(dtype(10), dtype(11))) == 0
 
 
-@each("dtype", WIDE)
-@pytest.mark.parametrize(("mu", "sigma"), [(0, 1), (-3, 0.1), (1e3, 20), (0.707107, 0.282095), (1e-3, 1e-6)])
+@in_turn("dtype", WIDE)
+@in_turn("mu, sigma", [(0, 1), (-3, 0.1), (1e3, 20), (0.707107, 0.282095), (1e-3, 1e-6)])
 def test_laplace_of_any_mean_and_deviation(mu, sigma, dtype):
     mu, sigma = dtype(mu), dtype(sigma)
     random = np.random.default_rng(5)
@@ -259,8 +259,8 @@ def test_hard_sigmoid_of_any_slope(dtype):
             assert fastact.hard_sigmoid.derivative(dtype(at), slope, offset) == expected
 
 
-@each("dtype", WIDE)
-@pytest.mark.parametrize("beta", [1e-3, 0.3, 1.5, 40.0, -0.7, 1e-36, 1e30])
+@in_turn("dtype", WIDE)
+@in_turn("beta", [1e-3, 0.3, 1.5, 40.0, -0.7, 1e-36, 1e30])
 def test_silu_of_any_beta(dtype, beta):
     """Where |x| is large and beta small, x e^(beta x) goes from the largest number down to the smallest."""
     beta = dtype(beta)
@@ -296,7 +296,7 @@ def test_backward_parameter_beyond_the_range():
     assert fastact.prelu.backward_parameter(dy, -np.ones(3)) == -1.5e308
 
 
-@pytest.mark.parametrize("argument", [0, 1, 2])
+@in_turn("argument", [0, 1, 2])
 def test_backward_parameter_refuses_masked_arrays(argument):
     arguments = [np.ones(3), -np.ones(3), np.full(3, 0.1)]
     arguments[argument] = np.ma.masked_array(arguments[argument], [True, False, False])
@@ -331,8 +331,8 @@ def test_backward_parameter(dtype):
 
 @every_dtype
 @every_function
-def test_both_doors_have_the_same_bits(f, dtype):
-    """A plain array takes the fast door; `where=True`, a stride or an offset takes the ufunc."""
+def test_the_fast_path_and_the_ufunc_have_the_same_bits(f, dtype):
+    """A plain array takes the fast path; `where=True`, a stride or an offset takes the ufunc."""
     for length in LENGTHS:
         x = numbers(length, dtype)
         spread = np.zeros(3 * length + 1, dtype)[1::3]
@@ -369,7 +369,7 @@ def test_each_element_stands_alone(f, dtype):
 
 
 @every_function
-@pytest.mark.parametrize("order", ["C", "F"])
+@in_turn("order", ["C", "F"])
 def test_shapes_and_orders(f, order):
     for shape in (), (1,), (0, 3), (7, 11), (2, 3, 4), (5, 1, 6):
         x = np.asarray(numbers(shape, np.float32), order=order)
@@ -633,7 +633,7 @@ class Wrapped(np.lib.mixins.NDArrayOperatorsMixin):
         return getattr(ufunc, method)(*[one.array if isinstance(one, Wrapped) else one for one in inputs])
 
 
-@pytest.mark.parametrize("code", INTEGERS)
+@in_turn("code", INTEGERS)
 def test_integers_of_other_libraries_are_computed_in_float64(code):
     x = np.array([1, 5, 12], code)
     same(fastact.exp(Wrapped(x)), fastact.exp(x.astype(float)))

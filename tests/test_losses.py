@@ -6,7 +6,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from common import INF, LOSSES, NAN, WIDE, each, normal, same_bits
+from common import INF, LOSSES, NAN, WIDE, each, in_turn, normal, same_bits
 from logits import KINDS as KINDS_OF_ROWS
 from logits import with_ties
 from processes import run
@@ -17,7 +17,7 @@ from fastact import reference
 LENGTHS = [*range(1, 20), 33, 255, 256, 257, 1000, 4097]
 
 every_loss = each("loss", LOSSES)
-every_dtype = each("dtype", WIDE)
+every_dtype = in_turn("dtype", WIDE)
 
 
 def probabilities(shape, dtype=np.float64, seed=1):
@@ -34,7 +34,7 @@ def one_hot(labels, classes, dtype=np.float64):
 
 KINDS = {name: KINDS_OF_ROWS[name] for name in ("uniform", "normal", "confident", "decided", "above_equals", "holes")}
 KINDS |= {"ties": with_ties, "offset": lambda random, shape: random.standard_normal(shape) - 1e4}
-every_kind = pytest.mark.parametrize("kind", KINDS)
+every_kind = in_turn("kind", KINDS)
 
 
 def logits_of(kind, dtype, length, rows=8):
@@ -101,7 +101,7 @@ def test_labels_within_4_ulp(kind, dtype):
             assert reference.ulp_error(gradient, exact_gradient).max() <= 4, length
 
 
-@pytest.mark.parametrize("dtype, row, label", [
+@in_turn("dtype, row, label", [
     (dtype, row, label)
     for dtype in WIDE
     for row in ([100, 0, 0], [20, 0, 0], [40, 1, -3], [0, 30, 0, 0], [5, 5], [0, 0, 0], [50, 49.9, 0], [300, 0, 290])
@@ -122,7 +122,7 @@ def test_labels_against_mpmath(dtype, row, label):
 
 
 @every_dtype
-@pytest.mark.parametrize("sure", [20, 40, 60, 80])
+@in_turn("sure", [20, 40, 60, 80])
 def test_gradient_of_a_confident_right_answer_is_not_0(sure, dtype):
     loss, gradient = fastact.softmax_cross_entropy(np.array([sure, 0, 0], dtype), 0)
     assert gradient[0] == pytest.approx(-2 * math.exp(-sure), rel=1e-6)
@@ -145,7 +145,7 @@ TARGETS = ("one_hot", "probabilities", "with zeros", "not summing to 1")
 
 
 @every_dtype
-@pytest.mark.parametrize("targets_kind", TARGETS)
+@in_turn("targets_kind", TARGETS)
 @every_kind
 @pytest.mark.parametrize("loss, exact", [*zip(LOSSES, (exact_mse, exact_cross_entropy), strict=True)],
                          ids=lambda function: function.__name__)
@@ -162,9 +162,9 @@ def test_rows_of_probabilities(loss, exact, kind, targets_kind, dtype):
         assert (abs(gradient - exact_gradient) <= gradient_error).all(), length
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2])
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("kind", ["mse", "probabilities", "labels"])
+@in_turn("axis", [0, 1, 2])
+@in_turn("reduction", ["mean", "sum"])
+@in_turn("kind", ["mse", "probabilities", "labels"])
 def test_gradient_is_the_difference_quotient(kind, reduction, axis):
     logits = normal((2, 3, 4), spread=2)
     targets = np.moveaxis(probabilities(np.moveaxis(logits, axis, -1).shape), -1, axis)
@@ -251,7 +251,7 @@ def every_loss_with_targets(logits):
 
 
 @every_dtype
-@pytest.mark.parametrize("shape", [(5,), (7, 5), (2, 3, 5), (300, 5)])
+@in_turn("shape", [(5,), (7, 5), (2, 3, 5), (300, 5)])
 def test_reductions(shape, dtype):
     logits = normal(shape, dtype)
     rows = math.prod(shape[:-1])
@@ -303,7 +303,7 @@ def test_no_rows(dtype):
 
 
 @every_dtype
-@pytest.mark.parametrize("length", [1, 3, 16, 37, 300])
+@in_turn("length", [1, 3, 16, 37, 300])
 def test_rows_have_the_same_bits_in_any_layout(length, dtype):
     logits = normal((6, length), dtype)
     cube = logits.reshape(2, 3, length)
@@ -353,7 +353,7 @@ def test_rows_have_the_same_bits_beside_any_others(dtype):
 
 
 @every_dtype
-@pytest.mark.parametrize("shape", [(4000, 67), (30, 9001), (2, 200_000)])
+@in_turn("shape", [(4000, 67), (30, 9001), (2, 200_000)])
 def test_large_batches_are_their_rows_with_any_number_of_threads(shape, dtype):
     logits = normal(shape, dtype)
     for loss, targets in every_loss_with_targets(logits):
@@ -387,7 +387,7 @@ def test_scalar_label_of_one_row():
             assert same_bits(loss, fastact.softmax_cross_entropy(row[np.newaxis], [3])[0])
 
 
-@pytest.mark.parametrize("code", [*"bBhHiIlLqQ", ">i4", ">u8"])
+@in_turn("code", [*"bBhHiIlLqQ", ">i4", ">u8"])
 def test_labels_of_any_integer_dtype(code):
     logits, labels = normal((9, 6)), np.array([0, 1, 2, 3, 4, 5, 0, 5, 3])
     for axis, x in ((1, logits), (0, logits.T)):
@@ -417,7 +417,7 @@ def raises(error, loss, text, *arguments, **keywords):
     assert str(caught.value).startswith(f"fastact.{loss.__name__}: {text}")
 
 
-@pytest.mark.parametrize("labels, wrong", [
+@in_turn("labels, wrong", [
     ([0, -1], -1), ([3, 0], 3), ([100, 1], 100), (np.array([0, 255], np.uint8), 255),
     (np.array([-128, 0], np.int8), -128), (np.array([2**63, 0], np.uint64), 2**63),
     (np.array([2**64 - 1, 0], np.uint64), 2**64 - 1)])
@@ -427,7 +427,7 @@ def test_labels_out_of_range(labels, wrong):
         raises(IndexError, fastact.softmax_cross_entropy, text, x, labels, axis)
 
 
-@pytest.mark.parametrize("targets, error, text", [
+@in_turn("targets, error, text", [
     (np.zeros((3, 2)), ValueError, "{} has the shape (3, 2); accepted is (2, 3)"),
     (np.zeros((2, 1)), ValueError, "{} has the shape (2, 1); accepted is (2, 3)"),
     (np.zeros((1, 2, 3)), ValueError, "{} has the shape (1, 2, 3); accepted is (2, 3)"),
@@ -437,14 +437,14 @@ def test_labels_out_of_range(labels, wrong):
     (np.zeros((2, 3), object), TypeError, "{} has the dtype object; accepted are float16, bfloat16, "),
     ([["a"] * 3] * 2, TypeError, "{} has the dtype <U1; accepted are float16, bfloat16, "),
     (np.ma.array(np.zeros((2, 3)), mask=True), TypeError, "{} is a masked array"),
-], ids=lambda value: "")
+])
 @every_loss
 def test_bad_targets(loss, targets, error, text):
     name = "targets" if loss is fastact.softmax_mse else "labels_or_probabilities"
     raises(error, loss, text.format(name), normal((2, 3)), targets)
 
 
-@pytest.mark.parametrize("labels, error, text", [
+@in_turn("labels, error, text", [
     (np.zeros(3, int), ValueError, "has the shape (3,); accepted is (2,) for labels"),
     (np.zeros(1, int), ValueError, "has the shape (1,); accepted is (2,) for labels"),
     (np.zeros(2), TypeError, "has the shape of labels and the dtype float64; accepted are integers"),
@@ -452,24 +452,24 @@ def test_bad_targets(loss, targets, error, text):
     (np.zeros(2, object), TypeError, "has the shape of labels and the dtype object; accepted are integers"),
     (["a", "b"], TypeError, "has the shape of labels and the dtype <U1; accepted are integers"),
     (np.ma.array([0, 1], mask=[False, True]), TypeError, "is a masked array"),
-], ids=["shape", "one", "float", "bool", "object", "str", "masked"])
+])
 def test_bad_labels(labels, error, text):
     raises(error, fastact.softmax_cross_entropy, f"labels_or_probabilities {text}", normal((2, 3)), labels)
 
 
-@pytest.mark.parametrize("logits, error, text", [
+@in_turn("logits, error, text", [
     (np.zeros((2, 3), "V2"), TypeError, "logits has the dtype |V2; accepted are float16, bfloat16, "),
     (np.zeros((2, 3), np.longdouble), TypeError, "logits has the dtype"),
     (np.zeros((2, 3), object), TypeError, "logits has the dtype object"),
     (np.ma.zeros((2, 3)), TypeError, "logits is a masked array"),
     (1.0, np.exceptions.AxisError, "logits has no dimension; accepted are (..., classes)"),
-], ids=["V2", "longdouble", "object", "masked", "scalar"])
+])
 @every_loss
 def test_bad_logits(loss, logits, error, text):
     raises(error, loss, text, logits, np.zeros(np.shape(logits)))
 
 
-@pytest.mark.parametrize("axis, error, text", [
+@in_turn("axis, error, text", [
     (2, np.exceptions.AxisError, "axis 2 is out of bounds for an array of 2 dimensions"),
     (-3, np.exceptions.AxisError, "axis -3 is out of bounds for an array of 2 dimensions"),
     ((1,), TypeError, "axis must be an integer, got (1,)"),
@@ -477,13 +477,13 @@ def test_bad_logits(loss, logits, error, text):
     (None, TypeError, "axis must be an integer, got None"),
     (True, TypeError, "axis must be an integer"),
     (1.0, TypeError, "axis must be an integer"),
-], ids=str)
+])
 @every_loss
 def test_bad_axes(loss, axis, error, text):
     raises(error, loss, text, normal((2, 3)), probabilities((2, 3)), axis)
 
 
-@pytest.mark.parametrize("reduction", ["average", "", None, 1, "MEAN"])
+@in_turn("reduction", ["average", "", None, 1, "MEAN"])
 @every_loss
 def test_unknown_reductions(loss, reduction):
     text = f"unknown reduction {reduction!r}; accepted are mean, sum, none"
@@ -521,7 +521,7 @@ def test_no_floating_point_warning(kind, dtype):
                 fastact.softmax_cross_entropy(logits, worst, reduction=reduction)
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@in_turn("reduction", ["mean", "sum", "none"])
 @every_dtype
 def test_loss_that_overflows_or_vanishes_is_no_warning(dtype, reduction):
     largest = np.finfo(dtype).max
@@ -548,7 +548,7 @@ def test_float64_targets_that_vanish_in_float32(loss):
 # ---------------------------------------------------------------------------------------------- sums, labels, emptiness
 
 
-@each("dtype", [np.float16, *WIDE])
+@in_turn("dtype", [np.float16, *WIDE])
 @every_loss
 def test_sums_and_means_are_the_same_for_any_layout(loss, dtype):
     """They are exact sums of the rows' losses, rounded once."""
@@ -578,7 +578,7 @@ def test_sums_and_means_are_the_same_for_any_layout(loss, dtype):
             np.moveaxis(x, -1, 0).copy(), labels, 0, reduction)[0], expected)
 
 
-@each("dtype", WIDE)
+@in_turn("dtype", WIDE)
 def test_means_are_right_where_the_sum_is_beyond_the_range(dtype):
     large = np.finfo(dtype).max
     x = np.array([[0, -large]] * 3, dtype)
@@ -607,7 +607,7 @@ def test_labels_of_no_rows_and_of_no_classes():
             assert gradient.shape == shape
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "wrong", [3, -1, 2**31, 2**62, -(2**63), np.uint64(2**64 - 1), np.uint64(2**63), np.int8(-128)])
 def test_labels_that_are_no_class_are_refused(wrong):
     """As the number that they are: none becomes a class by a conversion."""
