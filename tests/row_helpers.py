@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from common import INF, NAN, REDUCTIONS, ROWS, ROWWISE, WIDE, each, normal
+from common import INF, NAN, REDUCTIONS, ROWS, ROWWISE, WIDE, each, in_turn, normal
 from facts import FACTS_OF_ROWS
 
 from fastact import reference
@@ -12,7 +12,7 @@ every_function = each("f", ROWS)
 every_rowwise = each("f", ROWWISE)
 every_reduction = each("f", REDUCTIONS)
 every_scaled = each("f", SCALED)
-every_dtype = each("dtype", WIDE)
+every_dtype = in_turn("dtype", WIDE)
 
 SHORT = [*range(1, 41), 255, 256, 257, 1000]
 LONG = [4095, 4096, 4097, 8191, 8192, 8193, 100_000]
@@ -41,6 +41,20 @@ def absolute_sum(x):
 def terms_of(f, dy, y):
     """What the terms of the exact gradient add up to in absolute value, in float64."""
     return FACTS_OF_ROWS[f.name].terms(dy.astype(np.float64), y.astype(np.float64), absolute_sum)
+
+
+# How far `exact` may be off with a factor, in ulp of float64.  The difference from the maximum, the factor and their
+# product are each rounded by 2^-64; down to e^-745, below which the results are 0, that is 3 745 2^-64 of the result.
+DOUBT = 1.25
+
+
+def ulp_errors(f, computed, x, *factors):
+    """Errors of a value in ulp: by `exact` where that leaves no doubt that they are allowed, else by mpmath."""
+    factors = [np.float64(factor) for factor in factors]
+    errors = reference.ulp_error(computed, exact(f.name, "value", x, *factors))
+    if (errors <= f.ulp["value"] - DOUBT).all():
+        return errors
+    return reference.ulp_error(computed, by_mpmath(f.name, "value", x, *factors))
 
 
 def by_mpmath(name, mode, *arrays):

@@ -3,8 +3,7 @@
 import itertools
 
 import numpy as np
-import pytest
-from common import INF, REDUCTIONS, ROWS, ROWWISE, normal, same_bits
+from common import INF, REDUCTIONS, ROWS, ROWWISE, in_turn, normal, same_bits
 from facts import FACTS_OF_ROWS
 from row_helpers import every_dtype, every_function, every_reduction, every_rowwise
 
@@ -25,7 +24,7 @@ SHAPE = (3, 4, 5, 2)
 AXES = [axes for count in range(1, 5) for axes in itertools.combinations(range(4), count)]
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
+@in_turn("order", ["C", "F"])
 @every_function
 def test_every_axis_and_tuple_of_axes(f, order):
     x = np.asarray(normal(SHAPE), order=order)
@@ -42,7 +41,7 @@ def test_every_axis_and_tuple_of_axes(f, order):
     np.testing.assert_allclose(f(x, ()), single, rtol=2.0**-52, atol=0)
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
+@in_turn("order", ["C", "F"])
 @every_rowwise
 def test_backward_along_every_tuple_of_axes(f, order):
     x, dy = np.asarray(normal(SHAPE), order=order), normal(SHAPE, seed=1)
@@ -54,7 +53,7 @@ def test_backward_along_every_tuple_of_axes(f, order):
     assert same_bits(f.backward(dy, x, None), f.backward(dy, x, (0, 1, 2, 3)))
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
+@in_turn("order", ["C", "F"])
 @every_reduction
 def test_reductions_keep_dimensions(f, order):
     x = np.asarray(normal(SHAPE), order=order)

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from common import REDUCTIONS, ROWWISE, each, normal, same_bits
+from common import REDUCTIONS, ROWWISE, in_turn, normal, same_bits
 from logits import KINDS, logits_of
 from row_helpers import (
     LONG,
@@ -27,7 +27,7 @@ from fastact import reference
 
 
 @every_dtype
-@pytest.mark.parametrize("kind", ["uniform", "normal", "confident", "above_equals", "holes", "offset_1e4"])
+@in_turn("kind", ["uniform", "normal", "confident", "above_equals", "holes", "offset_1e4"])
 @every_rowwise
 def test_backward_from_the_output(f, kind, dtype):
     for length in SHORT + LONG:
@@ -58,7 +58,7 @@ def test_backward_from_the_logits_against_mpmath(f, dtype):
 
 
 @every_dtype
-@pytest.mark.parametrize("kind", KINDS)
+@in_turn("kind", KINDS)
 @every_reduction
 def test_backward_values_of_reductions(f, kind, dtype):
     for length in SHORT + LONG:
@@ -70,7 +70,7 @@ def test_backward_values_of_reductions(f, kind, dtype):
 
 
 @every_dtype
-@pytest.mark.parametrize("length", [1, 2, 3, 10, 40])
+@in_turn("length", [1, 2, 3, 10, 40])
 def test_backward_is_the_sum_of_the_founding_notes(length, dtype):
     """Of dL/dp_i times dp_i/dz_j, which is p_i (1 - p_i) for j = i and -p_i p_j otherwise: the transposed Jacobian."""
     z, dp = normal((5, length), dtype, seed=1), normal((5, length), dtype, seed=2)
@@ -87,7 +87,7 @@ def test_backward_is_the_sum_of_the_founding_notes(length, dtype):
 
 
 @every_dtype
-@pytest.mark.parametrize("length", [1, 2, 17, 257, 4097, 100_000])
+@in_turn("length", [1, 2, 17, 257, 4097, 100_000])
 def test_backward_of_softmax_adds_up_to_0(length, dtype):
     dp, p = normal((1, length), dtype), fastact.softmax(normal((1, length), dtype, seed=1))
     gradient = fastact.softmax.backward(dp, output=p)
@@ -96,7 +96,7 @@ def test_backward_of_softmax_adds_up_to_0(length, dtype):
 
 
 @every_dtype
-@pytest.mark.parametrize("kind", ["uniform", "normal", "confident", "above_equals", "constant", "holes"])
+@in_turn("kind", ["uniform", "normal", "confident", "above_equals", "constant", "holes"])
 def test_jacobian_against_mpmath(kind, dtype):
     for length in (1, 2, 3, 8, 17, 40):
         x = logits_of(kind, dtype, length, rows=2)
@@ -112,7 +112,7 @@ def test_jacobian_against_mpmath(kind, dtype):
         assert (lines <= 4 * np.finfo(dtype).eps * abs(computed).sum(axis=-1)).all(), length
 
 
-@pytest.mark.parametrize("dtype, sure", [(np.float32, 20), (np.float32, 60), (np.float64, 40), (np.float64, 300)])
+@in_turn("dtype, sure", [(np.float32, 20), (np.float32, 60), (np.float64, 40), (np.float64, 300)])
 def test_jacobian_of_a_confident_row_keeps_its_diagonal(dtype, sure):
     jacobian = fastact.softmax.jacobian(np.array([sure, 0, 0], dtype))
     p = by_mpmath("softmax", "value", np.array([sure, 0, 0], float))
@@ -162,7 +162,7 @@ def test_backward_of_types_that_differ(f):
 
 
 @every_dtype
-@pytest.mark.parametrize("scale, temperature", [(3.0, 1.0), (0.125, 0.7), (1.0, 3.0), (40.0, 1.0)])
+@in_turn("scale, temperature", [(3.0, 1.0), (0.125, 0.7), (1.0, 3.0), (40.0, 1.0)])
 @every_scaled
 def test_backward_with_a_factor_against_mpmath(f, scale, temperature, dtype):
     factors = {"scale": scale, "temperature": temperature}
@@ -179,7 +179,7 @@ def test_backward_with_a_factor_against_mpmath(f, scale, temperature, dtype):
         assert same_bits(f.backward(dy, x, **factors), f.backward(dy, output=y, **factors))
 
 
-@each("dtype", [np.float16, np.float32])
+@in_turn("dtype", [np.float16, np.float32])
 @every_rowwise
 def test_a_python_number_as_dy_takes_the_dtype_of_the_array(f, dtype):
     x = dtype(0.5)

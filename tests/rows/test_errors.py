@@ -4,11 +4,11 @@ import inspect
 
 import numpy as np
 import pytest
-from common import INF, NAN, REDUCTIONS, ROWWISE, normal
+from common import INF, NAN, REDUCTIONS, ROWWISE, in_turn, normal
 from row_helpers import SCALED, every_call, every_function, every_rowwise, raises
 
 
-@pytest.mark.parametrize("name", ["scale", "temperature"])
+@in_turn("name", ["scale", "temperature"])
 @every_rowwise
 def test_bad_factors(f, name):
     x, out = normal((3, 4)), np.full((3, 4), 7.0)
@@ -49,7 +49,7 @@ BAD_MASKS = [
 ]
 
 
-@pytest.mark.parametrize("keywords, error, text", BAD_KEYWORDS, ids=str)
+@in_turn("keywords, error, text", BAD_KEYWORDS)
 @every_function
 def test_bad_axes(f, keywords, error, text):
     x = normal((3, 4))
@@ -65,7 +65,7 @@ def test_bad_axes(f, keywords, error, text):
     assert (gradient == 7).all()
 
 
-@pytest.mark.parametrize("mask, error, text", BAD_MASKS, ids=["int", "float", "length", "dimensions"])
+@in_turn("mask, error, text", BAD_MASKS)
 @every_function
 def test_bad_masks(f, mask, error, text):
     out = np.full((3,) if f in REDUCTIONS else (3, 4), 7.0)
@@ -95,7 +95,7 @@ def test_bad_out(f):
 UNSUPPORTED = ("V2", "longdouble", "complex64", "complex128", "O", "U3", "S3", "M8[s]", "m8[s]")
 
 
-@pytest.mark.parametrize("code", UNSUPPORTED)
+@in_turn("code", UNSUPPORTED)
 @every_function
 def test_unsupported_dtypes(f, code):
     good, x = normal((2, 3)), np.zeros((2, 3), code)

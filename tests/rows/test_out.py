@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from common import NAN, each, normal, same_bits
+from common import NAN, in_turn, normal, same_bits
 from facts import FACTS_OF_ROWS
 from row_helpers import every_call, every_dtype, every_function, every_rowwise
 
@@ -11,7 +11,7 @@ import fastact
 
 
 @every_dtype
-@pytest.mark.parametrize("length", [3, 40, 5000])
+@in_turn("length", [3, 40, 5000])
 @every_function
 def test_out_of_any_layout(f, length, dtype):
     x = normal((4, length), dtype)
@@ -48,7 +48,7 @@ def test_out_of_another_dtype(f, dtype):
 
 
 @every_dtype
-@pytest.mark.parametrize("length", [1, 6, 40, 300])
+@in_turn("length", [1, 6, 40, 300])
 @every_function
 def test_in_place_and_overlapping(f, length, dtype):
     """The result is as if the input had been copied first."""
@@ -92,8 +92,8 @@ def test_scalar_out(f):
     assert out == FACTS_OF_ROWS[f.name].masked
 
 
-@each("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("shift", [-3, 0, 3])
+@in_turn("dtype", [np.float16, np.float32, np.float64])
+@in_turn("shift", [-3, 0, 3])
 def test_logsumexp_backward_into_the_memory_of_dy(dtype, shift):
     """dy has another shape than the output: where it lies there, it is read before it is written over."""
     for wide in (np.float64, dtype):

@@ -3,8 +3,7 @@
 import math
 
 import numpy as np
-import pytest
-from common import INF, NAN, REDUCTIONS, each, normal, same_bits
+from common import INF, NAN, REDUCTIONS, in_turn, normal, same_bits
 from facts import FACTS_OF_ROWS
 from row_helpers import every_dtype, every_function, every_rowwise
 
@@ -35,7 +34,7 @@ def by_compressing(f, x, mask):
 
 
 @every_dtype
-@pytest.mark.parametrize("length", [1, 2, 17, 40, 300, 5000])
+@in_turn("length", [1, 2, 17, 40, 300, 5000])
 @every_function
 def test_where_takes_a_part_of_each_row(f, length, dtype):
     random = np.random.default_rng(length)
@@ -98,8 +97,8 @@ def backward_of_part(f, dy, x, mask, axis, **parameters):
     return np.moveaxis(gradient, -1, axis)
 
 
-@pytest.mark.parametrize("axis", [-1, 0, 1])
-@each("dtype", [np.float16, np.float32, np.float64])
+@in_turn("axis", [-1, 0, 1])
+@in_turn("dtype", [np.float16, np.float32, np.float64])
 @every_rowwise
 def test_backward_where(f, dtype, axis):
     x, dy = normal((6, 9, 7), dtype), normal((6, 9, 7), dtype, seed=1)
@@ -139,7 +138,7 @@ def test_backward_where_of_worked_examples():
     np.testing.assert_array_equal(fastact.log_softmax.backward(np.ones(2), output=y), [1, -1])
 
 
-@pytest.mark.parametrize("axis", [-1, 0, 1, None, (0, 2)])
+@in_turn("axis", [-1, 0, 1, None, (0, 2)])
 @every_dtype
 def test_logsumexp_backward_where(dtype, axis):
     x = normal((6, 9, 7), dtype)
