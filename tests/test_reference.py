@@ -5,14 +5,15 @@ import math
 import mpmath
 import numpy as np
 import pytest
+from common import each, in_turn
 from facts import FACTS, Facts
 
 import fastact
 from fastact import reference
 from fastact.comparison import ulp
 
-ELEMENTWISE = [(name, mode) for name in FACTS if name in reference.ELEMENTWISE for mode in ("value", "derivative")]
-CASES = [(name, mode, parameters) for name, mode in ELEMENTWISE for parameters in FACTS[name].parameters]
+every_name = each("name", [name for name in FACTS if name in reference.ELEMENTWISE])
+every_mode = in_turn("mode", ["value", "derivative"])
 
 POINTS = reference.structured_points(4000)
 FINITE = POINTS[np.isfinite(POINTS)]
@@ -41,7 +42,7 @@ def rows(length):
 # ulp
 
 
-@pytest.mark.parametrize("dtype, emin, emax, precision", [(np.float32, -126, 127, 24), (np.float64, -1022, 1023, 53)])
+@in_turn("dtype, emin, emax, precision", [(np.float32, -126, 127, 24), (np.float64, -1022, 1023, 53)])
 def test_ulp_is_the_definition(dtype, emin, emax, precision, exact):
     """2^floor(log2|r|), kept within the exponents of the type, over the unit is 2^(p - 1)."""
     numbers = exact.asarray(FINITE)
@@ -70,7 +71,7 @@ def test_ulp_is_the_spacing_of_the_type():
     assert (reference.ulp(x, np.float64) == np.spacing(x)).all()
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "exact_value, unit",
     [
         (0.0, 2.0**-149),
@@ -93,7 +94,7 @@ LARGEST = float(np.finfo(np.float32).max)
 STEP = 2.0**104
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "computed, exact_value, error",
     [
         (1.0, 1.0, 0),
@@ -166,16 +167,18 @@ def crosses_zero(name, mode, x):
     return (low < x) & (x < high)
 
 
-@pytest.mark.parametrize("name, mode, parameters", CASES)
-def test_float64_is_exact_to_a_few_ulp(name, mode, parameters, exact):
+@every_mode
+@every_name
+def test_float64_is_exact_to_a_few_ulp(name, mode, exact):
     x = FLOAT32_POINTS.astype(np.float64)
-    computed = reference.evaluate(name, mode, x, *parameters)
-    assert computed.dtype == np.float64
-    # A product with x that is rounded before e^(beta x) costs up to 745 ulp / 2 more, far in the tail.
-    allowed = 400 if parameters else FACTS[name].float64_ulp
-    errors = reference.ulp_error(
-        computed, reference.evaluate(name, mode, x, *parameters, m=exact), crosses_zero(name, mode, x))
-    assert errors.max() <= allowed
+    for parameters in FACTS[name].parameters:
+        computed = reference.evaluate(name, mode, x, *parameters)
+        assert computed.dtype == np.float64
+        # A product with x that is rounded before e^(beta x) costs up to 745 ulp / 2 more, far in the tail.
+        allowed = 400 if parameters else FACTS[name].float64_ulp
+        errors = reference.ulp_error(
+            computed, reference.evaluate(name, mode, x, *parameters, m=exact), crosses_zero(name, mode, x))
+        assert errors.max() <= allowed, parameters
 
 
 def test_the_functions_with_rounded_arguments_are_named_in_one_place():
@@ -184,7 +187,8 @@ def test_the_functions_with_rounded_arguments_are_named_in_one_place():
 
 
 @pytest.mark.skipif(np.finfo(np.longdouble).nmant < 63, reason="longdouble is float64 here")
-@pytest.mark.parametrize("name, mode", ELEMENTWISE)
+@every_mode
+@every_name
 def test_longdouble_rounds_to_the_nearest_float64(name, mode, exact):
     computed = reference.evaluate(name, mode, POINTS.astype(np.longdouble))
     assert computed.dtype == np.longdouble
@@ -200,24 +204,27 @@ def inside(name, x):
     return x[(low < x) & (x < high)]
 
 
-@pytest.mark.parametrize("name, mode, parameters", CASES)
-def test_formulas_are_the_definitions(name, mode, parameters, exact):
+@every_name
+def test_formulas_are_the_definitions(name, exact):
     """The stable forms against the textbook's, and the derivative against a difference quotient, at 1500 bits."""
     x = inside(name, POINTS[(abs(POINTS) < 30) & (abs(POINTS) > 1e-9)][:150])
-    with mpmath.workprec(1500):
-        definition = FACTS[name].definition
-        step = mpmath.mpf(2) ** -500  # forwards: at a kink the derivative is the right-hand one
-        for at, ours in zip(x, reference.evaluate(name, mode, x, *parameters, m=exact), strict=True):
-            at = mpmath.mpf(float(at))
-            if mode == "value":
-                textbook = definition(at, *parameters)
-            else:
-                textbook = (definition(at + step, *parameters) - definition(at, *parameters)) / step
-            assert mpmath.almosteq(mpmath.mpf(ours), textbook, rel_eps=mpmath.mpf(10) ** -45)
+    definition = FACTS[name].definition
+    for parameters in FACTS[name].parameters:
+        values, derivatives = (reference.evaluate(name, mode, x, *parameters, m=exact)
+                               for mode in ("value", "derivative"))
+        with mpmath.workprec(1500):
+            step = mpmath.mpf(2) ** -500  # forwards: at a kink the derivative is the right-hand one
+            near = mpmath.mpf(10) ** -45
+            for at, value, derivative in zip(map(float, x), values, derivatives, strict=True):
+                right = definition(mpmath.mpf(at), *parameters)
+                slope = (definition(mpmath.mpf(at) + step, *parameters) - right) / step
+                assert mpmath.almosteq(mpmath.mpf(value), right, rel_eps=near), (parameters, at)
+                assert mpmath.almosteq(mpmath.mpf(derivative), slope, rel_eps=near), (parameters, at)
 
 
-@pytest.mark.parametrize("digits", [None, 20, 50])
-@pytest.mark.parametrize("name, mode", ELEMENTWISE)
+@in_turn("digits", [None, 20, 50])
+@every_mode
+@every_name
 def test_limits(name, mode, digits):
     m = np if digits is None else reference.mpmath_namespace(digits)
     values = as_float64(reference.evaluate(name, mode, [-np.inf, 0.0, np.inf, np.nan], m=m))
@@ -227,7 +234,8 @@ def test_limits(name, mode, digits):
     np.testing.assert_allclose(values, [low, middle, high, np.nan], rtol=ulps * np.finfo(float).eps, atol=0)
 
 
-@pytest.mark.parametrize("name, mode", ELEMENTWISE)
+@every_mode
+@every_name
 def test_digits_are_the_precision(name, mode):
     x = inside(name, POINTS[(abs(POINTS) < 700) & (POINTS != 0)][:200])
     coarse = reference.evaluate(name, mode, x, m=reference.mpmath_namespace(40))
@@ -240,8 +248,8 @@ def test_digits_are_the_precision(name, mode):
 # Rows
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 10, 300])
-@pytest.mark.parametrize("name", reference.ROWWISE)
+@in_turn("length", [1, 2, 3, 10, 300])
+@each("name", reference.ROWWISE)
 def test_rows_in_float64_are_exact_to_the_rounding_of_the_shift(name, length, exact):
     logits = rows(length)
     computed = reference.evaluate(name, "value", logits)
@@ -266,7 +274,7 @@ def test_rows_are_the_definitions(exact):
                     assert mpmath.almosteq(mpmath.mpf(a), b, rel_eps=mpmath.mpf(10) ** -45)
 
 
-@pytest.mark.parametrize("name", reference.ROWWISE)
+@each("name", reference.ROWWISE)
 def test_row_backward_is_the_derivative_of_the_value(name, exact):
     """The vector-Jacobian product against difference quotients in 50 digits."""
     random = np.random.default_rng(0)
@@ -290,7 +298,7 @@ def test_log_softmax_of_a_confident_row_keeps_the_rest(exact):
     assert reference.evaluate("log_softmax", "value", logits)[0] == pytest.approx(-2 * math.exp(-40), rel=1e-15)
 
 
-@pytest.mark.parametrize("digits", [None, 50])
+@in_turn("digits", [None, 50])
 def test_rows_that_are_not_finite(digits):
     m = np if digits is None else reference.mpmath_namespace(digits)
     inf, nan = math.inf, math.nan
