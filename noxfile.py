@@ -126,7 +126,7 @@ def emulated(session: nox.Session, processor: str) -> None:
     refused = "try:\n    import fastact\nexcept ValueError as error:\n    print(error)\n    raise SystemExit(7)"
     for isa in above:
         session.run(*python, "-c", refused, external=True, success_codes=[7], env=environment | {"FASTACT_ISA": isa})
-    tests = ["tests/rows", *(f"tests/test_{name}.py" for name in ("elementwise", "losses", "packing"))]
+    tests = ["tests/rows", *(f"tests/test_{name}.py" for name in ("elementwise", "losses", "packing", "other_sets"))]
     session.run(*python, "-m", "pytest", "-q", *tests, *session.posargs, external=True, env=environment)
 
 
@@ -178,7 +178,8 @@ def aarch64(session: nox.Session) -> None:
         "_PYTHON_SYSCONFIGDATA_NAME": settings.stem,
     })
     tests = ["tests/rows", *(f"tests/test_{name}.py" for name in (
-        "elementwise", "losses", "packing", "environment", "buffers", "primitives", "accuracy", "arguments", "isa"))]
+        "elementwise", "losses", "packing", "environment", "buffers", "primitives", "accuracy", "arguments", "isa",
+        "other_sets"))]
     session.run(str(python), "-m", "pytest", "-q", *tests, *session.posargs, external=True,
                 env={"PYTHONPATH": f"{root}:{packages}"})
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact import Elementwise, RowReduction, Rowwise
+from fastact import Elementwise, RowReduction, Rowwise, reference
 
 FUNCTIONS = list(fastact.activations.values())
 ELEMENTWISE = [f for f in FUNCTIONS if isinstance(f, Elementwise)]
@@ -22,6 +22,7 @@ WIDE = (np.float32, np.float64)
 HALF = (np.float16, ml_dtypes.bfloat16)
 DTYPES = WIDE + HALF
 INF, NAN = math.inf, math.nan
+POINTS = reference.structured_points(4000)
 
 
 def named(thing):
@@ -67,6 +68,13 @@ def in_turn(arguments, values):
         return run
 
     return decorate
+
+
+@functools.cache
+def exact_at_points(name, mode):
+    """The function at POINTS with 50 digits, which takes so long that test files share it."""
+    parameters = fastact.get(name).parameters.values()
+    return reference.evaluate(name, mode, POINTS, *parameters, m=reference.mpmath_namespace(50))
 
 
 def normal(shape, dtype=np.float64, seed=0, spread=3.0):

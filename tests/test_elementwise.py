@@ -1,4 +1,4 @@
-"""Every elementwise activation by the fast path and by its ufunc: any array, any layout, any output, and what is refused.
+"""Every elementwise activation, by the fast path and by its ufunc: any array, layout and output, and what is refused.
 
 How accurate they are stands in test_accuracy.py; here bits are compared.
 """

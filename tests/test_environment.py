@@ -2,6 +2,7 @@
 
 import ctypes
 import ctypes.util
+import functools
 import importlib.util
 import os
 import pathlib
@@ -17,6 +18,7 @@ from common import ELEMENTWISE, each
 
 import fastact
 from fastact import Elementwise, RowReduction, _isa, _threads
+from fastact._engine import runtime
 
 CONTROL = 0xFFC0  # flush to zero, rounding, masks, denormals are zero; below it are the flags
 FLUSH_TO_ZERO, DENORMALS_ARE_ZERO = 0x8000, 0x0040
@@ -54,9 +56,9 @@ def environment():
 
 
 def calls():
-    """Every mode of every function by name, through each of its doors, on arrays for one thread and for several."""
+    """Every mode of every function by name, in each layout, on arrays for one thread and for several."""
     found = {}
-    for length in (50, 300_000):
+    for length in (50, 40_000):
         x = np.random.default_rng(length).standard_normal(length).astype(np.float32) * 30
         x[::7] *= np.float32(1e-40)
         for f in fastact.activations.values():
@@ -76,10 +78,22 @@ def calls():
     return found
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _threads_at_once():
+    """Any array beyond the plain call's 8,192 elements is worth several threads."""
+    before = runtime.set_parallel_nanoseconds(0)
+    yield
+    runtime.set_parallel_nanoseconds(before)
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return {key: np.asarray(call()).tobytes() for key, call in calls().items()}
+
+
 @needs_mxcsr
 @pytest.mark.parametrize("setting", [*ROUNDINGS, "flush to zero"])
-def test_results_do_not_depend_on_the_environment_and_leave_it(environment, setting):
-    expected = {key: np.asarray(call()).tobytes() for key, call in calls().items()}
+def test_results_do_not_depend_on_the_environment_and_leave_it(environment, expected, setting):
     bits = ROUNDINGS.get(setting, FLUSH_TO_ZERO | DENORMALS_ARE_ZERO)
     for key, call in calls().items():
         environment.set(environment.get() & ~CONTROL & ~0x3F | 0x1F80 | bits)
@@ -241,6 +255,13 @@ HOSTILE = ["-ffast-math", "-Ofast", "-ffinite-math-only", "-funsafe-math-optimiz
            "-fno-signed-zeros -fno-trapping-math -fassociative-math", "-freciprocal-math", "-mfpmath=387"]
 
 
+@functools.cache
+def own_flags(setup, compiler):
+    code = "import setup; print(*setup.exact_flags(), *setup.FLAGS)"
+    return subprocess.run([sys.executable, "-c", code], cwd=setup.parent, capture_output=True, text=True, check=True,
+                          env=os.environ | {"CC": compiler}).stdout.split()
+
+
 @pytest.mark.parametrize("flags", HOSTILE)
 def test_flags_that_change_arithmetic(tmp_path, flags):
     """The header refuses them; behind them, those of setup.py undo them, also for the linker."""
@@ -261,9 +282,6 @@ def test_flags_that_change_arithmetic(tmp_path, flags):
     assert "#error \"fastact needs" in refused.stderr
     if not setup.exists() or importlib.util.find_spec("Cython") is None:
         return
-    code = "import setup; print(*setup.exact_flags(), *setup.FLAGS)"
-    own = subprocess.run([sys.executable, "-c", code], cwd=setup.parent, capture_output=True, text=True, check=True,
-                         env=os.environ | {"CC": compiler})
-    undone = compiled(*own.stdout.split())
+    undone = compiled(*own_flags(setup, compiler))
     assert undone.returncode == 0, undone.stderr
     assert "crtfastmath" not in undone.stderr

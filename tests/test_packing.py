@@ -9,7 +9,7 @@ import sys
 import ml_dtypes
 import numpy as np
 import pytest
-from common import ELEMENTWISE, HALF, ROWWISE, each, normal, same
+from common import ELEMENTWISE, HALF, ROWWISE, each, in_turn, normal, same
 
 import fastact
 from fastact import reference
@@ -18,7 +18,7 @@ DTYPES = tuple(map(np.dtype, HALF))
 EVERY = np.arange(2**16, dtype=np.uint16)
 
 every_function = each("f", ELEMENTWISE)
-every_dtype = each("dtype", DTYPES)
+every_dtype = in_turn("dtype", DTYPES)
 
 
 def rounded(values, dtype):
@@ -164,7 +164,7 @@ def nearly(packed, number):
 
 
 @every_dtype
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@in_turn("shape", SHAPES)
 def test_rows_are_those_of_float32_rounded_once(shape, dtype):
     x, dy = normal(shape, dtype), normal(shape, dtype, seed=1)
     wide, wide_dy = x.astype(np.float32), dy.astype(np.float32)
@@ -207,7 +207,7 @@ def test_rows_with_a_mask_and_strange_layouts(dtype):
 
 
 @every_dtype
-@pytest.mark.parametrize("length", [1000, 50_257])
+@in_turn("length", [1000, 50_257])
 def test_probabilities_add_up_to_1(length, dtype):
     p = fastact.softmax(normal((4, length), dtype)).astype(np.float64)
     # Each entry is off by half a unit at most, one way or the other.
@@ -217,7 +217,7 @@ def test_probabilities_add_up_to_1(length, dtype):
 
 
 @every_dtype
-@pytest.mark.parametrize("shape", [(1, 300_000), (3, 100_000), (4000, 60), (100_000, 3), (2, 50_000, 2)], ids=str)
+@in_turn("shape", [(1, 300_000), (3, 100_000), (4000, 60), (100_000, 3), (2, 50_000, 2)])
 def test_rows_do_not_depend_on_threads(shape, dtype):
     x, dy = normal(shape, dtype), normal(shape, dtype, seed=1)
     labels = np.random.default_rng(3).integers(shape[-1], size=shape[:-1])
@@ -248,8 +248,8 @@ def test_jacobian(dtype):
 
 
 @every_dtype
-@pytest.mark.parametrize("axis", [0, 1])
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@in_turn("axis", [0, 1])
+@in_turn("reduction", ["mean", "sum", "none"])
 def test_losses(dtype, reduction, axis):
     x = normal((30, 17), dtype)
     wide = x.astype(np.float32)

@@ -9,7 +9,7 @@ import re
 import ml_dtypes
 import numpy as np
 import pytest
-from common import DTYPES, ELEMENTWISE, WIDE, each
+from common import DTYPES, ELEMENTWISE, WIDE, each, in_turn
 
 import fastact
 from fastact import _isa, reference
@@ -104,8 +104,8 @@ def errors(f, mode, x, parameters, m):
         return np.where(term > size, error * ratio, error)
 
 
-@pytest.mark.parametrize("mode", ["value", "derivative"])
-@each("dtype", WIDE)
+@in_turn("mode", ["value", "derivative"])
+@in_turn("dtype", WIDE)
 @every_function
 def test_promise_holds_for_every_parameter(f, dtype, mode):
     exactly = dtype == np.float64 or f.name == "hard_sigmoid"
@@ -216,8 +216,8 @@ def test_domains_are_said(f):
     assert f.with_defaults(**dict.fromkeys(f.parameters, 0.75)).parameter_domain == f.parameter_domain
 
 
-@each("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["leaky_relu", "prelu", "elu"])
+@in_turn("dtype", DTYPES)
+@in_turn("name", ["leaky_relu", "prelu", "elu"])
 def test_derivative_from_the_output_where_it_is_no_function_of_it(name, dtype):
     """As relu where the negative numbers become 0; NaN, never a number, where outputs come back for two inputs."""
     f = fastact.get(name)

@@ -2,10 +2,6 @@
 
 import itertools
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,7 +25,7 @@ from row_helpers import (
 )
 
 import fastact
-from fastact import _isa, reference
+from fastact import reference
 
 FACTORS = [(3.0, 1.0), (0.125, 0.7), (1.0, 3.0), (40.0, 1.0), (1.0, 1e-5), (1.0, 1e4), (1e300, 1e295), (1e-30, 1.0),
            (1e30, 1.0)]  # scale, temperature
@@ -165,18 +161,6 @@ def test_special_entries_far_apart(f, length, threads, dtype):
             if f.name == "hardmax" and row in (3, 6):
                 right = np.arange(length) == (middle if row == 3 else first)
             np.testing.assert_array_equal(result[row], right)
-
-
-def test_other_instruction_sets_are_as_accurate():
-    """The tests of accuracy in this folder run once more with each other set that this processor supports."""
-    accuracy = "values_within or reductions_within or backward_from or diagonal"
-    folder = str(Path(__file__).parent)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", folder, "-k", accuracy]
-    started = {isa: subprocess.Popen(command, env={**os.environ, "FASTACT_ISA": isa}, text=True, stdout=subprocess.PIPE)
-               for isa in _isa.SUPPORTED if isa != _isa.CHOSEN}
-    printed = {isa: process.communicate()[0] for isa, process in started.items()}
-    for isa, process in started.items():
-        assert process.returncode == 0, f"with FASTACT_ISA={isa}:\n{printed[isa]}"
 
 
 @every_dtype
