@@ -5,7 +5,7 @@ Each formula is written once, over a namespace ``m``: NumPy (float64 or longdoub
 ulps at every float32 input, tails included, and decides the error of every float32 result. The errors of float64
 results are computed with mpmath, which only the callers of :func:`mpmath_namespace` need.
 
-A new activation is one entry of ``ELEMENTWISE``.
+A new activation is one entry of ``ELEMENTWISE``, a new loss one of ``LOSSES``.
 """
 
 import math
@@ -28,6 +28,16 @@ class Rowwise(NamedTuple):
 
     value: Callable[..., Any]
     backward: Callable[..., Any]
+
+
+class Loss(NamedTuple):
+    """Loss of ``(m, logits, targets)`` over the last axis, and its gradient with respect to the logits.
+
+    The targets are as many as the logits, or, where the name ends with ``_labels``, one index of a class for each row.
+    """
+
+    value: Callable[..., Any]
+    gradient: Callable[..., Any]
 
 
 def _sigmoid(m: Any, x: Any) -> Any:
@@ -517,15 +527,56 @@ ROWWISE = {
 }
 
 
+def _squared_error(m: Any, logits: Any, targets: Any) -> Any:
+    return ((_softmax(m, logits) - targets) ** 2).sum(axis=-1) / 2
+
+
+def _squared_error_gradient(m: Any, logits: Any, targets: Any) -> Any:
+    p = _softmax(m, logits)
+    return p * ((p - targets) - ((p - targets) * p).sum(axis=-1, keepdims=True))
+
+
+def _cross_entropy(m: Any, logits: Any, targets: Any) -> Any:
+    """A class whose target is 0 adds nothing, not even where its logit is -inf."""
+    counts = m.asarray(m.where(targets == 0, 0, _log_softmax(m, logits)))
+    return -(targets * counts).sum(axis=-1)
+
+
+def _cross_entropy_gradient(m: Any, logits: Any, targets: Any) -> Any:
+    return _softmax(m, logits) * targets.sum(axis=-1, keepdims=True) - targets
+
+
+def _is_label(logits: Any, labels: Any) -> Any:
+    return np.asarray(np.arange(logits.shape[-1]) == labels[..., None], dtype=bool)
+
+
+def _cross_entropy_of_labels(m: Any, logits: Any, labels: Any) -> Any:
+    return -m.asarray(m.where(_is_label(logits, labels), _log_softmax(m, logits), 0)).sum(axis=-1)
+
+
+def _cross_entropy_of_labels_gradient(m: Any, logits: Any, labels: Any) -> Any:
+    """At the label minus the sum of the other probabilities: p - 1 would lose its digits where p is almost 1."""
+    p, is_label = _softmax(m, logits), _is_label(logits, labels)
+    others = m.asarray(m.where(is_label, 0, p)).sum(axis=-1, keepdims=True)
+    return m.where(is_label, -others, p)
+
+
+LOSSES = {
+    "softmax_mse": Loss(value=_squared_error, gradient=_squared_error_gradient),
+    "softmax_cross_entropy": Loss(value=_cross_entropy, gradient=_cross_entropy_gradient),
+    "softmax_cross_entropy_labels": Loss(value=_cross_entropy_of_labels, gradient=_cross_entropy_of_labels_gradient),
+}
+
+
 def evaluate(name: str, mode: str, *arguments: npt.ArrayLike, m: Any = np) -> Any:
     """Compute what a function of the library should return, to the precision of ``m``.
 
     Parameters
     ----------
     name : str
-        A key of ``ELEMENTWISE`` or ``ROWWISE``.
+        A key of ``ELEMENTWISE``, ``ROWWISE`` or ``LOSSES``.
     mode : str
-        ``"value"``, ``"derivative"`` (elementwise) or ``"backward"`` (rowwise).
+        ``"value"``, ``"derivative"`` (elementwise), ``"backward"`` (rowwise) or ``"gradient"`` (losses).
     *arguments : array_like
         The arrays and parameters of the formula. Rows lie along the last axis.
     m : namespace, optional
@@ -536,8 +587,8 @@ def evaluate(name: str, mode: str, *arguments: npt.ArrayLike, m: Any = np) -> An
     ndarray
         An array of float64, longdouble or object (mpmath).
     """
-    table: dict[str, Any] = ELEMENTWISE if name in ELEMENTWISE else ROWWISE
-    formula = getattr(table[name], mode)
+    tables: dict[str, Any] = {**ELEMENTWISE, **ROWWISE, **LOSSES}
+    formula = getattr(tables[name], mode)
     widen = _widen if m is np else m.asarray
     with np.errstate(all="ignore"):
         return formula(m, *map(widen, arguments))

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact import Elementwise, RowReduction, Rowwise, reference
+from fastact import Elementwise, RowReduction, Rowwise, losses, reference
 
 FUNCTIONS = list(fastact.activations.values())
 ELEMENTWISE = [f for f in FUNCTIONS if isinstance(f, Elementwise)]
 ROWWISE = [f for f in FUNCTIONS if isinstance(f, Rowwise)]
 REDUCTIONS = [f for f in FUNCTIONS if isinstance(f, RowReduction)]
 ROWS = ROWWISE + REDUCTIONS
-LOSSES = [fastact.softmax_mse, fastact.softmax_cross_entropy]
+LOSSES = [getattr(fastact, name) for name in losses.LOSSES]
+LOSSES_OF_LABELS = [getattr(fastact, loss.name) for loss in losses.LOSSES.values() if loss.labels is not None]
 
 WIDE = (np.float32, np.float64)
 HALF = (np.float16, ml_dtypes.bfloat16)

@@ -82,6 +82,29 @@ class RowFacts:
     sign: float = 1.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class LossFacts:
+    """How far a loss may be off if the softmax in it is right to 4 ulp and the operations on it are rounded.
+
+    Both are functions of the probabilities, their logarithms, the targets, with rows along the last axis, and of the
+    error of a number in relation to it, and the smallest number.
+
+    Attributes
+    ----------
+    value : callable
+        The error of the loss: of its terms in absolute value, and of those that are squared or multiplied.
+    gradient : callable
+        The error of each entry of the gradient.
+    """
+
+    value: Callable[..., np.ndarray]
+    gradient: Callable[..., np.ndarray]
+
+
+def sum_of_row(terms):
+    return terms.sum(axis=-1, keepdims=True)
+
+
 ROW_TO_WRITE = """\
     "{name}": Facts(
         definition=lambda x: ...,                       # of one mpmath number, as a textbook writes it
@@ -261,4 +284,16 @@ FACTS_OF_ROWS = {
         backward=lambda dy, y, total: dy - np.exp(y) * total(dy),
         terms=lambda dy, y, total: abs(dy) + np.exp(y) * total(abs(dy)),
         alone=0.0, masked=-INF),
+}
+
+FACTS_OF_LOSSES = {
+    "softmax_mse": LossFacts(
+        value=lambda p, log_p, t, eps, least: (
+            eps * (p + abs(t)) * (abs(p - t) + eps * (p + abs(t))) + least).sum(axis=-1),
+        gradient=lambda p, log_p, t, eps, least: (
+            (eps * p + 8 * least) * ((p + abs(t)) + sum_of_row((p + abs(t)) * p) + 1))),
+    "softmax_cross_entropy": LossFacts(
+        value=lambda p, log_p, t, eps, least: (eps * abs(t * np.where(t == 0, 0, log_p)) + 8 * least).sum(axis=-1),
+        gradient=lambda p, log_p, t, eps, least: (
+            (eps * p + 8 * least) * (sum_of_row(abs(t)) + 1) + eps * abs(t))),
 }

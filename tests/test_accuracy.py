@@ -54,14 +54,21 @@ def chosen():
 
 
 def each_set(f, mode, x, *parameters):
-    """Every instruction set of this processor, with its results and the error that it may have."""
+    """Every instruction set of this processor, with its results and the error that it may have.
+
+    Without those whose results have the bits of results that were judged by the same bound.
+    """
+    judged = set()
     for isa in _isa.SUPPORTED:
         arguments = f.name, mode, x, *parameters
         if isa == _isa.CHOSEN:
             computed = compute(*arguments)
         else:
             computed = processes_with(isa).submit(compute, *arguments).result()
-        yield isa, computed, f.ulp[mode] * (2 if isa == "v2" else 1)  # that is promised with fused multiply-add
+        bound = f.ulp[mode] * (2 if isa == "v2" else 1)  # that is promised with fused multiply-add
+        if (computed.tobytes(), bound) not in judged:
+            judged.add((computed.tobytes(), bound))
+            yield isa, computed, bound
 
 
 def absolute(f, mode, x):
@@ -73,8 +80,9 @@ def absolute(f, mode, x):
 def test_promises_stay_small():
     """At most 2 ulp for a value, 3 for some; 3 for a derivative; an interval only where it is 0."""
     for f in ELEMENTWISE:
-        assert f.ulp["value"] <= (3 if f.name in ("mish", "gelu", "gelu_tanh", "gelu_clipped", "laplace") else 2)
-        assert f.ulp["derivative"] <= 3
+        allowed = 3 if f.name in ("mish", "gelu", "gelu_tanh", "gelu_clipped", "laplace") else 2
+        assert f.ulp["value"] <= allowed, f"fastact/catalogue.py promises too little of {f.name}: ulp"
+        assert f.ulp["derivative"] <= 3, f"fastact/catalogue.py promises too little of {f.name}: ulp"
         for mode, interval in (("value", f.value_zero), ("derivative", f.derivative_zero)):
             if interval:
                 low, high = call(f, mode)(np.array(interval))

@@ -85,7 +85,8 @@ def is_packed(kernel, code, isa):
     share = next((share for name, share in BRANCHES.items() if kernel.startswith(name)), share)
     # One less: the compiler merges constants.
     assert total[packed] + 1 >= share * total[single], f"{kernel}: some of it is not packed"
-    assert total[packed] >= (0 if kernel.startswith(CHOICES) else 2), kernel
+    assert total[packed] >= (0 if kernel.startswith(CHOICES) else 2), (
+        f"{kernel}: not even two operations are packed; if it has none, write its name into CHOICES in this file")
     for operation in ("div", "fmadd"):  # the copy element by element has branches, which may repeat an operation
         assert bool(count[operation, packed]) >= bool(count[operation, single]), f"{kernel}: {operation} is not packed"
         assert count[operation, packed] + 1 >= share * count[operation, single], f"{kernel}: {operation} is not packed"

@@ -14,7 +14,7 @@ import sys
 import ml_dtypes
 import numpy as np
 import pytest
-from common import ELEMENTWISE, each
+from common import ELEMENTWISE, LOSSES, each
 
 import fastact
 from fastact import Elementwise, RowReduction, _isa, _threads
@@ -73,8 +73,8 @@ def calls():
             else:
                 found[f.name, length, "backward"] = lambda f=f, x=x: f.backward(f(x), x)
         rows = x.reshape(-1, 10)
-        found["softmax_cross_entropy", length, ""] = lambda rows=rows: fastact.softmax_cross_entropy(rows, abs(rows))[1]
-        found["softmax_mse", length, ""] = lambda rows=rows: fastact.softmax_mse(rows, rows)[1]
+        for loss in LOSSES:
+            found[loss.__name__, length, ""] = lambda loss=loss, rows=rows: loss(rows, abs(rows))[1]
     return found
 
 

@@ -6,10 +6,12 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from common import INF, LOSSES, NAN, WIDE, each, in_turn, normal, same_bits
+from common import INF, LOSSES, LOSSES_OF_LABELS, NAN, WIDE, each, in_turn, normal, same_bits
+from facts import FACTS_OF_LOSSES
 from logits import KINDS as KINDS_OF_ROWS
 from logits import with_ties
 from processes import run
+from row_helpers import exact
 
 import fastact
 from fastact import reference
@@ -41,49 +43,6 @@ def logits_of(kind, dtype, length, rows=8):
     return KINDS[kind](np.random.default_rng(length), (rows, length)).astype(dtype)
 
 
-# Exact values of rows, in longdouble, or by mpmath where that has no more digits than float64.  For rows of
-# probabilities there come, beside loss and gradient, how far each may be off if the softmax within is right to 4 ulp
-# and the few operations on it are rounded: the terms that are added, in absolute value, times 8 eps.
-
-
-def exact_rows(name, logits):
-    if np.finfo(np.longdouble).nmant < 63:
-        return reference.evaluate(name, "value", logits, m=reference.mpmath_namespace(40))
-    return reference.evaluate(name, "value", logits.astype(np.longdouble))
-
-
-def sum_of_row(terms):
-    return terms.sum(axis=-1, keepdims=True)
-
-
-def exact_mse(logits, targets):
-    p, y, limits = exact_rows("softmax", logits), targets.astype(np.float64), np.finfo(logits.dtype)
-    rounded = 8 * float(limits.eps) * (p + abs(y))
-    loss = ((p - y) ** 2).sum(axis=-1) / 2
-    loss_error = ((abs(p - y) + rounded) * rounded + float(limits.smallest_subnormal)).sum(axis=-1)
-    gradient = p * ((p - y) - sum_of_row((p - y) * p))
-    factor = (p + abs(y)) + sum_of_row((p + abs(y)) * p)
-    return loss, gradient, loss_error, 8 * (float(limits.eps) * p + float(limits.smallest_subnormal)) * (factor + 1)
-
-
-def exact_cross_entropy(logits, targets):
-    p, y, limits = exact_rows("softmax", logits), targets.astype(np.float64), np.finfo(logits.dtype)
-    eps, smallest = float(limits.eps), float(limits.smallest_subnormal)
-    terms = np.where(y == 0, 0, -y * np.where(y == 0, 0, exact_rows("log_softmax", logits)))
-    total = sum_of_row(abs(y))
-    gradient = p * sum_of_row(y) - y
-    return (terms.sum(axis=-1), gradient, 8 * (eps * abs(terms) + smallest).sum(axis=-1),
-            8 * (eps * p + smallest) * (total + 1) + 8 * eps * abs(y))
-
-
-def exact_of_labels(logits, labels):
-    """Loss -log p of the label, gradient p, but at the label minus the sum of the others."""
-    p = exact_rows("softmax", logits)
-    chosen = np.asarray(labels)[..., np.newaxis] == np.arange(logits.shape[-1])
-    of_others = (p * (~chosen).astype(int)).sum(axis=-1, keepdims=True)
-    return -exact_rows("log_softmax", logits)[chosen], np.where(chosen, -of_others, p)
-
-
 # --------------------------------------------------------------------------------------------------------------- values
 
 
@@ -96,9 +55,9 @@ def test_labels_within_4_ulp(kind, dtype):
         for labels in (logits.argmax(axis=-1), logits.argmin(axis=-1), labels_for(logits), np.zeros(8, int)):
             losses, gradient = fastact.softmax_cross_entropy(logits, labels, reduction="none")
             assert losses.dtype == gradient.dtype == dtype
-            exact_losses, exact_gradient = exact_of_labels(logits, labels)
-            assert reference.ulp_error(losses, exact_losses).max() <= 4, length
-            assert reference.ulp_error(gradient, exact_gradient).max() <= 4, length
+            name = "softmax_cross_entropy_labels"
+            assert reference.ulp_error(losses, exact(name, "value", logits, labels)).max() <= 4, length
+            assert reference.ulp_error(gradient, exact(name, "gradient", logits, labels)).max() <= 4, length
 
 
 @in_turn("dtype, row, label", [
@@ -147,15 +106,20 @@ TARGETS = ("one_hot", "probabilities", "with zeros", "not summing to 1")
 @every_dtype
 @in_turn("targets_kind", TARGETS)
 @every_kind
-@pytest.mark.parametrize("loss, exact", [*zip(LOSSES, (exact_mse, exact_cross_entropy), strict=True)],
-                         ids=lambda function: function.__name__)
-def test_rows_of_probabilities(loss, exact, kind, targets_kind, dtype):
+@every_loss
+def test_rows_of_probabilities(loss, kind, targets_kind, dtype):
+    """As exact as softmax itself and the operations on it, which tests/facts.py counts for each loss."""
+    name, limits = loss.__name__, np.finfo(dtype)
+    eps, least = 8 * float(limits.eps), float(limits.smallest_subnormal)
     for length in LENGTHS:
         logits = logits_of(kind, dtype, length)
         targets = targets_of(targets_kind, logits.shape, dtype)
         losses, gradient = loss(logits, targets, reduction="none")
         assert losses.dtype == gradient.dtype == dtype
-        exact_losses, exact_gradient, loss_error, gradient_error = exact(logits, targets)
+        exact_losses, exact_gradient = (exact(name, mode, logits, targets) for mode in ("value", "gradient"))
+        p, log_p = (exact(softmax, "value", logits) for softmax in ("softmax", "log_softmax"))
+        numbers = p, log_p, targets.astype(np.float64), eps, least
+        loss_error, gradient_error = FACTS_OF_LOSSES[name].value(*numbers), FACTS_OF_LOSSES[name].gradient(*numbers)
         finite = np.isfinite(exact_losses.astype(np.float64))
         assert (losses[~finite] == INF).all()
         assert (abs(losses[finite] - exact_losses[finite]) <= loss_error[finite]).all(), length
@@ -245,9 +209,10 @@ def test_rows_without_a_softmax_are_nan_alone(dtype):
 
 
 def every_loss_with_targets(logits):
-    yield fastact.softmax_mse, probabilities(logits.shape, logits.dtype)
-    yield fastact.softmax_cross_entropy, probabilities(logits.shape, logits.dtype)
-    yield fastact.softmax_cross_entropy, labels_for(logits)
+    for loss in LOSSES:
+        yield loss, probabilities(logits.shape, logits.dtype)
+    for loss in LOSSES_OF_LABELS:
+        yield loss, labels_for(logits)
 
 
 @every_dtype
@@ -287,7 +252,7 @@ def test_no_rows(dtype):
     for shape, axis in (((0, 3), -1), ((3, 0), 0), ((2, 0, 3), 2)):
         logits = np.empty(shape, dtype)
         labels = np.empty(tuple(n for k, n in enumerate(shape) if k != axis % len(shape)), int)
-        for loss, targets in ((LOSSES[0], logits), (LOSSES[1], logits), (LOSSES[1], labels)):
+        for loss, targets in (*((loss, logits) for loss in LOSSES), *((loss, labels) for loss in LOSSES_OF_LABELS)):
             for reduction, expected in (("mean", NAN), ("sum", 0.0)):
                 value, gradient = loss(logits, targets, axis, reduction)
                 np.testing.assert_array_equal(value, expected)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from common import LOSSES, LOSSES_OF_LABELS
 
 import fastact
 from fastact import Elementwise, RowReduction
@@ -64,11 +65,12 @@ def entries() -> Iterator[tuple[str, Callable[[], object]]]:
             yield f"{f.name}, axis 0", lambda f=f: f(x, axis=0)
             yield f"{f.name}, where", lambda f=f: f(x, where=x > 0)
             yield f"{f.name}, refused: axis", refused(lambda f=f: f(x, axis=5))
-    for loss in (fastact.softmax_cross_entropy, fastact.softmax_mse):
+    for loss in LOSSES:
         yield loss.__name__, lambda loss=loss: loss(x, np.full_like(x, 1 / 6))
         yield f"{loss.__name__}, refused", refused(lambda loss=loss: loss(x, "targets"))
-    yield "softmax_cross_entropy of labels", lambda: fastact.softmax_cross_entropy(x, ints[:4])
-    yield "softmax_cross_entropy, refused", refused(lambda: fastact.softmax_cross_entropy(x, ints[:4] + 5))
+        if loss in LOSSES_OF_LABELS:
+            yield f"{loss.__name__} of labels", lambda loss=loss: loss(x, ints[:4])
+            yield f"{loss.__name__}, refused: a label", refused(lambda loss=loss: loss(x, ints[:4] + 5))
     yield "softmax.jacobian", lambda: fastact.softmax.jacobian(x)
     yield "prelu.backward_parameter", lambda: fastact.prelu.backward_parameter(x, x)
     yield "get", lambda: fastact.get("swish")

@@ -9,7 +9,7 @@ import sys
 import ml_dtypes
 import numpy as np
 import pytest
-from common import ELEMENTWISE, HALF, ROWWISE, each, in_turn, normal, same
+from common import ELEMENTWISE, HALF, LOSSES, LOSSES_OF_LABELS, ROWWISE, each, in_turn, normal, same
 
 import fastact
 from fastact import reference
@@ -256,11 +256,8 @@ def test_losses(dtype, reduction, axis):
     labels = np.random.default_rng(4).integers(17 if axis else 30, size=30 if axis else 17)
     targets = fastact.softmax(normal((30, 17), np.float32, seed=5), axis)
     packed = targets.astype(dtype)
-    for loss, given, expected in (
-        (fastact.softmax_cross_entropy, labels, labels), (fastact.softmax_cross_entropy, targets, targets),
-        (fastact.softmax_mse, targets, targets), (fastact.softmax_cross_entropy, packed, packed.astype(np.float32)),
-        (fastact.softmax_mse, packed, packed.astype(np.float32)),
-    ):
+    with_targets = [(loss, given, given.astype(np.float32)) for loss in LOSSES for given in (targets, packed)]
+    for loss, given, expected in (*with_targets, *((loss, labels, labels) for loss in LOSSES_OF_LABELS)):
         value, gradient = loss(x, given, axis, reduction)
         wide_value, wide_gradient = loss(wide, expected, axis, reduction)
         same(gradient, wide_gradient.astype(dtype))

@@ -184,7 +184,8 @@ def test_float64_is_exact_to_a_few_ulp(name, mode, exact):
 
 def test_the_functions_with_rounded_arguments_are_named_in_one_place():
     rounded = {name for name, facts in FACTS.items() if facts.longdouble_ulp > Facts.longdouble_ulp}
-    assert rounded == ulp.ROUNDED_ARGUMENTS
+    assert rounded == ulp.ROUNDED_ARGUMENTS, (
+        "tests/facts.py gives longdouble_ulp to others than ROUNDED_ARGUMENTS in fastact/comparison/ulp.py names")
 
 
 @pytest.mark.skipif(np.finfo(np.longdouble).nmant < 63, reason="longdouble is float64 here")

@@ -10,10 +10,10 @@ import common
 import kernels
 import numpy as np
 import pytest
-from facts import FACTS, ROW_TO_WRITE
+from facts import FACTS, FACTS_OF_LOSSES, FACTS_OF_ROWS, ROW_TO_WRITE
 
 import fastact
-from fastact import Elementwise, _costs, reference
+from fastact import Elementwise, _costs, losses, reference
 from fastact._kernels import baseline
 from fastact.comparison import peers
 
@@ -36,7 +36,8 @@ def test_formulas_and_registry_agree():
     values = {name for name in written if "_derivative" not in name}
     for name in values - set(ELEMENTWISE):
         pytest.fail(f"{name} is in fastact/_math/formulas.pxd alone: write its statement into fastact/catalogue.py")
-    assert values == set(ELEMENTWISE)
+    for name in set(ELEMENTWISE) - values:
+        pytest.fail(f"{name} is in fastact/catalogue.py alone: write its formula into fastact/_math/formulas.pxd")
     for name, f in ELEMENTWISE.items():
         modes = kernels.modes_of(name, written)
         assert {mode.name for mode in modes} == set(f.ufuncs)
@@ -68,12 +69,33 @@ def test_kernels_and_registry_agree():
 def test_reference_and_registry_agree():
     for name in set(ELEMENTWISE) - set(reference.ELEMENTWISE):
         pytest.fail(f"{name} has no reference: write its value and derivative into ELEMENTWISE of fastact/reference.py")
+    for name in set(ROWS) - set(reference.ROWWISE):
+        pytest.fail(f"{name} has no reference: write its value and backward into ROWWISE of fastact/reference.py")
     assert set(reference.ELEMENTWISE) == set(ELEMENTWISE)
     assert set(reference.ROWWISE) == set(ROWS)
     for name, f in ELEMENTWISE.items():
         for formula in (reference.ELEMENTWISE[name].value, reference.ELEMENTWISE[name].derivative):
             signature = inspect.signature(formula).parameters.values()
-            assert {p.name: p.default for p in signature if p.default is not p.empty} == dict(f.parameters)
+            defaults = {p.name: p.default for p in signature if p.default is not p.empty}
+            assert defaults == dict(f.parameters), (
+                f"{name} has other parameters in fastact/catalogue.py: write the same into fastact/reference.py")
+
+
+def test_every_activation_of_rows_has_a_row_of_facts():
+    for name in {f.name for f in common.ROWWISE} - set(FACTS_OF_ROWS):
+        pytest.fail(f"{name} has no row in tests/facts.py: write {name}=RowFacts(...) into FACTS_OF_ROWS")
+    assert set(FACTS_OF_ROWS) == {f.name for f in common.ROWWISE}
+
+
+def test_every_loss_has_a_reference_a_row_of_facts_and_a_name():
+    for name, loss in losses.LOSSES.items():
+        assert name in fastact.__all__, f"{name} is in fastact/losses.py alone: write it into fastact/__init__.py"
+        for key in (name, *([f"{name}_labels"] if loss.labels is not None else [])):
+            assert key in reference.LOSSES, (
+                f"{key} has no reference: write its value and gradient into LOSSES of fastact/reference.py")
+        assert name in FACTS_OF_LOSSES, f"{name} has no row in tests/facts.py: write a LossFacts into FACTS_OF_LOSSES"
+    assert set(FACTS_OF_LOSSES) == set(losses.LOSSES)
+    assert {key.removesuffix("_labels") for key in reference.LOSSES} == set(losses.LOSSES)
 
 
 def test_public_names():
@@ -138,7 +160,7 @@ def test_every_function_is_measured_and_described():
     readme = ROOT / "README.md"
     if readme.exists():
         text = readme.read_text()
-        for name in fastact.activations:
+        for name in (*fastact.activations, *losses.LOSSES):
             assert f"`{name}" in text, f"README.md does not name {name}: write `{name}` into its table of functions"
 
 
@@ -166,7 +188,7 @@ def test_docstrings_have_the_sections_of_numpydoc(f):
     ("softmax", lambda f, x, y, **out: f.backward(x, output=y, **out)),
 ])
 def test_plain_calls_have_the_results_and_the_documentation_of_all_others(name, call):
-    """They have doors of their own, which hand on what they do not take: here, a list and another byte order."""
+    """The fast paths hand on what they do not take: here, a list and another byte order."""
     f = getattr(fastact, name)
     x, y = np.linspace(-2, 2, 16), np.linspace(0, 1, 16)
     right = call(f, x, y)
