@@ -105,6 +105,14 @@ def sum_of_row(terms):
     return terms.sum(axis=-1, keepdims=True)
 
 
+class Rows(dict):
+    """Rows of facts by name; the error for a name without one says what to write."""
+
+    def __missing__(self, name):
+        kind = type(next(iter(self.values()))).__name__
+        raise LookupError(f"{name} has no row in tests/facts.py: write {name}: {kind}(...) beside the others there")
+
+
 ROW_TO_WRITE = """\
     "{name}": Facts(
         definition=lambda x: ...,                       # of one mpmath number, as a textbook writes it
@@ -267,7 +275,7 @@ FACTS = {
         range=(0, INF)),
 }
 
-FACTS_OF_ROWS = {
+FACTS_OF_ROWS = Rows({
     "softmax": RowFacts(
         backward=lambda dy, y, total: y * (dy - total(dy * y)),
         terms=lambda dy, y, total: y * (abs(dy) + total(abs(dy * y))),
@@ -284,9 +292,9 @@ FACTS_OF_ROWS = {
         backward=lambda dy, y, total: dy - np.exp(y) * total(dy),
         terms=lambda dy, y, total: abs(dy) + np.exp(y) * total(abs(dy)),
         alone=0.0, masked=-INF),
-}
+})
 
-FACTS_OF_LOSSES = {
+FACTS_OF_LOSSES = Rows({
     "softmax_mse": LossFacts(
         value=lambda p, log_p, t, eps, least: (
             eps * (p + abs(t)) * (abs(p - t) + eps * (p + abs(t))) + least).sum(axis=-1),
@@ -296,4 +304,4 @@ FACTS_OF_LOSSES = {
         value=lambda p, log_p, t, eps, least: (eps * abs(t * np.where(t == 0, 0, log_p)) + 8 * least).sum(axis=-1),
         gradient=lambda p, log_p, t, eps, least: (
             (eps * p + 8 * least) * (sum_of_row(abs(t)) + 1) + eps * abs(t))),
-}
+})

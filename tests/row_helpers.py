@@ -31,7 +31,7 @@ def exact(name, mode, *arrays):
 
 def sign_of(f):
     """Of the logits: -1 for softmin."""
-    return FACTS_OF_ROWS[f.name].sign if f.name in FACTS_OF_ROWS else 1.0
+    return FACTS_OF_ROWS[f.name].sign if f in ROWWISE else 1.0
 
 
 def absolute_sum(x):
