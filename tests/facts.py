@@ -84,21 +84,24 @@ class RowFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class LossFacts:
-    """How far a loss may be off if the softmax in it is right to 4 ulp and the operations on it are rounded.
+    """What one loss is, and how far it may be off if the softmax in it is right to 4 ulp and the rest is rounded.
 
-    Both are functions of the probabilities, their logarithms, the targets, with rows along the last axis, and of the
-    error of a number in relation to it, and the smallest number.
+    Both errors are functions of the probabilities, their logarithms and the targets, with rows along the last axis, of
+    the relative error of a number, and of the smallest number.
 
     Attributes
     ----------
-    value : callable
-        The error of the loss: of its terms in absolute value, and of those that are squared or multiplied.
-    gradient : callable
+    definition : callable
+        What one class adds to the loss: of its probability, an mpmath number, and its target.
+    value_error : callable
+        The error of the loss of each row: of all terms in absolute value.
+    gradient_error : callable
         The error of each entry of the gradient.
     """
 
-    value: Callable[..., np.ndarray]
-    gradient: Callable[..., np.ndarray]
+    definition: Callable[..., object]
+    value_error: Callable[..., np.ndarray]
+    gradient_error: Callable[..., np.ndarray]
 
 
 def sum_of_row(terms):
@@ -296,12 +299,15 @@ FACTS_OF_ROWS = Rows({
 
 FACTS_OF_LOSSES = Rows({
     "softmax_mse": LossFacts(
-        value=lambda p, log_p, t, eps, least: (
+        definition=lambda p, t: (p - t) ** 2 / 2,
+        value_error=lambda p, log_p, t, eps, least: (
             eps * (p + abs(t)) * (abs(p - t) + eps * (p + abs(t))) + least).sum(axis=-1),
-        gradient=lambda p, log_p, t, eps, least: (
+        gradient_error=lambda p, log_p, t, eps, least: (
             (eps * p + 8 * least) * ((p + abs(t)) + sum_of_row((p + abs(t)) * p) + 1))),
     "softmax_cross_entropy": LossFacts(
-        value=lambda p, log_p, t, eps, least: (eps * abs(t * np.where(t == 0, 0, log_p)) + 8 * least).sum(axis=-1),
-        gradient=lambda p, log_p, t, eps, least: (
+        definition=lambda p, t: -t * mpmath.log(p),
+        value_error=lambda p, log_p, t, eps, least: (
+            eps * abs(t * np.where(t == 0, 0, log_p)) + 8 * least).sum(axis=-1),
+        gradient_error=lambda p, log_p, t, eps, least: (
             (eps * p + 8 * least) * (sum_of_row(abs(t)) + 1) + eps * abs(t))),
 })

@@ -119,7 +119,8 @@ def test_rows_of_probabilities(loss, kind, targets_kind, dtype):
         exact_losses, exact_gradient = (exact(name, mode, logits, targets) for mode in ("value", "gradient"))
         p, log_p = (exact(softmax, "value", logits) for softmax in ("softmax", "log_softmax"))
         numbers = p, log_p, targets.astype(np.float64), eps, least
-        loss_error, gradient_error = FACTS_OF_LOSSES[name].value(*numbers), FACTS_OF_LOSSES[name].gradient(*numbers)
+        facts = FACTS_OF_LOSSES[name]
+        loss_error, gradient_error = facts.value_error(*numbers), facts.gradient_error(*numbers)
         finite = np.isfinite(exact_losses.astype(np.float64))
         assert (losses[~finite] == INF).all()
         assert (abs(losses[finite] - exact_losses[finite]) <= loss_error[finite]).all(), length

@@ -6,7 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 from common import POINTS, each, exact_at_points, in_turn
-from facts import FACTS, Facts
+from facts import FACTS, FACTS_OF_LOSSES, Facts
 
 import fastact
 from fastact import reference
@@ -292,6 +292,34 @@ def test_row_backward_is_the_derivative_of_the_value(name, exact):
     else:
         backward = reference.evaluate(name, "backward", dy, value, m=exact)
     assert max(abs(backward - np.array(quotients))) < 1e-28
+
+
+def targets_of(name):
+    return 2.0 if name.endswith("_labels") else np.random.default_rng(1).uniform(0, 1, 6)
+
+
+@each("name", reference.LOSSES)
+def test_losses_are_the_definitions(name, exact):
+    logits = np.random.default_rng(0).uniform(-5, 5, 6)
+    ours = reference.evaluate(name, "value", logits, targets_of(name), m=exact)
+    definition = FACTS_OF_LOSSES[name.removesuffix("_labels")].definition
+    with mpmath.workdps(100):
+        powers = [mpmath.exp(z) for z in logits.tolist()]
+        p = [power / mpmath.fsum(powers) for power in powers]
+        t = [float(k == 2) for k in range(6)] if name.endswith("_labels") else targets_of(name).tolist()
+        textbook = mpmath.fsum(definition(a, b) for a, b in zip(p, t, strict=True))
+        assert mpmath.almosteq(mpmath.mpf(np.asarray(ours).item()), textbook, rel_eps=mpmath.mpf(10) ** -45)
+
+
+@each("name", reference.LOSSES)
+def test_gradient_of_a_loss_is_its_derivative(name, exact):
+    """Against difference quotients in 50 digits."""
+    logits, step = exact.asarray(np.random.default_rng(0).uniform(-5, 5, 6)), exact.asarray(10.0) ** -16
+    gradient = reference.evaluate(name, "gradient", logits, targets_of(name), m=exact)
+    for k, direction in enumerate(np.eye(6, dtype=int)):
+        ahead, behind = (reference.evaluate(name, "value", logits + s * direction * step, targets_of(name), m=exact)
+                         for s in (1, -1))
+        assert abs(gradient[k] - (ahead - behind) / (2 * step)) < 1e-28, k
 
 
 def test_log_softmax_of_a_confident_row_keeps_the_rest(exact):
