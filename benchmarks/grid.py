@@ -57,7 +57,7 @@ from fastact.commands import (
     whole_number,
 )
 from fastact.comparison import peers
-from fastact.comparison.race import Rounds, Timing, WrongResult, measure
+from fastact.comparison.race import Timing, WrongResult, measure
 from fastact.comparison.work import ALL_DTYPES, Work, is_rowwise, named_dtype
 
 TOO_SLOW = 3.0  # times the fastest, at two sizes one after the other: not timed at the larger ones
@@ -66,20 +66,18 @@ QUICK_MINUTES = 15.0
 
 
 class Extent(NamedTuple):
-    """How much is measured: the sizes of elementwise work, the shapes of rows with their axes, and how often."""
+    """How much is measured: the sizes of elementwise work, the shapes of rows with their axes, and the dtypes."""
 
     sizes: Sequence[int]
     shapes: Sequence[tuple[tuple[int, ...], int]]
     dtypes: Sequence[str]
-    rounds: Rounds
 
 
-FULL = Extent(GRID_SIZES, GRID_SHAPES, GRID_DTYPES, ROUNDS)
+FULL = Extent(GRID_SIZES, GRID_SHAPES, GRID_DTYPES)
 QUICK = Extent(
-    (16, 4096, 262144, 1048576),  # the cost of a call, the caches of the first and of the second level, main memory
+    (16, 4096, 262144, 1048576),  # the cost of a call, the first and the second level of cache, beyond them
     (((4096, 16), -1), ((1024, 1024), -1), ((1, 131072), -1), ((1024, 1024), 0)),
     ("float32",),
-    Rounds(most=20, least=2, seconds=0.1),
 )
 
 HELD_TO_AVX2 = {
@@ -103,10 +101,9 @@ def _parser() -> Parser:
     names = tuple(fastact.activations)
     parser.add_argument("--json", type=output_file, metavar="FILE",
                         help="keep the figures in FILE; those that it holds are not measured again")  # fmt: skip
-    output = parser.add_mutually_exclusive_group()
-    output.add_argument("--report", type=output_file, metavar="FILE",
+    parser.add_argument("--report", type=output_file, metavar="FILE",
                         help="write a page of what that file holds, and a folder of pictures beside it")  # fmt: skip
-    output.add_argument("--quick", action="store_true",
+    parser.add_argument("--quick", action="store_true",
                         help="measure float32 (or --dtype) with the instruction set in use, in four sizes and shapes,"
                         f" for {QUICK_MINUTES:g} minutes at most, and print the cells in which fastact is more than"
                         f" {100 * (BEHIND - 1):.0f} %% slower than a peer; needs no --json")  # fmt: skip
@@ -137,10 +134,6 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.json = Path(folder, "grid.json")
             return run(arguments)
     file = File(arguments.json)  # refuses a file of another program
-    if file.results and file.quick != arguments.quick:
-        way = "with" if file.quick else "without"
-        raise Refused(f"{arguments.json} holds figures measured {way} --quick; accepted are a new file, and one of"
-                      " figures measured in the same way")  # fmt: skip
     if arguments.report:
         check_report(arguments.report)
         if arguments.skip_measuring and not file.results:
@@ -199,7 +192,6 @@ def _measure_here(arguments: argparse.Namespace, extent: Extent, isa: str, threa
     file = File(arguments.json)
     libraries = {name: library.version for name, library in peers.libraries().items()}
     file.about |= {**_machine(), "libraries": file.about.get("libraries", {}) | libraries}
-    file.quick = arguments.quick
     missing = list(_lines(arguments.function, extent, file.measured(isa, threads)))
     left = sum(map(len, missing))
     stop = time.monotonic() + 60 * minutes
@@ -221,7 +213,7 @@ def _measure_here(arguments: argparse.Namespace, extent: Extent, isa: str, threa
                                           f"{minutes:g} minutes")  # fmt: skip
                         return 0
                     progress.update(bar, description=f"{isa}, {threads}: {work.call}, {work.size:,} {work.dtype}")
-                    timings = _measure_work(work, threads, extent.rounds, times_too_slow)
+                    timings = _measure_work(work, threads, times_too_slow)
                     file.results += [Result(isa, threads, *timing) for timing in timings]
                     file.save()
                     left -= 1
@@ -252,10 +244,10 @@ def _lines(functions: Sequence[str], extent: Extent, measured: set[Work]) -> Ite
     yield from order
 
 
-def _measure_work(work: Work, threads: int, rounds: Rounds, times_too_slow: dict[str, int]) -> list[Timing]:
+def _measure_work(work: Work, threads: int, times_too_slow: dict[str, int]) -> list[Timing]:
     skipped = [] if work.is_rowwise else [name for name, times in times_too_slow.items() if times >= 2]
     try:
-        timings, _ = measure(work, threads, rounds, pause=0.002, skipped=skipped)
+        timings, _ = measure(work, threads, ROUNDS, pause=0.002, skipped=skipped)
     except WrongResult as error:
         raise Failed(str(error)) from None
     if work.size >= CALL_IS_CHEAP:

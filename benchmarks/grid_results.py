@@ -60,18 +60,6 @@ class File:
             self.about, self.results = found
         self.saved = time.monotonic()
 
-    @property
-    def quick(self) -> bool:
-        """Whether the results are those of `--quick`, with fewer rounds."""
-        return bool(self.about.get("quick", False))
-
-    @quick.setter
-    def quick(self, quick: bool) -> None:
-        if quick:
-            self.about["quick"] = True
-        else:
-            self.about.pop("quick", None)
-
     @staticmethod
     def _check(content: Any) -> tuple[dict[str, Any], list[Result]]:
         about, results = dict(content["about"]), [Result.from_json(record) for record in content["results"]]

@@ -17,6 +17,7 @@ from fastact import _isa
 from fastact.comparison.race import Rounds, Timing
 from fastact.comparison.work import Work
 
+FULL, QUICK = grid.FULL, grid.QUICK  # before `small_grid` replaces them
 SHAPES = (((4, 16), -1), ((6, 5), 0))
 
 
@@ -28,8 +29,9 @@ def measure(file: Path, *more: str) -> None:
 @pytest.fixture
 def small_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     """One round of small work, in this process."""
-    monkeypatch.setattr(grid, "FULL", grid.FULL._replace(shapes=SHAPES, rounds=Rounds(1)))
-    monkeypatch.setattr(grid, "QUICK", grid.QUICK._replace(sizes=(16, 64), shapes=SHAPES[:1], rounds=Rounds(1)))
+    monkeypatch.setattr(grid, "FULL", grid.FULL._replace(shapes=SHAPES))
+    monkeypatch.setattr(grid, "QUICK", grid.QUICK._replace(sizes=(16, 64), shapes=SHAPES[:1]))
+    monkeypatch.setattr(grid, "ROUNDS", Rounds(1))
     monkeypatch.setattr(grid, "_environment", lambda isa, threads: {})
 
 
@@ -104,10 +106,10 @@ def test_libraries_that_are_too_slow_twice_are_counted() -> None:
     assert counted["SciPy"] == 0
 
 
-def test_libraries_that_were_too_slow_twice_are_not_timed() -> None:
+def test_libraries_that_were_too_slow_twice_are_not_timed(small_grid: None) -> None:
     work = Work("tanh", "value", "float32", (96,))
     for times, expected in ((1, True), (2, False)):
-        results = grid._measure_work(work, 1, Rounds(1), {"NumPy": times})
+        results = grid._measure_work(work, 1, {"NumPy": times})
         assert all(("NumPy" in result.nanoseconds) == expected for result in results)
 
 
@@ -118,7 +120,6 @@ def test_libraries_that_were_too_slow_twice_are_not_timed() -> None:
     ("--json a.json --skip-measuring", "needs --report FILE"),
     ("--minutes 3", "required: --json"),
     ("--report a.md", "required: --json"),
-    ("--quick --report a.md", "argument --report: not allowed with argument --quick"),
     ("--quick --skip-measuring", "needs --report FILE"),
     ("--json a.json --minutes 0", "accepted is a number above 0"),
     ("--json a.json --isa v9", "unknown word 'v9'; accepted are"),
@@ -186,20 +187,20 @@ def test_quick_prints_where_fastact_is_behind(
     assert f"behind by more than 5 % in 5 of 8 cells; geometric mean of all {mean:.3f}" in printed
 
 
-def test_quick_has_a_file_of_its_own_kind(tmp_path: Path, small_grid: None, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its figures come from fewer rounds: a whole grid must not take them over, nor be continued by them."""
+def test_quick_is_a_part_of_the_grid(tmp_path: Path, small_grid: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole grid takes its figures over."""
     pytest.importorskip("rich")
-    quick, full = tmp_path / "quick.json", tmp_path / "full.json"
-    measure(quick, "--quick")
+    file = tmp_path / "grid.json"
+    measure(file, "--quick")
     assert "geometric mean of all" in capsys.readouterr().out
-    measure(quick, "--quick")  # continued
-    measure(full)
-    capsys.readouterr()
-    for file, more, way in ((quick, [], "with"), (full, ["--quick"], "without")):
-        error = refused(["--json", str(file), "--function", "relu", *more], capsys)
-        assert f"holds figures measured {way} --quick" in error
-    error = refused(["--json", str(quick), "--report", str(tmp_path / "a.md"), "--skip-measuring"], capsys)
-    assert "measured with --quick" in error
+    quick = grid.File(file).results
+    measure(file)
+    whole = grid.File(file).results
+    assert whole[: len(quick)] == quick
+    assert len(whole) > len(quick)
+    assert set(QUICK.sizes) <= set(FULL.sizes)
+    assert set(QUICK.shapes) <= set(FULL.shapes)
+    assert set(QUICK.dtypes) <= set(FULL.dtypes)
 
 
 @pytest.mark.parametrize("text", ["{}", "null", "{", '{"figures": []}', '{"about": {}, "results": [3]}',

@@ -1,7 +1,7 @@
 """The commands of the `fastact` command line, one module each: `add_arguments(parser)` and `run(arguments) -> int`.
 
-Here is what they share: the types of their options, which refuse in one sentence what makes no sense, before anything
-is computed; and the only way in which they write files: whole, or not at all.
+This module has what they share: the types of their options, which refuse a wrong value with one sentence before
+anything is computed, and the functions that read and write files. A file is written whole, or not at all.
 """
 
 import argparse
@@ -27,11 +27,11 @@ SHOWN = 60  # characters of a word in an error
 
 
 class Refused(Exception):
-    """What the user gave cannot be taken: one sentence, exit status 2."""
+    """The user gave something that is not accepted: one sentence, exit status 2."""
 
 
 class Failed(Exception):
-    """What was asked for could not be done: one sentence, exit status 1."""
+    """The command could not do what it was asked for: one sentence, exit status 1."""
 
 
 def cpu() -> str:
@@ -44,16 +44,16 @@ def cpu() -> str:
     return platform.processor() or platform.machine()
 
 
-# Words -> what is meant: for `type=` of argparse, which puts the option's name before the sentence -------------------
+# Types of options, for `type=` of argparse, which puts the option's name before the message ---------------------------
 
 
 def shown(word: str) -> str:
-    """A word as an error quotes it."""
+    """A word in quotation marks, shortened if it is long."""
     return repr(word) if len(word) <= SHOWN else f"{word[:SHOWN]!r}... ({len(word):,} characters)"
 
 
 def unknown(what: str, word: str, known: Iterable[str]) -> str:
-    """The sentence that refuses a word which is not one of those known."""
+    """The message that refuses a word that is not a known one."""
     known = list(known)
     similar = difflib.get_close_matches(word[:SHOWN], known)
     hint = f"did you mean {' or '.join(similar)}? " if similar else ""
@@ -61,14 +61,14 @@ def unknown(what: str, word: str, known: Iterable[str]) -> str:
 
 
 def whole_number(least: int = 1, most: int = 10**9) -> Callable[[str], int]:
-    """A type of argument: a whole number within limits, written in any way that Python has, 1e6 and 1_000_000 too."""
+    """A type of argument: a whole number within limits, in any notation of Python, such as 1e6 and 1_000_000."""
 
     def convert(text: str) -> int:
         number = None
         if len(text) <= SHOWN and re.fullmatch(r"[+-]?\d+(_\d+)*(\.\d*)?([eE][+-]?\d+)?", text, re.ASCII):
             with contextlib.suppress(decimal.InvalidOperation):
                 number = decimal.Decimal(text)
-        # The limits first: 1e999999 would be an integer of a million digits.
+        # The limits come before int(): 1e999999 would be an integer of a million digits.
         if number is None or not least <= number <= most or number != int(number):
             raise argparse.ArgumentTypeError(f"{shown(text)} is not accepted; accepted is a whole number from {least} "
                                              f"to {most}")  # fmt: skip
@@ -89,7 +89,7 @@ def duration(text: str) -> float:
 
 
 def thread_count(text: str) -> int:
-    """A type of argument: as many threads as the library says that it can start."""
+    """A type of argument: a number of threads that the library can start."""
     number = whole_number(1, 10**9)(text)
     try:
         with fastact.threads(number):
@@ -99,7 +99,7 @@ def thread_count(text: str) -> int:
 
 
 def output_file(text: str) -> Path:
-    """A type of argument: a file that can be written, by `write_whole`. Nothing is written yet."""
+    """A type of argument: a file that `write_whole` can write. Nothing is written yet."""
     path = Path(text)
     try:
         if not text or text.endswith(("/", os.sep)) or path.is_dir():
@@ -127,7 +127,7 @@ def output_file(text: str) -> Path:
 
 
 def _target(path: Path) -> Path:
-    """What is written: where a link points to, so that the link stays one."""
+    """The file that is written: the one that a link points to, so that the link remains."""
     target = Path(os.path.realpath(path))
     if target.is_symlink():
         raise OSError(f"{path} is a link that points to itself")
@@ -135,7 +135,7 @@ def _target(path: Path) -> Path:
 
 
 def _is_special(path: Path) -> bool:
-    """Whether it is a device or a pipe, which is written to and cannot be replaced."""
+    """Whether it is a device or a pipe, which can be written to but not replaced."""
     return path.exists() and not path.is_file()
 
 
@@ -158,10 +158,10 @@ def write_whole(path: Path, content: str | bytes) -> None:
         with contextlib.suppress(FileNotFoundError):
             before = target.stat()
         unfinished = target.parent / f".fastact-{secrets.token_hex(8)}"
-        with open(unfinished, "xb") as file:  # by a plain open: the permissions that this user gives new files
+        with open(unfinished, "xb") as file:  # tempfile would not apply the umask of the user
             file.write(data)
         if before is not None:
-            with contextlib.suppress(OSError, AttributeError):  # another owner: root alone can keep him
+            with contextlib.suppress(OSError, AttributeError):  # only root may give a file to its former owner
                 os.chown(unfinished, before.st_uid, before.st_gid)
             os.chmod(unfinished, stat.S_IMODE(before.st_mode))
         os.replace(unfinished, target)
@@ -175,7 +175,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def read_json(path: Path, command: str, check: Callable[[Any], Any]) -> Any:
-    """What `check` makes of a JSON file, or None where there is none, or an empty one.
+    """What `check` returns for the content of a JSON file; None if there is no file, or an empty one.
 
     Raises
     ------
@@ -209,8 +209,8 @@ def different(**paths: Path | None) -> None:
 def run_process(words: list[str], environment: Mapping[str, str]) -> int:
     """Run a program, and return its exit status; after Ctrl-C 130.
 
-    The terminal sends Ctrl-C to all processes. This one comes to its end by itself, with processes of its own that it
-    has to end first; to kill it would leave them running.
+    The terminal sends Ctrl-C to every process. The program ends by itself, after the processes that it started; if it
+    were killed, those would run on.
     """
     with subprocess.Popen(words, env=environment) as process:
         try:
@@ -218,7 +218,7 @@ def run_process(words: list[str], environment: Mapping[str, str]) -> int:
         except KeyboardInterrupt:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(5)
-            if process.poll() is None:  # it was not sent to all
+            if process.poll() is None:  # Ctrl-C reached this process only
                 process.terminate() if os.name == "nt" else process.send_signal(signal.SIGINT)
             return 130
-    return returncode if returncode >= 0 else 128 - returncode  # ended by a signal
+    return returncode if returncode >= 0 else 128 - returncode  # negative: ended by a signal

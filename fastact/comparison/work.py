@@ -48,6 +48,7 @@ def named_dtype(name: str) -> np.dtype[Any]:
 
 
 def is_rowwise(function: str) -> bool:
+    """Whether the function acts on rows: a member of the softmax family, or a loss."""
     return function in reference.ROWWISE or function in LOSSES
 
 
@@ -68,6 +69,7 @@ class Work(NamedTuple):
 
     @property
     def shape_and_dtype(self) -> str:
+        """For example ``4096 x 16 float32``."""
         return f"{' x '.join(map(str, self.shape))} {self.dtype}"
 
     @property

@@ -1,4 +1,4 @@
-"""fastact itself: every method that its objects offer, found by trying."""
+"""fastact itself: every method that its objects have, found by calling it."""
 
 import contextlib
 
