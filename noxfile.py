@@ -266,6 +266,14 @@ def leaks(session: nox.Session) -> None:
 
 
 @nox.session
+def constants(session: nox.Session) -> None:
+    """The polynomials, derived again by sollya: three minutes."""
+    tracked(session)
+    install(session)
+    session.run("pytest", "-q", "tests/test_primitives.py", *session.posargs, env={"FASTACT_TEST_SLOW": "1"})
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Ten minutes of atheris over the arguments of all functions."""
     tracked(session)
