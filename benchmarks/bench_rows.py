@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import fastact
 from fastact.comparison import peers
-from fastact.comparison.work import CALLS, LOSSES, is_rowwise
+from fastact.comparison.work import CALLS, is_rowwise
+from fastact.losses import LOSSES
 
 WORKS = peers.works(
     [name for name in (*fastact.activations, *LOSSES) if is_rowwise(name)],

@@ -14,7 +14,8 @@ from fastact.commands import Failed, bench
 from fastact.comparison import peers, race
 from fastact.comparison.peers import formulas, numpy
 from fastact.comparison.race import Rounds, Timing
-from fastact.comparison.work import ALL_DTYPES, CALLS, CHECKED, LOSSES, Candidate, Inputs, Spelling, Work, is_rowwise
+from fastact.comparison.work import ALL_DTYPES, CALLS, CHECKED, Candidate, Inputs, Spelling, Work, is_rowwise
+from fastact.losses import LOSSES
 from fastact.names import SPELLINGS
 
 SMALL = peers.works((*fastact.activations, *LOSSES), CALLS, ("float32", "float64"), (96,), row_shapes=False)
@@ -58,6 +59,15 @@ def test_an_activation_without_a_spelling_is_compared_with_its_reference(monkeyp
         inputs = Inputs(Work("sigmoid", mode, "float32", (96,)))
         call = library.build(library.spellings["sigmoid", mode], inputs, None)
         assert Candidate("NumPy", "fresh", call, inputs).agrees()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_without_a_spelling_is_compared_with_its_reference(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(numpy.SPELLINGS, (name, "loss"))
+    inputs = Inputs(Work(name, "loss", "float32", (5, 7)))
+    for library in (numpy.load(), peers.libraries()["fastact"]):
+        call = library.build(library.spellings[name, "loss"], inputs, None)
+        assert Candidate("", "fresh", call, inputs).agrees()
 
 
 @pytest.mark.parametrize("library", peers.libraries())

@@ -14,7 +14,8 @@ from fastact import _isa
 from fastact.commands import Failed, output_file, read_json, thread_count, whole_number, write_whole
 from fastact.comparison import peers
 from fastact.comparison.race import Rounds, Timing, WrongResult, best_times, measure
-from fastact.comparison.work import ALL_DTYPES, LOSSES, Inputs, Work, is_rowwise, named_dtype
+from fastact.comparison.work import ALL_DTYPES, Inputs, Work, is_rowwise, named_dtype
+from fastact.losses import LOSSES
 
 MODES_OF_OPTION = {
     "value": ("value",),

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact import reference
+from fastact.losses import LOSSES
 
 Array = npt.NDArray[Any]
 Call = Callable[[], Any]
 
 ALL_DTYPES = ("float32", "float64", "float16", "bfloat16")
-LOSSES = ("softmax_mse", "softmax_cross_entropy")
 CALLS = {
     "value": "{}(x)",
     "derivative": "{}.derivative(x)",
@@ -149,15 +149,9 @@ class Inputs:
 
     def _expected_loss(self) -> tuple[Array, Array]:
         """The mean over the rows, and its gradient."""
-        p = reference.evaluate("softmax", "value", self.x)
-        difference = p - self.targets
-        if self.work.function == "softmax_mse":
-            loss = np.square(difference).sum() / 2
-            gradient = reference.evaluate("softmax", "backward", difference, p)
-        else:
-            loss = -(reference.evaluate("log_softmax", "value", self.x) * self.targets).sum()
-            gradient = difference
-        return np.asarray(loss / len(self.x)), gradient / len(self.x)
+        losses, gradients = (reference.evaluate(self.work.function, mode, self.x, self.targets)
+                             for mode in ("value", "gradient"))
+        return np.asarray(losses.mean()), gradients / len(self.x)
 
     def named(self, name: str) -> Any:
         """The input of that name, or the literal."""

@@ -4,10 +4,10 @@ A module has `load() -> Library`, with a dictionary ``(function, mode) -> spelli
 spelling, the inputs and an output, a call without arguments that does the work. A library that cannot be imported is
 absent from :func:`libraries`.
 
-`fastact bench`, the benchmarks and the tests all run over :func:`works` and :func:`candidates`. A new activation needs
-no entry: it is compared with the NumPy expression of its reference until another spelling is written. One entry of
-`formulas.FORMULAS` is a spelling of NumPy, numexpr and Numba. Spellings are of the activations with their default
-parameters, and a library is asked only for functions that it has.
+`fastact bench`, the benchmarks and the tests all run over :func:`works` and :func:`candidates`. A new activation
+or loss needs no entry: it is compared with the NumPy expression of its reference until another spelling is written. One
+entry of `formulas.FORMULAS` is a spelling of NumPy, numexpr and Numba. Spellings are of the activations with their
+default parameters, and a library is asked only for functions that it has.
 """
 
 import contextlib

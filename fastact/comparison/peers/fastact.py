@@ -3,13 +3,14 @@
 import contextlib
 
 import fastact
+from fastact import losses
 from fastact.comparison.work import Inputs, Library, Spelling, Work, build, is_rowwise
 
 
 def load() -> Library:
     spellings = {
-        ("softmax_mse", "loss"): Spelling(fastact.softmax_mse, "x targets", has_out=False),
-        ("softmax_cross_entropy", "loss"): Spelling(fastact.softmax_cross_entropy, "x labels", has_out=False),
+        (name, "loss"): Spelling(getattr(losses, name), "x labels" if loss.labels else "x targets", has_out=False)
+        for name, loss in losses.LOSSES.items()
     }
     for name, function in fastact.activations.items():
         axis = " axis=axis" if is_rowwise(name) else ""

@@ -9,6 +9,7 @@ import numpy as np
 from fastact import reference
 from fastact.comparison.peers.formulas import FORMULAS, function_of, names_in
 from fastact.comparison.work import Array, Library, Spelling, build
+from fastact.losses import LOSSES
 
 
 def softplus(x: Array, out: Array | None = None) -> Any:
@@ -154,6 +155,11 @@ def with_derivative(value: Callable[..., Array], derivative: Callable[..., Array
     return value_and_derivative
 
 
+def mean_of(loss: reference.Loss) -> Callable[..., tuple[Any, Array]]:
+    """The mean over the rows, and its gradient."""
+    return lambda x, targets: (loss.value(np, x, targets).mean(), loss.gradient(np, x, targets) / len(x))
+
+
 SPELLINGS = {
     ("relu", "value"): Spelling(np.maximum, "x 0"),
     ("relu", "derivative"): Spelling(relu_derivative, "x"),
@@ -216,7 +222,7 @@ def from_formulas() -> dict[tuple[str, str], Spelling]:
 
 
 def from_reference() -> dict[tuple[str, str], Spelling]:
-    """The expressions of the reference, which exist for every elementwise activation."""
+    """The expressions of the reference, which exist for every elementwise activation and every loss."""
     spellings = {}
     for name, formulas in reference.ELEMENTWISE.items():
         value, derivative = (functools.partial(formula, np) for formula in (formulas.value, formulas.derivative))
@@ -227,4 +233,6 @@ def from_reference() -> dict[tuple[str, str], Spelling]:
             ("backward", lambda dy, x, d=derivative: dy * d(x), "dy x"),
         ):
             spellings[name, mode] = Spelling(function, arguments, has_out=False)
+    for name in LOSSES:
+        spellings[name, "loss"] = Spelling(mean_of(reference.LOSSES[name]), "x targets", has_out=False)
     return spellings
