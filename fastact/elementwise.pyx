@@ -115,9 +115,12 @@ cdef class Elementwise(Activation):
         self.keeps = "output" if self.from_output_mode is not None and self.output_suffices else "x"
 
     cdef _make_modes(self, str name, double cost):
-        if len(self.parameters) != KERNELS.PARAMETERS.get(name, -1):
-            raise ValueError(f"fastact.Elementwise: name is {name!r} with {len(self.parameters)} parameters; accepted "
-                             f"are the formulas that were compiled, with theirs")
+        if (len(self.parameters) != KERNELS.PARAMETERS.get(name, -1)
+                or f"{name}.value_and_derivative.float" not in KERNELS.KERNELS):    # two inputs
+            raise ValueError(
+                f"fastact.Elementwise: name is {name!r} with {len(self.parameters)} parameters; accepted are the "
+                f"compiled formulas of one input, with theirs: write {name} and {name}_derivative into "
+                f"fastact/_math/formulas.pxd, and build again (python setup.py build_ext --inplace)")
         self.value_mode = self._mode("value", 1, 1, cost)
         self.derivative_mode = self._mode("derivative", 1, 1, cost)
         self.backward_mode = self._mode("backward", 2, 1, cost)

@@ -14,6 +14,7 @@ from facts import FACTS, FACTS_OF_LOSSES, FACTS_OF_ROWS, ROW_TO_WRITE
 
 import fastact
 from fastact import Elementwise, _costs, losses, reference
+from fastact._engine.rows import RowOperation
 from fastact._kernels import baseline
 from fastact.comparison import peers
 
@@ -21,6 +22,7 @@ PACKAGE = Path(fastact.__file__).parent
 ROOT = PACKAGE.parent
 ELEMENTWISE = {f.name: f for f in common.ELEMENTWISE}
 ROWS = {f.name: f for f in common.ROWS}
+BUILD = "run python setup.py build_ext --inplace"
 
 
 def test_every_elementwise_activation_has_a_row_of_facts():
@@ -34,19 +36,31 @@ def test_every_elementwise_activation_has_a_row_of_facts():
 def test_formulas_and_registry_agree():
     written = kernels.read_formulas((PACKAGE / "_math" / "formulas.pxd").read_text())
     values = {name for name in written if "_derivative" not in name}
+    for name in values:
+        assert f"{name}_derivative" in written, (
+            f"{name} has no derivative: write {name}_derivative into fastact/_math/formulas.pxd")
     for name in values - set(ELEMENTWISE):
+        assert len(written[name].inputs) == 1, (
+            f"{name} has two inputs, which no class takes: see Add a function of two inputs in CONTRIBUTING.md")
         pytest.fail(f"{name} is in fastact/_math/formulas.pxd alone: write its statement into fastact/catalogue.py")
     for name in set(ELEMENTWISE) - values:
         pytest.fail(f"{name} is in fastact/catalogue.py alone: write its formula into fastact/_math/formulas.pxd")
     for name, f in ELEMENTWISE.items():
         modes = kernels.modes_of(name, written)
-        assert {mode.name for mode in modes} == set(f.ufuncs)
+        assert {mode.name for mode in modes} == set(f.ufuncs), (
+            f"{name} was compiled from other formulas: {BUILD}")
         for suffix in {suffix for mode in modes for suffix in mode.suffixes}:
             formula = written[name + suffix]
-            assert formula.inputs == ("y" if suffix.endswith("from_output") else "x",), formula
-            assert formula.parameters == tuple(f.parameters), formula
-    suffixes = {suffix for mode in kernels.MODES for suffix in mode.suffixes}
-    assert set(written) <= {name + suffix for name in values for suffix in suffixes}
+            first = "y" if suffix.endswith("from_output") else "x"
+            assert formula.inputs == (first,), (
+                f"{formula.name} takes {formula.inputs[0]}: write {first} into fastact/_math/formulas.pxd")
+            assert formula.parameters == tuple(f.parameters), (
+                f"{formula.name} has the parameters {formula.parameters} in fastact/_math/formulas.pxd and "
+                f"{tuple(f.parameters)} in fastact/catalogue.py: write the same into both")
+    suffixes = {suffix for mode in (*kernels.MODES, *kernels.MODES_OF_GATED) for suffix in mode.suffixes}
+    for name in set(written) - {name + suffix for name in values for suffix in suffixes}:
+        pytest.fail(f"no mode uses {name} in fastact/_math/formulas.pxd: its name is that of a value and one of "
+                    f"{', '.join(sorted(suffixes - {''}))}")
 
 
 def test_costs_and_registry_agree():
@@ -61,9 +75,18 @@ def test_costs_and_registry_agree():
 
 def test_kernels_and_registry_agree():
     built = {tuple(key.split(".")) for key in baseline.KERNELS if not key.startswith(("rows.", "columns."))}
-    assert built == {(name, mode, dtype) for name, f in ELEMENTWISE.items() for mode in f.ufuncs
-                       for dtype in ("float", "double")}
-    assert {name: len(f.parameters) for name, f in ELEMENTWISE.items()} == baseline.PARAMETERS
+    named = {(name, mode, dtype) for name, f in ELEMENTWISE.items() for mode in f.ufuncs
+             for dtype in ("float", "double")}
+    assert built == named, f"the compiled kernels are not those of fastact/catalogue.py: {BUILD}"
+    assert {name: len(f.parameters) for name, f in ELEMENTWISE.items()} == baseline.PARAMETERS, (
+        f"the compiled kernels have other parameters than fastact/catalogue.py: {BUILD}")
+
+
+def test_a_step_without_a_formula_is_refused():
+    steps = kernels.read_operations("# Steps of one:\n#   maximum of x\n#   finish_one\n")
+    with pytest.raises(ValueError, match="finish_one in the steps of one has no formula"):
+        kernels.check_operations(steps, {"rows.maximum"})
+    kernels.check_operations(steps, {"rows.maximum", "rows.finish_one"})
 
 
 def test_reference_and_registry_agree():
@@ -71,8 +94,8 @@ def test_reference_and_registry_agree():
         pytest.fail(f"{name} has no reference: write its value and derivative into ELEMENTWISE of fastact/reference.py")
     for name in set(ROWS) - set(reference.ROWWISE):
         pytest.fail(f"{name} has no reference: write its value and backward into ROWWISE of fastact/reference.py")
-    assert set(reference.ELEMENTWISE) == set(ELEMENTWISE)
-    assert set(reference.ROWWISE) == set(ROWS)
+    for name in {*reference.ELEMENTWISE, *reference.ROWWISE} - {*ELEMENTWISE, *ROWS}:
+        pytest.fail(f"{name} is in fastact/reference.py alone: write its statement into fastact/catalogue.py")
     for name, f in ELEMENTWISE.items():
         for formula in (reference.ELEMENTWISE[name].value, reference.ELEMENTWISE[name].derivative):
             signature = inspect.signature(formula).parameters.values()
@@ -84,18 +107,22 @@ def test_reference_and_registry_agree():
 def test_every_activation_of_rows_has_a_row_of_facts():
     for f in common.ROWWISE:
         assert FACTS_OF_ROWS[f.name]
-    assert set(FACTS_OF_ROWS) == {f.name for f in common.ROWWISE}
+    assert set(FACTS_OF_ROWS) == {f.name for f in common.ROWWISE}, (
+        "tests/facts.py has rows of what fastact/catalogue.py does not name")
 
 
-def test_every_loss_has_a_reference_a_row_of_facts_and_a_name():
+def test_every_loss_has_a_function_a_name_a_reference_and_a_row_of_facts():
     for name, loss in losses.LOSSES.items():
+        assert hasattr(losses, name), f"{name} has no function: write it into fastact/losses.py"
         assert name in fastact.__all__, f"{name} is in fastact/losses.py alone: write it into fastact/__init__.py"
         for key in (name, *([f"{name}_labels"] if loss.labels is not None else [])):
             assert key in reference.LOSSES, (
                 f"{key} has no reference: write its value and gradient into LOSSES of fastact/reference.py")
         assert FACTS_OF_LOSSES[name]
-    assert set(FACTS_OF_LOSSES) == set(losses.LOSSES)
-    assert {key.removesuffix("_labels") for key in reference.LOSSES} == set(losses.LOSSES)
+    assert set(FACTS_OF_LOSSES) == set(losses.LOSSES), (
+        "tests/facts.py has rows of what LOSSES in fastact/losses.py does not name")
+    assert {key.removesuffix("_labels") for key in reference.LOSSES} == set(losses.LOSSES), (
+        "fastact/reference.py has losses that LOSSES in fastact/losses.py does not name")
 
 
 def test_public_names():
@@ -237,8 +264,10 @@ def test_nothing_exists_that_was_not_initialised():
             kind.__new__(kind)
         with pytest.raises(TypeError):
             object.__new__(kind)
-    with pytest.raises(ValueError, match="name is 'unheard_of' with 0 parameters; accepted are"):
+    with pytest.raises(ValueError, match=r"name is 'unheard_of' with 0 parameters; accepted are .*pxd, and build"):
         Elementwise("unheard_of", cost=1, summary="", formula="", derivative_formula="", source="")
+    with pytest.raises(ValueError, match=r"unheard_of has no compiled steps; write .*pxd, and build"):
+        RowOperation("unheard_of", baseline, 1)
 
     class Silent(Elementwise):
         def __init__(self, *arguments, **keywords):

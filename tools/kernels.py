@@ -250,12 +250,29 @@ def entry_kernels(step: Step, dtype: str) -> Iterator[Kernel]:
                          f"{step.kind}_{layout}[{dtype}]({first}, {arrays}, n, stride, width, state)")
 
 
+def check_operations(operations: dict[str, tuple[OperationStep, ...]], kernels: set[str]) -> None:
+    """Check that each step has a kernel.
+
+    Raises
+    ------
+    ValueError
+        If a step has none.
+    """
+    for name, steps in operations.items():
+        for step in steps:
+            if f"rows.{step.kernel}" not in kernels:
+                raise ValueError(f"softmax.pxd: {step.kernel} in the steps of {name} has no formula; write one with "
+                                 f"the arguments that the other functions of its kind have")
+
+
 def table(folder: Path) -> str:
     """Make the text of the table from the sources in the folder of the package."""
     formulas = read_formulas((folder / "_math" / "formulas.pxd").read_text())
     lanes = read_lanes((folder / "_math" / "tables.h").read_text())
     rows = (folder / "_math" / "softmax.pxd").read_text()
     kernels = [*elementwise_kernels(formulas, lanes), *row_kernels(read_steps(rows))]
+    operations = read_operations(rows)
+    check_operations(operations, {kernel.key for kernel in kernels})
     return "\n".join([
         "# Written by tools/kernels.py.",
         f"from fastact._math.formulas cimport {', '.join(formulas)}",
@@ -268,7 +285,7 @@ def table(folder: Path) -> str:
         *map(str, kernels),
         *(f'PARAMETERS["{name}"] = {len(formula.parameters)}'
           for name, formula in formulas.items() if modes_of(name, formulas)),
-        *(f'OPERATIONS["{name}"] = {tuple(map(tuple, steps))!r}' for name, steps in read_operations(rows).items()),
+        *(f'OPERATIONS["{name}"] = {tuple(map(tuple, steps))!r}' for name, steps in operations.items()),
         *(kernel.entry for kernel in kernels),
         "",
     ])

@@ -269,10 +269,13 @@ cdef class RowOperation:
         cdef int k, d
         cdef size_t address
         cdef bint stored = False
+        if name not in kernels.OPERATIONS:
+            raise ValueError(f"fastact: {name} has no compiled steps; write a comment `Steps of {name}` into "
+                             f"fastact/_math/softmax.pxd, and build again (python setup.py build_ext --inplace)")
         operation = kernels.OPERATIONS[name]
         self.cost = cost
         self.count = len(operation)
-        assert self.count <= STEPS
+        assert self.count <= STEPS, f"{name} has {self.count} steps: write a larger STEPS into fastact/_engine/rows.pxd"
         self.in_place = True
         for k, (kind, function, read, condition) in enumerate(operation):
             self.in_place = self.in_place and not (stored and "x" in read)
