@@ -586,8 +586,15 @@ def evaluate(name: str, mode: str, *arguments: npt.ArrayLike, m: Any = np) -> An
     -------
     ndarray
         An array of float64, longdouble or object (mpmath).
+
+    Raises
+    ------
+    LookupError
+        If nothing has that name.
     """
     tables: dict[str, Any] = {**ELEMENTWISE, **ROWWISE, **LOSSES}
+    if name not in tables:
+        raise LookupError(f"{name} has no reference: write it into its table in fastact/reference.py")
     formula = getattr(tables[name], mode)
     widen = _widen if m is np else m.asarray
     with np.errstate(all="ignore"):
