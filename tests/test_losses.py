@@ -1,5 +1,6 @@
 """Losses on softmax: loss and gradient against exact values, difference quotients and the founding notes."""
 
+import inspect
 import itertools
 import math
 
@@ -129,21 +130,17 @@ def test_rows_of_probabilities(loss, kind, targets_kind, dtype):
 
 @in_turn("axis", [0, 1, 2])
 @in_turn("reduction", ["mean", "sum"])
-@in_turn("kind", ["mse", "probabilities", "labels"])
-def test_gradient_is_the_difference_quotient(kind, reduction, axis):
-    logits = normal((2, 3, 4), spread=2)
-    targets = np.moveaxis(probabilities(np.moveaxis(logits, axis, -1).shape), -1, axis)
-    if kind == "labels":
-        targets = labels_for(np.moveaxis(logits, axis, -1))
-    loss = fastact.softmax_mse if kind == "mse" else fastact.softmax_cross_entropy
-    _, gradient = loss(logits, targets, axis, reduction)
-    step = 1e-5
-    for index in np.ndindex(logits.shape):
-        change = np.zeros_like(logits)
-        change[index] = step
-        above, _ = loss(logits + change, targets, axis, reduction)
-        below, _ = loss(logits - change, targets, axis, reduction)
-        assert gradient[index] == pytest.approx((above - below) / (2 * step), rel=1e-6, abs=1e-9)
+def test_gradient_is_the_difference_quotient(reduction, axis):
+    logits, step = normal((2, 3, 4), spread=2), 1e-5
+    for loss, of_rows in every_loss_with_targets(np.moveaxis(logits, axis, -1)):
+        targets = np.moveaxis(of_rows, -1, axis) if of_rows.ndim == 3 else of_rows
+        _, gradient = loss(logits, targets, axis, reduction)
+        for index in np.ndindex(logits.shape):
+            change = np.zeros_like(logits)
+            change[index] = step
+            above, _ = loss(logits + change, targets, axis, reduction)
+            below, _ = loss(logits - change, targets, axis, reduction)
+            assert gradient[index] == pytest.approx((above - below) / (2 * step), rel=1e-6, abs=1e-9), loss.__name__
 
 
 @every_dtype
@@ -195,8 +192,7 @@ def test_logits_of_minus_infinity(dtype):
 def test_rows_without_a_softmax_are_nan_alone(dtype):
     rows = np.array([[1, 2, 3], [NAN, 1, 2], [1, INF, 0], [-INF] * 3, [3, 2, 1]], dtype)
     labels, targets = np.array([0, 1, 2, 0, 1]), one_hot([0, 1, 2, 0, 1], 3, dtype)
-    for loss, right in ((fastact.softmax_mse, targets), (fastact.softmax_cross_entropy, targets),
-                        (fastact.softmax_cross_entropy, labels)):
+    for loss, right in (*((loss, targets) for loss in LOSSES), *((loss, labels) for loss in LOSSES_OF_LABELS)):
         for axis, turn in ((1, np.asarray), (0, np.transpose)):
             losses, gradient = loss(turn(rows), turn(right), axis, "none")
             np.testing.assert_array_equal(np.isnan(losses), [False, True, True, True, False])
@@ -406,7 +402,7 @@ def test_labels_out_of_range(labels, wrong):
 ])
 @every_loss
 def test_bad_targets(loss, targets, error, text):
-    name = "targets" if loss is fastact.softmax_mse else "labels_or_probabilities"
+    name = list(inspect.signature(loss).parameters)[1]
     raises(error, loss, text.format(name), normal((2, 3)), targets)
 
 
@@ -481,10 +477,11 @@ def test_no_floating_point_warning(kind, dtype):
         targets = probabilities(logits.shape, dtype)
         with np.errstate(all="raise"):
             for reduction in ("mean", "sum", "none"):
-                fastact.softmax_mse(logits, targets, reduction=reduction)
-                fastact.softmax_cross_entropy(logits, targets, reduction=reduction)
-                fastact.softmax_cross_entropy(logits, best, reduction=reduction)
-                fastact.softmax_cross_entropy(logits, worst, reduction=reduction)
+                for loss in LOSSES:
+                    loss(logits, targets, reduction=reduction)
+                for loss in LOSSES_OF_LABELS:
+                    loss(logits, best, reduction=reduction)
+                    loss(logits, worst, reduction=reduction)
 
 
 @in_turn("reduction", ["mean", "sum", "none"])
