@@ -82,6 +82,24 @@ def test_kernels_and_registry_agree():
         f"the compiled kernels have other parameters than fastact/catalogue.py: {BUILD}")
 
 
+def test_formulas_of_two_inputs_become_kernels():
+    """No activation has two inputs yet."""
+    formulas = kernels.read_formulas("".join(
+        f"cdef inline floating {name}(floating x, floating gate, floating a) noexcept nogil:\n    return x\n"
+        for name in ("glu", "glu_derivative", "glu_derivative_in_gate")))
+    written = {kernel.key: kernel.body for kernel in kernels.elementwise_kernels(formulas, ())
+               if kernel.dtype == "float"}
+    for mode, first, second, multiplied, outputs in (
+        ("value", "&glu[float]", "NULL", False, 1),
+        ("derivative", "&glu_derivative[float]", "<void*> &glu_derivative_in_gate[float]", False, 2),
+        ("backward", "&glu_derivative[float]", "<void*> &glu_derivative_in_gate[float]", True, 2),
+    ):
+        assert written.pop(f"glu.{mode}") == (
+            f"compute_block[float](Formulas(<void*> {first}, {second}, NULL, NULL, NULL, False, {multiplied}, "
+            f"2, 1, {outputs}), <float**> operands, n, form)")
+    assert not written
+
+
 def test_a_step_without_a_formula_is_refused():
     steps = kernels.read_operations("# Steps of one:\n#   maximum of x\n#   finish_one\n")
     with pytest.raises(ValueError, match="finish_one in the steps of one has no formula"):
