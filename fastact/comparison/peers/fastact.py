@@ -11,6 +11,7 @@ def load() -> Library:
     spellings = {
         (name, "loss"): Spelling(getattr(losses, name), "x labels" if loss.labels else "x targets", has_out=False)
         for name, loss in losses.LOSSES.items()
+        if hasattr(losses, name)
     }
     for name, function in fastact.activations.items():
         axis = " axis=axis" if is_rowwise(name) else ""

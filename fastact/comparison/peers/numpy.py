@@ -155,9 +155,14 @@ def with_derivative(value: Callable[..., Array], derivative: Callable[..., Array
     return value_and_derivative
 
 
-def mean_of(loss: reference.Loss) -> Callable[..., tuple[Any, Array]]:
-    """The mean over the rows, and its gradient."""
-    return lambda x, targets: (loss.value(np, x, targets).mean(), loss.gradient(np, x, targets) / len(x))
+def mean_of(name: str) -> Callable[..., tuple[Any, Array]]:
+    """The mean of a loss over the rows, and its gradient."""
+
+    def mean(x: Array, targets: Array) -> tuple[Any, Array]:
+        loss = reference.LOSSES[name]
+        return loss.value(np, x, targets).mean(), loss.gradient(np, x, targets) / len(x)
+
+    return mean
 
 
 SPELLINGS = {
@@ -234,5 +239,5 @@ def from_reference() -> dict[tuple[str, str], Spelling]:
         ):
             spellings[name, mode] = Spelling(function, arguments, has_out=False)
     for name in LOSSES:
-        spellings[name, "loss"] = Spelling(mean_of(reference.LOSSES[name]), "x targets", has_out=False)
+        spellings[name, "loss"] = Spelling(mean_of(name), "x targets", has_out=False)
     return spellings
