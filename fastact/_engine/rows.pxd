@@ -4,6 +4,7 @@ cimport numpy as cnp
 
 from fastact._engine.formats cimport Format, format_of, formats
 from fastact._engine.strips cimport Step
+from fastact._math.row_state cimport transposition
 
 cdef enum:
     STEPS = 12                      # of an operation, at most
@@ -42,6 +43,8 @@ cdef inline RowCall row_call(cnp.ndarray x, Py_ssize_t outer, Py_ssize_t n, Py_s
 
 cdef class RowOperation:
     cdef Step steps[2][STEPS]       # of float and of double
+    cdef transposition to_columns[2]
+    cdef transposition to_rows[2]
     cdef int count
     cdef double cost
     cdef bint in_place              # no step reads x after results were stored

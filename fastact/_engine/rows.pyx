@@ -2,7 +2,8 @@
 
 Strips of 16-bit numbers are converted to floats in memory of the thread, computed there as strips of floats are, and
 converted back once.  Columns are copied there too, several strips at a time, if they are not too long: consecutive
-lines of a column lie far apart, each on a page of its own, and compete for the same cache sets.
+lines of a column lie far apart, each on a page of its own, and compete for the same cache sets.  Short rows are
+transposed there and computed as columns: a row that does not fill a vector would cost as much as one that does.
 """
 
 cimport numpy as cnp
@@ -19,7 +20,7 @@ from fastact._engine.strips cimport (
     ACCUMULATE, ALWAYS, CONSTANTS, EMIT, EXTREME, IF_DOMINANT, IF_LONG, PATCH, RECOVER, Place, StripCall, place_of,
     run_all_strips, run_strip)
 from fastact._loops.elementwise cimport CACHE_LINE, LANES, fetch
-from fastact._math.row_state cimport PIECE, SEGMENT, STRIP
+from fastact._math.row_state cimport PIECE, SEGMENT, STRIP, TRANSPOSED_MAX, transposition
 
 cnp.import_array()
 
@@ -29,6 +30,7 @@ cdef enum:
     BEYOND_CACHE = 1 << 20          # bytes of all arrays from which prefetching pays
     UNCOPIED_MAX = 1 << 15          # bytes of an array whose columns are computed in place
     COPIED_MAX = 1 << 17            # bytes of columns that a thread copies at a time
+    TRANSPOSED_ROWS = 4             # short rows from which they are transposed
     COLUMNS_MAX = 128               # columns copied together
     ON_STACK = 1 << 12              # bytes of copied rows for which the stack has room
     CONVERTED = 1024                # numbers converted at a time where lines are short
@@ -40,6 +42,8 @@ cdef struct CopyCall:
     bint reads_y
     bint writes
     bint in_place                   # results overwrite the copy of x, so that a row stays in a closer cache
+    transposition to_columns        # of rows that are computed as columns, and back; NULL: rows stay rows
+    transposition to_rows
     Py_ssize_t room                 # bytes of a group in each array
     Py_ssize_t width                # rows of a group
     Py_ssize_t groups               # of columns, for each index of the outer axes
@@ -57,7 +61,7 @@ cdef StripCall call_on_copy(const CopyCall* copy, const Place* place, char* memo
     floats.arrays[2] = memory if copy.in_place else memory + (arrays_of(copy) - 1) * copy.room
     floats.itemsize = copy.format.number_size
     floats.rows = place.width
-    floats.inner = 1 if floats.inner == 1 else place.width
+    floats.inner = 1 if floats.inner == 1 and copy.to_columns == NULL else place.width
     floats.strips = (floats.inner + floats.width - 1) // floats.width
     floats.fetching = False         # they are in the cache
     if floats.results != NULL:
@@ -119,12 +123,33 @@ cdef void copy_columns(const CopyCall* copy, const Place* place, int array, bint
             fetch(memory + k * distance + width, width)
 
 
+# Lays the rows of one array side by side, or writes them back.
+cdef void transpose_rows(const CopyCall* copy, const Place* place, int array, bint writing,
+                         char* numbers) noexcept nogil:
+    cdef char* memory = copy.call.arrays[array] + place.offset
+    cdef Py_ssize_t n = copy.call.n, count = place.width * n
+    cdef float block[STRIP * TRANSPOSED_MAX]
+    if copy.format.unpack == NULL and writing:
+        copy.to_rows(numbers, memory, place.width, n)
+    elif copy.format.unpack == NULL:
+        copy.to_columns(memory, numbers, place.width, n)
+    elif writing:
+        copy.to_rows(numbers, block, place.width, n)
+        pack_numbers(copy.format, block, <uint16_t*> memory, count)
+    else:
+        unpack_numbers(copy.format, <uint16_t*> memory, block, count)
+        copy.to_columns(block, numbers, place.width, n)
+
+
 # Converts one array: of contiguous rows the numbers `start` to `stop`, of columns the lines `start` to `stop`
 cdef void convert(const CopyCall* copy, const Place* place, int array, bint writing, float* numbers,
                   Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
     cdef Py_ssize_t distance = copy.call.inner, width = 1 if distance == 1 else place.width, count, line, lines
     cdef uint16_t block[CONVERTED]
     cdef uint16_t* memory = <uint16_t*> (copy.call.arrays[array] + place.offset) + start * distance
+    if copy.to_columns != NULL:
+        transpose_rows(copy, place, array, writing, <char*> numbers)
+        return
     if copy.format.unpack == NULL:
         copy_columns(copy, place, array, writing, <char*> numbers, start, stop)
         return
@@ -267,7 +292,7 @@ cdef class RowOperation:
 
     def __cinit__(self, str name, kernels, double cost):
         cdef int k, d
-        cdef size_t address
+        cdef size_t address, back
         cdef bint stored = False
         if name not in kernels.OPERATIONS:
             raise ValueError(f"fastact: {name} has no compiled steps; write a comment `Steps of {name}` into "
@@ -288,6 +313,9 @@ cdef class RowOperation:
                 address = kernels.KERNELS.get(f"columns.{function}.{dtype}", 0)
                 self.steps[d][k].columns = <void*> address
                 self.steps[d][k].x, self.steps[d][k].y = arrays[:2]
+        for d, dtype in enumerate(("float", "double")):
+            address, back = kernels.TRANSPOSITIONS[dtype]
+            self.to_columns[d], self.to_rows[d] = <transposition> address, <transposition> back
 
     cdef int run(self, const RowCall* call) except -1:
         cdef Py_ssize_t size = call.outer * call.n * call.inner
@@ -301,39 +329,48 @@ cdef class RowOperation:
         cdef StripCall strips
         cdef CopyCall copy
         cdef const Format* format = call.format
-        cdef Py_ssize_t count, n = call.n, inner = call.inner
+        cdef Py_ssize_t count, n = call.n, outer = call.outer, inner = call.inner
+        cdef int kind = 0 if format.number_size == 4 else 1
         cdef double nanoseconds = size * self.cost * format.number_size / 4
         cdef int failed = 0
+        cdef Py_ssize_t copied_max, groups_min
         cdef bint copied
-        strips.steps = self.steps[0 if format.number_size == 4 else 1]
+        if n == 1 and inner == 1:               # rows of one entry are columns as they are
+            outer, inner = 1, outer
+        strips.steps = self.steps[kind]
         strips.count = self.count
         strips.itemsize = format.itemsize
         # Steps receive three addresses.  One that they do not use is any that is valid for as many entries.
         strips.arrays[0] = call.x
         strips.arrays[1] = call.x if call.y == NULL else call.y
         strips.arrays[2] = call.x if call.out == NULL else call.out
-        strips.n, strips.inner, strips.rows = n, inner, call.outer * inner
+        strips.n, strips.inner, strips.rows = n, inner, outer * inner
         strips.width = STRIP if inner != 1 else min(SEGMENT // n, STRIP) if n < PIECE else 1
         strips.strips = (inner + strips.width - 1) // strips.width
         strips.fetching = size * 2 * format.itemsize > BEYOND_CACHE
         strips.results, strips.scales, strips.labels = call.results, call.scales, call.labels
         strips.scale, strips.factor, strips.factor_low = call.scale, call.factor, call.factor_low
-        count = call.outer * strips.strips if inner != 1 else (call.outer + strips.width - 1) // strips.width
+        count = outer * strips.strips if inner != 1 else (outer + strips.width - 1) // strips.width
         copy.call, copy.format = &strips, format
         copy.reads_y, copy.writes, copy.in_place = call.y != NULL, call.out != NULL, self.in_place
-        copy.width = COLUMNS_MAX if inner != 1 else strips.width
+        copy.to_columns = copy.to_rows = NULL
+        if inner == 1 and n <= TRANSPOSED_MAX and outer >= TRANSPOSED_ROWS and (kind == 1 or n % LANES != 0):
+            copy.to_columns, copy.to_rows = self.to_columns[kind], self.to_rows[kind]
+        copy.width = COLUMNS_MAX if inner != 1 or copy.to_columns != NULL else strips.width
+        copied_max = COPIED_MAX if inner != 1 else ON_STACK
+        groups_min = 2 * team()
         while copy.width > strips.width and (
-                arrays_of(&copy) * n * copy.width * format.number_size > COPIED_MAX
-                or call.outer * ((inner + copy.width - 1) // copy.width) < 2 * team()):
+                arrays_of(&copy) * n * copy.width * format.number_size > copied_max
+                or outer * inner // copy.width < groups_min):
             copy.width //= 2
-        copied = format.unpack != NULL or (
+        copied = format.unpack != NULL or copy.to_columns != NULL or (
             inner != 1 and size * format.itemsize > UNCOPIED_MAX
             and arrays_of(&copy) * n * min(inner, copy.width) * format.number_size <= COPIED_MAX)
         if copied and size <= GIL_HELD_MAX:
-            failed = run_on_copies(&copy, call.outer, nanoseconds)
+            failed = run_on_copies(&copy, outer, nanoseconds)
         elif copied:
             with nogil:
-                failed = run_on_copies(&copy, call.outer, nanoseconds)
+                failed = run_on_copies(&copy, outer, nanoseconds)
         if failed and format.unpack == NULL:    # no memory for a copy: in place, then
             copied = failed = False
         if not copied and size <= GIL_HELD_MAX:

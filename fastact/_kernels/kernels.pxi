@@ -16,11 +16,17 @@ cdef extern from "_loops/packing.h" nogil:
     void fastact_unpack_bfloat16(const uint16_t* packed, float* numbers, Py_ssize_t n) noexcept
     void fastact_pack_bfloat16(const float* numbers, uint16_t* packed, Py_ssize_t n) noexcept
 
+cdef extern from "_loops/transpose.h" nogil:
+    void fastact_transpose_float(const float* source, float* target, Py_ssize_t rows, Py_ssize_t n, bint back) noexcept
+    void fastact_transpose_double(const double* source, double* target, Py_ssize_t rows, Py_ssize_t n,
+                                  bint back) noexcept
+
 KERNELS = {}            # "sigmoid.backward.float" -> address of the kernel
 PARAMETERS = {}         # "softplus" -> number of parameters
 OPERATIONS = {}         # "softmax" -> its steps: (kind, key without layout and dtype, arrays read, condition)
 PACKING = {}            # "float16" -> addresses of the loops from and to it
 SUMS = {}               # "float" -> address of the loop that adds numbers to an exact sum
+TRANSPOSITIONS = {}     # "float" -> addresses of the loops from short rows to columns and back
 
 include "table.pxi"
 
@@ -55,3 +61,23 @@ cdef void sum_double(void* total, const void* x, Py_ssize_t n) noexcept nogil:
 
 SUMS["float"] = <size_t> &sum_float
 SUMS["double"] = <size_t> &sum_double
+
+
+cdef void to_columns_float(const void* rows, void* columns, Py_ssize_t count, Py_ssize_t n) noexcept nogil:
+    fastact_transpose_float(<const float*> rows, <float*> columns, count, n, False)
+
+
+cdef void to_rows_float(const void* columns, void* rows, Py_ssize_t count, Py_ssize_t n) noexcept nogil:
+    fastact_transpose_float(<const float*> columns, <float*> rows, count, n, True)
+
+
+cdef void to_columns_double(const void* rows, void* columns, Py_ssize_t count, Py_ssize_t n) noexcept nogil:
+    fastact_transpose_double(<const double*> rows, <double*> columns, count, n, False)
+
+
+cdef void to_rows_double(const void* columns, void* rows, Py_ssize_t count, Py_ssize_t n) noexcept nogil:
+    fastact_transpose_double(<const double*> columns, <double*> rows, count, n, True)
+
+
+TRANSPOSITIONS["float"] = <size_t> &to_columns_float, <size_t> &to_rows_float
+TRANSPOSITIONS["double"] = <size_t> &to_columns_double, <size_t> &to_rows_double

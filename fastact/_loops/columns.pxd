@@ -8,7 +8,7 @@ from fastact._loops.elementwise cimport LANES
 from fastact._loops.rows cimport (
     LINES, ROW_BLOCK, Terms, add_exactly, add_to_lane, constants_of_rows, entry_of, holds_nan, lines_of, recover_pair,
     term, terms_of_moved)
-from fastact._math.primitives cimport floating
+from fastact._math.primitives cimport absolute, floating, largest
 from fastact._math.row_state cimport CONSTANTS_OF_ROWS, OFFSET, STRIP, StripState
 
 
@@ -36,6 +36,7 @@ cdef inline void extreme_of_some_columns(bint negated, const floating* x, Py_ssi
     cdef floating entry
     cdef const floating* line
     cdef Py_ssize_t i, j
+    cdef int infinite = 0
     for j in range(STRIP):
         found[j] = <floating> -INFINITY
     for i in range(n):
@@ -44,17 +45,29 @@ cdef inline void extreme_of_some_columns(bint negated, const floating* x, Py_ssi
             entry = -line[j] if negated else line[j]
             found[j] = entry if entry > found[j] else found[j]
     for j in range(width):
+        state.maximum[j] = found[j]
+        infinite |= absolute(found[j]) > largest(found[0])
+    for j in range(width if infinite else 0):
         state.maximum[j] = NAN if isinf(found[j]) and holds_nan(x + j, n, stride) else found[j]
 
 
-# lanes_total of every column, into `totals`
-cdef inline void columns_total(double* high, double* low, Py_ssize_t width, double* totals,
+# The sum of one number is 0 + x, which is not -0.
+cdef inline void set_lane(const floating* x, Py_ssize_t width, double* high, double* low) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(width):
+        high[j] = 0. + <double> x[j]
+    if floating is double:
+        for j in range(width):
+            low[j] = 0
+
+
+# lanes_total of every column, into `totals`; lanes from `lanes` on are 0.
+cdef inline void columns_total(double* high, double* low, Py_ssize_t lanes, Py_ssize_t width, double* totals,
                                floating unused) noexcept nogil:
     cdef double* left
-    cdef Py_ssize_t j
-    cdef int half = LANES // 2, lane
+    cdef Py_ssize_t half = LANES // 2, lane, j
     while half:
-        for lane in range(half):
+        for lane in range(min(half, lanes - half)):
             left = high + lane * STRIP
             if floating is float:
                 for j in range(width):
@@ -63,11 +76,50 @@ cdef inline void columns_total(double* high, double* low, Py_ssize_t width, doub
                 for j in range(width):
                     low[lane * STRIP + j] += low[(lane + half) * STRIP + j]
                     add_exactly(left + j, low + lane * STRIP + j, left[half * STRIP + j])
+        lanes = min(lanes, half)
         half //= 2
     for j in range(width):
         totals[j] = high[j]
         if floating is double:
             totals[j] = high[j] if isinf(high[j]) else high[j] + low[j]
+
+
+# The sums of columns of up to LANES entries: each entry is a lane of its own
+cdef inline void accumulate_short_columns(Terms terms, const floating* x, const floating* y, floating* out,
+                                          Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
+                                          StripState* state) noexcept nogil:
+    cdef floating c[CONSTANTS_OF_ROWS]
+    cdef floating first[STRIP]
+    cdef floating second[STRIP]
+    cdef floating stored[STRIP]
+    cdef double high[2 * LANES * STRIP]
+    cdef double low[2 * LANES * STRIP]
+    cdef Py_ssize_t i, j
+    cdef int is_moved = 0
+    constants_of_rows(state, terms.constants, width, c)
+    if terms.moved != NULL:
+        for j in range(width):
+            is_moved |= c[OFFSET + j] != 0
+    for i in range(n):
+        if is_moved:
+            for j in range(width):
+                stored[j] = term(terms_of_moved(terms), x[i * stride + j], y[i * stride + j], c + j, first + j,
+                                 second + j)
+        else:
+            for j in range(width):
+                stored[j] = term(terms, x[i * stride + j], y[i * stride + j], c + j, first + j, second + j)
+        if terms.stored:
+            for j in range(width):
+                out[i * stride + j] = stored[j]
+        set_lane(first, width, high + i * STRIP, low + i * STRIP)
+        if terms.sums == 2:
+            set_lane(second, width, high + (LANES + i) * STRIP, low + (LANES + i) * STRIP)
+    columns_total(high, low, n, width, state.first, c[0])
+    if terms.sums == 2:
+        columns_total(high + LANES * STRIP, low + LANES * STRIP, n, width, state.second, c[0])
+    else:
+        for j in range(width):
+            state.second[j] = 0
 
 
 cdef inline void accumulate_some_columns(Terms terms, const floating* x, const floating* y, floating* out, Py_ssize_t n,
@@ -86,11 +138,11 @@ cdef inline void accumulate_some_columns(Terms terms, const floating* x, const f
     cdef floating* two
     cdef Py_ssize_t start = 0, i, j
     cdef int lane, line, lines
-    cdef bint is_moved = False
+    cdef int is_moved = 0
     constants_of_rows(state, terms.constants, width, c)
     if terms.moved != NULL:
         for j in range(width):
-            is_moved = is_moved or c[OFFSET + j] != 0
+            is_moved |= c[OFFSET + j] != 0
     for j in range(terms.sums * LANES * STRIP):
         high[j] = 0
         if floating is double:
@@ -124,9 +176,9 @@ cdef inline void accumulate_some_columns(Terms terms, const floating* x, const f
             if terms.sums == 2:
                 add_to_columns(second, lines, width, lane_high + LANES * STRIP, lane_low + LANES * STRIP)
         start += ROW_BLOCK
-    columns_total(high, low, width, state.first, c[0])
+    columns_total(high, low, LANES, width, state.first, c[0])
     if terms.sums == 2:
-        columns_total(high + LANES * STRIP, low + LANES * STRIP, width, state.second, c[0])
+        columns_total(high + LANES * STRIP, low + LANES * STRIP, LANES, width, state.second, c[0])
     else:
         for j in range(width):
             state.second[j] = 0
@@ -173,7 +225,11 @@ cdef inline void extreme_of_columns(bint negated, const floating* x, Py_ssize_t 
 
 cdef inline void accumulate_columns(Terms terms, const floating* x, const floating* y, floating* out, Py_ssize_t n,
                                     Py_ssize_t stride, Py_ssize_t width, StripState* state) noexcept nogil:
-    if width == STRIP:
+    if n <= LANES and width == STRIP:
+        accumulate_short_columns(terms, x, y, out, n, stride, STRIP, state)
+    elif n <= LANES:
+        accumulate_short_columns(terms, x, y, out, n, stride, width, state)
+    elif width == STRIP:
         accumulate_some_columns(terms, x, y, out, n, stride, STRIP, state)
     else:
         accumulate_some_columns(terms, x, y, out, n, stride, width, state)

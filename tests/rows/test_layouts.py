@@ -95,11 +95,15 @@ def test_rows_have_the_same_bits_in_any_layout(call, length, kind, dtype):
 
 
 @every_dtype
+@in_turn("length, counts", [
+    (37, range(1, 71)),
+    *((length, (2, 3, 4, 5, 31, 32, 33, 36, 127, 128, 130)) for length in (1, 2, 3, 4, 5, 10, 15, 16, 17, 31, 32, 33)),
+])
 @every_mode
-def test_rows_have_the_same_bits_beside_any_others(call, dtype):
-    rows = logits_of("uniform", dtype, 37, rows=70)
+def test_rows_have_the_same_bits_beside_any_others(call, length, counts, dtype):
+    rows = logits_of("uniform", dtype, length, rows=max(counts))
     alone = np.concatenate([call(rows[k : k + 1]) for k in range(len(rows))])
-    for count in range(1, len(rows) + 1):
+    for count in counts:
         assert same_bits(call(rows[:count]), alone[:count]), count
         columns = call(np.ascontiguousarray(rows[:count].T), 0)
         assert same_bits(columns.T, alone[:count]), count
