@@ -15,7 +15,7 @@ import numpy as np
 import processes
 import pytest
 import threadpoolctl
-from common import FUNCTIONS, LOSSES, WIDE, each, in_turn
+from common import DTYPES, ELEMENTWISE, FUNCTIONS, LOSSES, WIDE, each, in_turn, same
 
 import fastact
 from fastact import Elementwise, _isa, _machine, _threads
@@ -51,6 +51,19 @@ def results(f, dtype):
         y = f(rows, axis=axis)
         found += [y, f.backward(y, rows, axis=axis)]
     return found
+
+
+@in_turn("dtype", DTYPES)
+@each("f", ELEMENTWISE)
+def test_outputs_that_overlap_inputs(f, dtype):
+    """NumPy hands over an output that begins before its input: the elements have to be computed in their order."""
+    for shift in (-4000, -65, -1, 1, 65):
+        memory = (np.random.default_rng(0).standard_normal(100_003) * 5).astype(dtype)
+        before, behind = memory[: -abs(shift)], memory[abs(shift) :]
+        x, out = (before, behind) if shift > 0 else (behind, before)
+        expected = f(x.copy())
+        f(x, out=out)
+        same(out, expected, f"out {shift} elements behind x")
 
 
 @in_turn("dtype", WIDE)

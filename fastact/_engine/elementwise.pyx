@@ -224,11 +224,37 @@ cdef void run_range(const Call* call, Py_ssize_t start, Py_ssize_t stop) noexcep
     fastact_leave(callers)
 
 
+# The bytes that operand k takes
+cdef inline void span_of(const Call* call, int k, Py_ssize_t n, const char** first, const char** last) noexcept nogil:
+    cdef Py_ssize_t reach = (n - 1) * call.strides[k]
+    first[0] = call.data[k] + (reach if reach < 0 else 0)
+    last[0] = call.data[k] + (reach if reach > 0 else 0) + itemsize_of(call, k)
+
+
+# Whether a result overwrites other elements of an operand than its own: NumPy lets an output begin before an input that
+# it overlaps, which is right only if the elements are computed in their order.
+cdef bint depends_on_order(const Call* call, Py_ssize_t n) noexcept nogil:
+    cdef const char* first
+    cdef const char* last
+    cdef const char* other_first
+    cdef const char* other_last
+    cdef int result, k
+    for result in range(call.kernel.inputs + call.kernel.parameters, call.kernel.operands):
+        span_of(call, result, n, &first, &last)
+        for k in range(call.kernel.operands):
+            if k == result or (call.data[k] == call.data[result] and call.strides[k] == call.strides[result]):
+                continue
+            span_of(call, k, n, &other_first, &other_last)
+            if first < other_last and other_first < last:
+                return True
+    return False
+
+
 cdef void run_pass(const Call* call, Py_ssize_t n) noexcept nogil:
     cdef int threads = threads_for(n * call.kernel.cost)
     cdef Py_ssize_t chunk
     cdef int k
-    if threads == 1:
+    if threads == 1 or depends_on_order(call, n):
         run_range(call, 0, n)
         return
     chunk = ((n + threads - 1) // threads + CHUNK - 1) // CHUNK * CHUNK
