@@ -51,6 +51,7 @@ static inline float fastact_nearest_float(double number) {
 #define fastact_thread_limit() omp_get_thread_limit()
 #define fastact_processors() omp_get_num_procs()
 #define fastact_places() omp_get_num_places()
+#define fastact_seconds() omp_get_wtime()
 #define fastact_processors_of_place(place) omp_get_place_num_procs(place)
 #define fastact_processor_ids(place, ids) omp_get_place_proc_ids(place, ids)
 #else
@@ -60,6 +61,7 @@ static inline float fastact_nearest_float(double number) {
 #define fastact_thread_limit() 1
 #define fastact_processors() 0
 #define fastact_places() 0
+#define fastact_seconds() 0.0
 #define fastact_processors_of_place(place) 0
 #define fastact_processor_ids(place, ids) ((void) (ids))
 #endif
@@ -78,6 +80,7 @@ static inline int fastact_holds_lock(void) {
 int fastact_open_blocks(void);
 void fastact_count_blocks(int change);
 int fastact_is_serial_child(void);
+int fastact_follows_soon(double nanoseconds);
 int fastact_survive_fork(void);
 int fastact_supports(const char *set);
 

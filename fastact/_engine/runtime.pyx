@@ -23,6 +23,7 @@ cdef extern from "_engine/process.h" nogil:
     int fastact_open_blocks() noexcept
     void fastact_count_blocks(int change) noexcept
     int fastact_is_serial_child() noexcept
+    int fastact_follows_soon(double nanoseconds) noexcept
     int fastact_survive_fork() noexcept
     int fastact_supports(const char* set) noexcept
 
@@ -47,9 +48,9 @@ if fastact_start_buffers() != 0:
 
 OPENMP = bool(FASTACT_OPENMP)
 
-# Less work than this is done by one thread.  A second thread pays from 5 microseconds on while it still spins after the
-# call before, and from 200 on once it sleeps, as between two layers of a network (benchmarks/costs.py); and a parallel
-# region costs a millisecond while another library's threads hold the processor.
+# Less work than this is done by one thread.  A second thread pays from 200 microseconds on if it sleeps, as between two
+# layers of a network (benchmarks/costs.py); and a parallel region costs a millisecond while another library's threads
+# hold the processor.  Where one call follows another the second thread still spins, and pays from an eighth on.
 cdef double parallel_nanoseconds = 50_000
 
 
@@ -125,7 +126,12 @@ cdef int team() noexcept nogil:
 
 
 cdef int threads_for(double nanoseconds) noexcept nogil:
-    return team() if nanoseconds > parallel_nanoseconds else 1
+    cdef int threads = 1
+    if nanoseconds > parallel_nanoseconds / 8:
+        threads = team()
+        if threads > 1 and not fastact_follows_soon(nanoseconds) and nanoseconds <= parallel_nanoseconds:
+            threads = 1
+    return threads
 
 
 def set_threads(int n, str source="fastact.set_num_threads"):
