@@ -168,6 +168,7 @@ hard_swish = Elementwise(
     derivative_formula=r"y' = (2 x + 3) / 6 \;\mathrm{for}\; -3 \leq x < 3, \; 0 \;\mathrm{below}, 1 \;\mathrm{above}",
     source="A. Howard et al., Searching for MobileNetV3 (2019)",
     cost=_cost("hard_swish"),
+    ulp={"value": 2.0, "derivative": 2.0},
 )
 elu = Elementwise(
     "elu",
@@ -243,7 +244,7 @@ gelu = Elementwise(
     derivative_formula=r"y' = (1 + \mathrm{erf}(x / \sqrt{2})) / 2 + x e^{-x^2 / 2} / \sqrt{2 \pi}",
     source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
     cost=_cost("gelu"),
-    ulp={"value": 3.0, "derivative": 3.0},
+    ulp={"value": 4.0, "derivative": 3.0},
     derivative_zero=(-1.5, -0.25),
 )
 gelu_tanh = Elementwise(
@@ -281,6 +282,7 @@ sparse_plus = Elementwise(
     derivative_formula=r"y' = \min(\max(x + 1, 0), 2) / 2",
     source="A. F. T. Martins and R. F. Astudillo, From softmax to sparsemax (2016)",
     cost=_cost("sparse_plus"),
+    ulp={"value": 2.0, "derivative": 2.0},
 )
 squareplus = Elementwise(
     "squareplus",
@@ -291,7 +293,7 @@ squareplus = Elementwise(
     parameter_domain={"b": (0.0, _FINITE[1])},
     source="J. T. Barron, Squareplus: a softplus-like algebraic rectifier (2021)",
     cost=_cost("squareplus"),
-    ulp={"value": 1.25, "derivative": 2.0},
+    ulp={"value": 2.5, "derivative": 2.0},
 )
 tanh_shrink = Elementwise(
     "tanh_shrink",
@@ -355,7 +357,7 @@ gelu_clipped = Elementwise(
     parameters={"min_value": -10.0, "max_value": 10.0},
     source="H. Wu et al., Integer quantization for deep learning inference (2020)",
     cost=_cost("gelu_clipped"),
-    ulp={"value": 3.0, "derivative": 3.0},
+    ulp={"value": 4.0, "derivative": 3.0},
     derivative_zero=(-1.5, -0.25),
 )
 laplace = Elementwise(

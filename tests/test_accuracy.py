@@ -78,9 +78,9 @@ def absolute(f, mode, x):
 
 
 def test_promises_stay_small():
-    """At most 2 ulp for a value, 3 for some; 3 for a derivative; an interval only where it is 0."""
+    """At most 2.5 ulp for a value, 3 or 4 for some; 3 for a derivative; an interval only where it is 0."""
     for f in ELEMENTWISE:
-        allowed = 3 if f.name in ("mish", "gelu", "gelu_tanh", "gelu_clipped", "laplace") else 2
+        allowed = {"gelu": 4, "gelu_clipped": 4, "mish": 3, "laplace": 3}.get(f.name, 2.5)
         assert f.ulp["value"] <= allowed, f"fastact/catalogue.py promises too little of {f.name}: ulp"
         assert f.ulp["derivative"] <= 3, f"fastact/catalogue.py promises too little of {f.name}: ulp"
         for mode, interval in (("value", f.value_zero), ("derivative", f.derivative_zero)):

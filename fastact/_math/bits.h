@@ -40,6 +40,41 @@ FASTACT_REINTERPRET(fastact_bits_of_double, double, uint64_t)
 FASTACT_REINTERPRET(fastact_float_of_bits, uint32_t, float)
 FASTACT_REINTERPRET(fastact_double_of_bits, uint64_t, double)
 
+/* The smaller and the larger of x and a limit; a NaN in x is returned.
+ *
+ * The instructions for minimum and maximum do exactly this.  gcc uses them if it does not know the limit.  With a
+ * constant it compares and blends, and computes the cases of two clamps in a row separately.  So the limit is hidden
+ * from it, behind a call that it moves out of the loop. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define FASTACT_HIDDEN(number) \
+    __attribute__((const, noipa, unused)) static number fastact_hidden_##number(number limit) { return limit; }
+#define FASTACT_LIMIT(number, limit) (__builtin_constant_p(limit) ? fastact_hidden_##number(limit) : (limit))
+#define FASTACT_RECTIFIED(number, x) fastact_at_least_##number(x, (number) -0.0)
+#else
+#define FASTACT_HIDDEN(number)
+#define FASTACT_LIMIT(number, limit) (limit)
+#define FASTACT_RECTIFIED(number, x) \
+    ((x) <= (number) (sizeof(number) == 4 ? -1.401298464324817e-45 : -5e-324) ? (number) -0.0 : (x))
+#endif
+
+#define FASTACT_CLAMP(number)                                                                                          \
+    FASTACT_HIDDEN(number)                                                                                             \
+    static inline number fastact_at_most_##number(number x, number limit) {                                            \
+        number hidden = FASTACT_LIMIT(number, limit);                                                                  \
+        return x > hidden ? hidden : x;                                                                                \
+    }                                                                                                                  \
+    static inline number fastact_at_least_##number(number x, number limit) {                                           \
+        number hidden = FASTACT_LIMIT(number, limit);                                                                  \
+        return x < hidden ? hidden : x;                                                                                \
+    }                                                                                                                  \
+    /* x for x >= 0, -0 for x < 0.  clang 14 would take -0 for 0 too, if the limit were -0. */                         \
+    static inline number fastact_rectified_##number(number x) {                                                        \
+        return FASTACT_RECTIFIED(number, x);                                                                           \
+    }
+
+FASTACT_CLAMP(float)
+FASTACT_CLAMP(double)
+
 /* c - a b, exact where c is a b but for rounding errors.  Without fused multiply-add it takes the exact product: for
  * float in double; for double as the products of halves of 26 and 27 bits (Dekker 1971), split by bit masks, which
  * cannot overflow. */

@@ -20,12 +20,12 @@
 from libc.math cimport INFINITY, NAN
 
 from fastact._math.primitives cimport (
-    absolute, at_least, at_most, atanh_polynomial, clipped_to_middle, erf_polynomial, exp_anywhere,
-    exp_negative_scaled, exp_of_bounded, exp_polynomial, exp_reduce, exp_reduce_1702, exp_reduce_gelu_tanh,
-    exp_reduce_product, exp_split, expm1_bounded, expm1_in_two, exponent_beside, far_half, far_product_limit, floating,
-    fma, four_times, inverse_of_power, inverse_power_of_two, largest, line, line_in_two, log1p_exp_negative, logistic,
-    logistic_product, logistic_product_derivative, logistic_slope, magnitude_at_most, near_product_limit, normal_limit,
-    normal_tail, power_in, power_of_two, product_in_two, product_limit, product_low, quotient_in_two,
+    absolute, at_least, at_most, atanh_polynomial, clipped_to_middle, erf_polynomial, exp_anywhere, exp_negative_scaled,
+    exp_of_bounded, exp_polynomial, exp_reduce, exp_reduce_1702, exp_reduce_gelu_tanh, exp_reduce_product, exp_split,
+    expm1_bounded, expm1_in_two, expm1_rounded, exponent_beside, far_half, far_product_limit, floating, fma, four_times,
+    inverse_of_power, inverse_power_of_two, largest, line, line_in_two, log1p_exp_negative, logistic, logistic_product,
+    logistic_product_derivative, logistic_slope, magnitude_at_most, near_product_limit, normal_limit, normal_tail,
+    normal_tail_in_two, power_in, power_of_two, product_in_two, product_limit, product_low, quotient_in_two,
     ratio_to_two_more, rectified, remainder, root_of_square_and, scale_bits, scaled_back, scaled_back_clamped,
     scaled_back_signed, scaled_limit, sixth, smallest, split_into_square, square_root, standardized, sum_in_two,
     tanh_positive, tanh_shrink_polynomial, times_exponential, times_ln2, times_sigmoid, two_to, with_sign_of)
@@ -283,13 +283,12 @@ cdef inline floating soft_shrink_derivative(floating x, floating threshold) noex
 
 
 # softsign: a sigmoid with slow tails (Turian et al. 2009)
-#   y  = x / (1 + |x|)                                  = 2a / (2 + 2a) with a = |x|, and the sign of x
+#   y  = x / (1 + |x|)                                  = 1 - 1 / (1 + |x|) for x >= 1
 #   y' = 1 / (1 + |x|)^2                                from y: (1 - |y|)^2
 cdef inline floating softsign(floating x) noexcept nogil:
-    cdef floating low
-    cdef floating a = at_most[floating](absolute(x), 1.152921504606847e18)      # 2^60: rounds to 1
-    cdef floating high = ratio_to_two_more[floating](a + a, 0, 1, &low)
-    return with_sign_of(high + low, x)
+    cdef floating one = 1, a = at_most[floating](absolute(x), 1.152921504606847e18)     # 2^60: rounds to 1
+    cdef floating top = a if a < 1 else -one, base = <floating> 0 if a < 1 else one     # y never steps back
+    return with_sign_of(base + top / (one + a), x)
 
 
 cdef inline floating softsign_derivative(floating x) noexcept nogil:
@@ -318,9 +317,7 @@ cdef inline floating softsign_derivative_from_output(floating y) noexcept nogil:
 #                                                       from y: slope for 0 < y < 1
 cdef inline floating hard_sigmoid(floating x, floating slope, floating offset) noexcept nogil:
     cdef floating inner = at_least[floating](at_most[floating](x, 3), -3)
-    cdef floating ramp = inner + <floating> 3
-    cdef floating ramp_low = inner - (ramp - <floating> 3)
-    cdef floating usual = fma[floating](ramp_low, 0.16666666666666666, sixth(ramp))
+    cdef floating usual = sixth(inner + <floating> 3)
     cdef floating any_line = offset if slope == 0 and x == x else line(slope, x, offset)      # not 0 times infinity
     cdef floating given = at_most[floating](at_least[floating](any_line, 0), 1)
     cdef floating deviation = absolute(slope - <floating> 0.16666666666666666) + absolute(offset - <floating> 0.5)
@@ -356,18 +353,11 @@ cdef inline floating hard_sigmoid_derivative_from_output(floating y, floating sl
 
 
 # hard_swish: a piecewise quadratic silu (Howard et al. 2019)
-#   y  = x min(max(x + 3, 0), 6) / 6                    x is clipped first; the product x (x + 3) has two parts
+#   y  = x min(max(x + 3, 0), 6) / 6                    = x for x >= 3, -0 for x <= -3: both exactly
 #   y' = 0 for x < -3, (2x + 3) / 6 for -3 <= x < 3, 1 for x >= 3
 cdef inline floating hard_swish(floating x) noexcept nogil:
-    cdef floating inner = at_least[floating](at_most[floating](x, 3), -3)
-    cdef floating ramp = inner + <floating> 3
-    cdef floating ramp_low = inner - (ramp - <floating> 3)
-    cdef floating product = inner * ramp
-    cdef floating product_rest = fma(inner, ramp_low, -remainder(inner, ramp, product))
-    cdef floating y = sixth(product_rest) + sixth(product)
-    y = x if x == 0 else y
-    y = <floating> -0.0 if x <= -3 else y
-    return x if x >= 3 else y
+    cdef floating inner = at_least[floating](x, -3)
+    return inner * sixth(at_most[floating](inner + <floating> 3, 6))
 
 
 cdef inline floating hard_swish_derivative(floating x) noexcept nogil:
@@ -511,7 +501,8 @@ cdef inline floating silu(floating x, floating beta, bint bounded) noexcept nogi
     cdef floating a = absolute(x) if bounded else magnitude_at_most(absolute(x), product_limit(x))
     cdef floating shifted = exp_reduce[floating](a, 0, &r)
     any_beta = x * <floating> 0.5 if beta == 0 else any_beta                     # not 0 times infinity
-    return rectified(x) - logistic_product(a, shifted, r, bounded) if beta == 1 else any_beta
+    cdef floating usual = rectified(x) - logistic_product(a, shifted, r, bounded)
+    return usual if beta == 1 else any_beta
 
 
 cdef inline floating silu_derivative(floating x, floating beta, bint bounded) noexcept nogil:
@@ -549,17 +540,18 @@ cdef inline floating gelu_quick_derivative(floating x, bint bounded) noexcept no
 #   y  = x N(x)                                         = max(x, 0) - |x| N(-|x|)
 #   y' = N(x) + x n(x)                                  = d for x < 0, 1 - d for x >= 0, d = N(-|x|) - |x| n(x)
 #
-# N(-a) = e^(-a^2 / 2) g(a) with g in two parts; n(x) = e^(-x^2 / 2) / sqrt(2 pi).
+# N(-a) = e^(-a^2 / 2) g(a), where g is in two parts for the derivative alone; n(x) = e^(-x^2 / 2) / sqrt(2 pi).
 cdef inline floating gelu(floating x, bint bounded_square) noexcept nogil:
-    cdef floating r, r2, q, scale, low, tail
+    cdef floating r, r2, q, scale, square_low, lacking, tail
     cdef int bits = 2 * scale_bits(x, bounded_square)
     cdef floating a = absolute(x) if bounded_square else magnitude_at_most(absolute(x), normal_limit(x))
-    cdef floating shifted = exp_reduce_product(a, a * <floating> -0.5, &r)
-    cdef floating high = normal_tail(a, &low)
+    cdef floating factor = normal_tail(a, &lacking)
+    cdef floating square = product_in_two(a, a * <floating> -0.5, &square_low)
+    cdef floating shifted = exp_reduce(square, -(square_low + lacking), &r)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
     scale = power_of_two(shifted, bits)
-    tail = a * (high + fma(high, q, fma(low, q, low))) * scale
+    tail = a * fma(factor, q, factor) * scale
     return rectified(x) - (tail if bounded_square else scaled_back(tail, bits))
 
 
@@ -568,7 +560,7 @@ cdef inline floating gelu_derivative(floating x, bint bounded_square) noexcept n
     cdef int bits = 2 * scale_bits(x, bounded_square)
     cdef floating a = absolute(x) if bounded_square else at_most(absolute(x), normal_limit(x))
     cdef floating shifted = exp_reduce_product(a, a * <floating> -0.5, &r)
-    cdef floating high = normal_tail(a, &low)
+    cdef floating high = normal_tail_in_two(a, &low)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
     scale = power_of_two(shifted, bits)
@@ -706,9 +698,7 @@ cdef inline floating sparse_sigmoid_derivative(floating x) noexcept nogil:
 cdef inline floating sparse_plus(floating x) noexcept nogil:
     cdef floating inner = at_least[floating](at_most[floating](x, 1), -1)
     cdef floating base = inner + <floating> 1
-    cdef floating base_low = inner - (base - <floating> 1)
-    cdef floating square = base * base
-    cdef floating y = (square + (fma(base + base, base_low, -remainder(base, base, square)))) * <floating> 0.25
+    cdef floating y = base * base * <floating> 0.25
     return x if x >= 1 else y
 
 
@@ -722,28 +712,21 @@ cdef inline floating sparse_plus_derivative(floating x) noexcept nogil:
 #                                                       from y: y^2 / (y^2 + b / 4)
 #
 # The root takes as long as twenty other operations; the rounding errors of the denominators are computed in parallel.
-# They need 1/(2h) to a few digits: it is (1/d) / (1 + t/d) with d = |x| + h, nearly linear in t/d.
 #
 # Powers of two scale x and b so that 2^-48 <= b < 16 (2^-106 in double).  For a scalar b the compiler hoists them out
 # of the loop.
 cdef inline floating squareplus(floating x, floating b) noexcept nogil:
-    cdef floating lacking, inverse, t, t_low, half_root_low, limit, quarter, half = 0.5
+    cdef floating quarter, half = 0.5, limit = 1099511627776.0                      # 2^40: from there on the root is a
     cdef floating factor = split_into_square(b, &quarter)
     cdef floating a = absolute(x) * factor
-    cdef floating root = root_of_square_and(four_times(quarter), a, &lacking)
-    cdef floating half_root = half * root, half_a = half * a
-    if floating is float:
-        limit = two_to(125, x)                                                      # beyond, d may be infinite
-    else:
-        limit = two_to(1020, x)
+    cdef floating bounded = at_most(a, limit)
+    cdef floating half_a = half * a
+    cdef floating half_root = at_least(half * square_root(fma(bounded, bounded, four_times(quarter))), half_a)
     cdef floating d = half_root + half_a
-    cdef floating d_low = (half_root - d) + half_a
-    inverse = <floating> 1 / d
-    t = quarter * inverse
-    half_root_low = lacking * (inverse * fma[floating](t * inverse, -0.11425, 0.23925))
-    t_low = fma(-t, half_root_low + d_low, remainder(t, d, quarter)) * inverse
-    t_low = t_low if a < limit else <floating> 0
-    return fma(t + t_low, inverse_of_power(factor), <floating> 0 if x < 0 else x)
+    cdef floating d_low = (half_root - d) + half_a if a < limit else <floating> 0
+    cdef floating t = quarter / d
+    t = fma(-t * t * (<floating> 4 / four_times(quarter)), d_low, t)                # t / quarter is 1 / d
+    return fma(t, inverse_of_power(factor), <floating> 0 if x < 0 else x)
 
 
 cdef inline floating squareplus_derivative(floating x, floating b) noexcept nogil:
@@ -946,17 +929,15 @@ cdef inline floating logit_derivative_from_output(floating y, floating eps) noex
 #   y  = 2 / sqrt(pi) times the integral of e^-t^2 from 0 to x      = 1 - e^(-|x| P(|x|)), with the sign of x
 #   y' = 2 / sqrt(pi) e^-x^2
 cdef inline floating erf(floating x) noexcept nogil:
-    cdef floating limit, constant, constant_low, slope, polynomial, polynomial_low, product, product_rest, high, low
+    cdef floating limit, constant, constant_low, slope, product
     if floating is float:
         limit = <floating> 4                # y rounds to 1
     else:
         limit = <floating> 6
     cdef floating a = at_most(absolute(x), limit)
     slope = erf_polynomial(a, &constant, &constant_low)
-    polynomial = line_in_two(slope, a, constant, constant_low, &polynomial_low)
-    product = product_in_two(a, polynomial, &product_rest)
-    high = expm1_bounded(-product, fma(a, polynomial_low, product_rest), &low)
-    return with_sign_of(absolute(high + low), x)
+    product = fma(a, constant, a * fma(slope, a, constant_low))
+    return with_sign_of(absolute(expm1_rounded(-product)), x)
 
 
 cdef inline floating erf_derivative(floating x, bint bounded_square) noexcept nogil:
@@ -1050,7 +1031,7 @@ cdef inline floating laplace(floating x, floating mu, floating sigma) noexcept n
     a = magnitude_at_most(absolute(t), normal_limit(x))
     a_low = -t_low if t < 0 else t_low
     shifted = exp_reduce_product(a, a * <floating> -0.5, &r)
-    high = normal_tail(a, &low)
+    high = normal_tail_in_two(a, &low)
     low = fma(-density, a_low, low)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)

@@ -29,6 +29,12 @@ cdef extern from "_math/bits.h" nogil:
     double fastact_remainder_double(double a, double b, double c) noexcept
     float fastact_line_float(float a, float b, float c) noexcept
     double fastact_line_double(double a, double b, double c) noexcept
+    float fastact_at_most_float(float x, float limit) noexcept
+    double fastact_at_most_double(double x, double limit) noexcept
+    float fastact_at_least_float(float x, float limit) noexcept
+    double fastact_at_least_double(double x, double limit) noexcept
+    float fastact_rectified_float(float x) noexcept
+    double fastact_rectified_double(double x) noexcept
     uint32_t fastact_bits_of_float(float value) noexcept
     uint64_t fastact_bits_of_double(double value) noexcept
     float fastact_float_of_bits(uint32_t bits) noexcept
@@ -80,15 +86,21 @@ cdef inline floating with_sign_of(floating magnitude, floating x) noexcept nogil
 
 # The smaller and the larger of two numbers.  A NaN in x is returned.
 cdef inline floating at_most(floating x, floating limit) noexcept nogil:
-    return limit if x > limit else x
+    if floating is float:
+        return fastact_at_most_float(x, limit)
+    else:
+        return fastact_at_most_double(x, limit)
 
 
 cdef inline floating at_least(floating x, floating limit) noexcept nogil:
-    return limit if x < limit else x
+    if floating is float:
+        return fastact_at_least_float(x, limit)
+    else:
+        return fastact_at_least_double(x, limit)
 
 
-# The smaller of two numbers >= 0, compared as integers: one instruction, at_most takes two.  A NaN becomes the limit,
-# so this is for formulas that use x a second time.
+# The smaller of two numbers >= 0, compared as integers: a cycle of latency, at_most takes four.  A NaN becomes the
+# limit, so this is for formulas that use x a second time.
 cdef inline floating magnitude_at_most(floating a, floating limit) noexcept nogil:
     cdef int32_t float_bits, float_limit
     cdef int64_t double_bits, double_limit
@@ -113,15 +125,11 @@ cdef inline floating magnitude_at_least(floating a, floating limit) noexcept nog
 
 
 # x for x >= 0, -0 for x < 0: formulas that are relu minus a tail start from it.  A NaN is returned.
-#
-# The comparison is not with 0: clang 14 compiles `-0.0 if x < 0 else x` as `-0.0 if x <= 0 else x`.
 cdef inline floating rectified(floating x) noexcept nogil:
-    cdef floating below_zero
     if floating is float:
-        below_zero = <floating> -1.401298464324817e-45
+        return fastact_rectified_float(x)
     else:
-        below_zero = -5e-324
-    return <floating> -0.0 if x <= below_zero else x
+        return fastact_rectified_double(x)
 
 
 # The largest finite number: at_most(x, largest) keeps infinities out of products with 0
@@ -544,6 +552,15 @@ cdef inline floating expm1_in_two(floating x, floating x_low, bint with_r_low, f
 
 cdef inline floating expm1_bounded(floating x, floating x_low, floating* low) noexcept nogil:
     return expm1_in_two(x, x_low, False, low)
+
+
+# The same as one number.  1.2 ulp.
+cdef inline floating expm1_rounded(floating x) noexcept nogil:
+    cdef floating r, q, r2
+    cdef floating scale = exp_split[floating](x, 0, 0, &r)
+    r2 = r * r
+    q = fma(r2, exp_polynomial(r, r2), r)
+    return fma(scale, q, scale - <floating> 1)
 
 
 # ----------------------------------------------------------------------------------------------- ratios of exponentials
@@ -981,22 +998,34 @@ cdef inline floating normal_limit(floating unused) noexcept nogil:
         return 38.7
 
 
-# e^(a^2 / 2) times the normal distribution at -a, for 0 <= a <= normal_limit, in two parts
-#
-# The remainder corrects the reciprocal of a + 4.  The reciprocal's relative error also enters t, and changes log P(t)
-# by about -0.95 t times that error.
-cdef inline floating normal_tail(floating a, floating* low) noexcept nogil:
-    cdef floating constant, constant_low, slope, polynomial, polynomial_low, product, product_low, error
+# 1 / (a + 4) and (a - 4) / (a + 4).  `lacking` is what the first one's relative error does to P(t) / (a + 4), relative:
+# that error also enters t, and changes log P(t) by about -0.95 t times itself.
+cdef inline floating normal_tail_argument(floating a, floating* t, floating* lacking) noexcept nogil:
     cdef floating one = 1, four = 4
     cdef floating d = a + four
     cdef floating d_low = a - (d - four)
     cdef floating inverse = one / d
-    cdef floating t = (a - four) * inverse
+    t[0] = (a - four) * inverse
+    lacking[0] = fma(-d_low, inverse, remainder(d, inverse, one)) * fma[floating](t[0], -0.95, 1)
+    return inverse
+
+
+# e^(a^2 / 2) times the normal distribution at -a, for 0 <= a <= normal_limit.  2 ulp times 1 + lacking.
+cdef inline floating normal_tail(floating a, floating* lacking) noexcept nogil:
+    cdef floating t, slope, constant, constant_low
+    cdef floating inverse = normal_tail_argument(a, &t, lacking)
+    slope = normal_tail_polynomial(t, &constant, &constant_low)
+    return fma(slope, t, constant) * inverse
+
+
+# The same in two parts
+cdef inline floating normal_tail_in_two(floating a, floating* low) noexcept nogil:
+    cdef floating t, lacking, constant, constant_low, slope, polynomial, polynomial_low, product, product_low
+    cdef floating inverse = normal_tail_argument(a, &t, &lacking)
     slope = normal_tail_polynomial(t, &constant, &constant_low)
     polynomial = line_in_two(slope, t, constant, constant_low, &polynomial_low)
     product = product_in_two(polynomial, inverse, &product_low)
-    error = fma(-d_low, inverse, remainder(d, inverse, one)) * fma[floating](t, -0.95, 1)
-    low[0] = fma(product, error, fma(polynomial_low, inverse, product_low))
+    low[0] = fma(product, lacking, fma(polynomial_low, inverse, product_low))
     return product
 
 
