@@ -1,4 +1,4 @@
-"""The disassembly of the kernels: packed arithmetic of the set's own width, and nothing called.
+"""The disassembly of the kernels: packed arithmetic of the set's own width, and no calls but for limits.
 
 What vectorises is decided by the compiler; a formula that it leaves scalar still gives right results, some ten times
 slower, and only this test would notice.

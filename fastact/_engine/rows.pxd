@@ -4,7 +4,7 @@ cimport numpy as cnp
 
 from fastact._engine.formats cimport Format, format_of, formats
 from fastact._engine.strips cimport Step
-from fastact._math.row_state cimport transposition
+from fastact._loops.elementwise cimport transposition
 
 cdef enum:
     STEPS = 12                      # of an operation, at most

@@ -19,8 +19,8 @@ from fastact._engine.runtime cimport (
 from fastact._engine.strips cimport (
     ACCUMULATE, ALWAYS, CONSTANTS, EMIT, EXTREME, IF_DOMINANT, IF_LONG, PATCH, RECOVER, Place, StripCall, place_of,
     run_all_strips, run_strip)
-from fastact._loops.elementwise cimport CACHE_LINE, LANES, fetch
-from fastact._math.row_state cimport PIECE, SEGMENT, STRIP, TRANSPOSED_MAX, transposition
+from fastact._loops.elementwise cimport CACHE_LINE, LANES, fetch, transposition
+from fastact._math.row_state cimport PIECE, SEGMENT, STRIP
 
 cnp.import_array()
 
@@ -30,7 +30,8 @@ cdef enum:
     BEYOND_CACHE = 1 << 20          # bytes of all arrays from which prefetching pays
     UNCOPIED_MAX = 1 << 15          # bytes of an array whose columns are computed in place
     COPIED_MAX = 1 << 17            # bytes of columns that a thread copies at a time
-    TRANSPOSED_ROWS = 4             # short rows from which they are transposed
+    TRANSPOSED_MAX = 32             # entries of rows that are transposed and computed as columns
+    TRANSPOSED_ROWS = 4             # how many of them at least
     COLUMNS_MAX = 128               # columns copied together
     ON_STACK = 1 << 12              # bytes of copied rows for which the stack has room
     CONVERTED = 1024                # numbers converted at a time where lines are short

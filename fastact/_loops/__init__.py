@@ -5,6 +5,7 @@
     columns.pxd      the same down columns side by side, with the same bits
     sums.pxd, .h     exact sums
     packing.h        16-bit numbers to float and back
+    transpose.h      short rows to columns and back
     lanes.h          prefetching, sums over the lanes of vectors
 
 A formula arrives as a constant and is inlined, so that each kernel is a loop of packed arithmetic. The loops know no

@@ -39,6 +39,9 @@ ctypedef void (*block_kernel)(void** operands, Py_ssize_t n, int form) noexcept 
 # From 16-bit numbers to floats or back; n is a multiple of LANES.
 ctypedef void (*convert_block)(const void* source, void* target, Py_ssize_t n) noexcept nogil
 
+# From `count` contiguous rows of n numbers to columns side by side, or back
+ctypedef void (*transposition)(const void* source, void* target, Py_ssize_t count, Py_ssize_t n) noexcept nogil
+
 ctypedef float (*float_formula)(float) noexcept nogil
 ctypedef float (*float_formula_1)(float, float) noexcept nogil
 ctypedef float (*float_formula_2)(float, float, float) noexcept nogil

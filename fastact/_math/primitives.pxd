@@ -1010,7 +1010,7 @@ cdef inline floating normal_tail_argument(floating a, floating* t, floating* lac
     return inverse
 
 
-# e^(a^2 / 2) times the normal distribution at -a, for 0 <= a <= normal_limit.  2 ulp times 1 + lacking.
+# e^(a^2 / 2) times the normal distribution at -a, for 0 <= a <= normal_limit, divided by 1 + lacking.  2 ulp.
 cdef inline floating normal_tail(floating a, floating* lacking) noexcept nogil:
     cdef floating t, slope, constant, constant_low
     cdef floating inverse = normal_tail_argument(a, &t, lacking)

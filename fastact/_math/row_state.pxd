@@ -2,7 +2,6 @@
 
 cdef enum:
     STRIP = 32              # rows or columns computed together, so that the latency of one hides behind the others
-    TRANSPOSED_MAX = 32     # entries of contiguous rows that are computed as columns: a lane is a row
     SHORT_ROW = 128         # entries up to which a row always takes the exact path: no test of dominance
     PIECE = 1024            # entries whose terms are held on the stack
     SEGMENT = 4096          # entries of a long row that one thread takes at a time
@@ -56,8 +55,6 @@ ctypedef void (*strip_accumulation)(
 ctypedef void (*strip_emission)(
     const void* x, const void* y, void* out, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, const StripState* state
     ) noexcept nogil
-# From `count` rows of n numbers to columns side by side, or back
-ctypedef void (*transposition)(const void* source, void* target, Py_ssize_t count, Py_ssize_t n) noexcept nogil
 ctypedef void (*strip_constants)(StripState* state, Py_ssize_t width) noexcept nogil
 ctypedef void (*row_patch)(
     const void* x, void* entry, Py_ssize_t n, Py_ssize_t distance, StripState* state, Py_ssize_t index) noexcept nogil

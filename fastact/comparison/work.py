@@ -27,6 +27,8 @@ CALLS = {
 """Every mode, and its call as one writes it."""
 
 ROW_SHAPES = (
+    ((4096, 2), -1),
+    ((4096, 10), -1),
     ((4096, 16), -1),
     ((1024, 128), -1),
     ((1024, 1024), -1),
