@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import fastact
-from fastact import Elementwise, RowReduction, _costs
+from fastact import Elementwise, Gated, RowReduction, _costs
 from fastact._engine import runtime
 
 COSTS = Path(_costs.__file__)
@@ -61,6 +61,9 @@ def cost(f: Callable[..., np.ndarray]) -> float:
     calls = [partial(f, x, out=out)]
     if isinstance(f, Elementwise):
         calls.append(partial(f.backward, x[::-1].copy(), x, out=out))
+    elif isinstance(f, Gated):
+        calls = [partial(f, x, x[::-1].copy(), out=out),
+                 partial(f.backward, x[::-1].copy(), x, x[::-1].copy(), out=(out, out.copy()))]
     else:
         x, out = x.reshape(64, 1024), out.reshape(64, 1024)
         calls = [partial(f, x)] if isinstance(f, RowReduction) else [

@@ -10,6 +10,7 @@ from fastact._buffers import clear_buffers, get_buffer_limit, set_buffer_limit
 from fastact.catalogue import *  # noqa: F403
 from fastact.catalogue import activations
 from fastact.elementwise import Elementwise
+from fastact.gated import Gated
 from fastact.lookup import get
 from fastact.losses import softmax_cross_entropy, softmax_mse
 from fastact.rowwise import RowReduction, Rowwise
@@ -20,6 +21,7 @@ __all__ = [
     *activations,
     "Activation",
     "Elementwise",
+    "Gated",
     "RowReduction",
     "Rowwise",
     "activations",

@@ -1,9 +1,9 @@
 """The activations: one statement each.
 
-The kernels are made from the formulas of the same name in _math/formulas.pxd and _math/softmax.pxd.  A statement has
+The kernels are made from what has the same name in _math/formulas.pxd and _math/softmax.pxd.  A statement has
 
 * the formulas in LaTeX, a summary and a source, for the documentation;
-* the parameters with their defaults;
+* the parameters with their defaults, or for a gated activation the elementwise one, whose parameters it has;
 * `parameter_domain`: the accepted numbers, if not every number is accepted; `output_domain`: the same for the
   derivative from the output;
 * `ulp`: the promised error of value and derivative, if it is not the default one; `value_zero`, `derivative_zero`: the
@@ -15,6 +15,7 @@ The kernels are made from the formulas of the same name in _math/formulas.pxd an
 from fastact import _costs
 from fastact._activation import Activation
 from fastact.elementwise import Elementwise
+from fastact.gated import Gated
 from fastact.rowwise import RowReduction, Rowwise
 
 _INFINITE = float("inf")
@@ -379,6 +380,62 @@ sqrt_softplus = Elementwise(
     source="DeepSeek-AI, DeepSeek-V4 (2026)",
     cost=_cost("sqrt_softplus"),
     ulp={"value": 1.5, "derivative": 3.0},
+)
+glu = Gated(
+    "glu",
+    activation=sigmoid,
+    gate="second",
+    summary="The gated linear unit: the logistic function of the gate times the other input.",
+    formula=r"y = u / (1 + e^{-g})",
+    derivative_formula=r"\partial y / \partial g = u s (1 - s), \; \partial y / \partial u = s, \;"
+    r" s = 1 / (1 + e^{-g})",
+    source="Y. N. Dauphin et al., Language modeling with gated convolutional networks (2016)",
+    cost=_cost("glu"),
+    ulp={"value": 2.5},
+)
+swiglu = Gated(
+    "swiglu",
+    activation=silu,
+    summary="The silu of the gate times the other input; both may be limited, and the other one has an offset.",
+    formula=r"y = (\mathrm{clip}(u, -L, L) + o) \, h / (1 + e^{-\beta h}), \; h = \min(g, L)",
+    derivative_formula=r"\partial y / \partial g = (\mathrm{clip}(u, -L, L) + o) \, \mathrm{silu}'(h), \;"
+    r" \partial y / \partial u = \mathrm{silu}(h); \; 0 \;\mathrm{beyond}\; L",
+    source="N. Shazeer, GLU variants improve transformer (2020); limit and offset: OpenAI, gpt-oss (2025)",
+    cost=_cost("swiglu"),
+    ulp={"value": 3.5},
+)
+geglu = Gated(
+    "geglu",
+    activation=gelu,
+    summary="The gelu of the gate times the other input.",
+    formula=r"y = u \, g \, (1 + \mathrm{erf}(g / \sqrt{2})) / 2",
+    derivative_formula=r"\partial y / \partial g = u \, \mathrm{gelu}'(g), \;"
+    r" \partial y / \partial u = \mathrm{gelu}(g)",
+    source="N. Shazeer, GLU variants improve transformer (2020)",
+    cost=_cost("geglu"),
+    ulp={"value": 4.5},
+)
+geglu_tanh = Gated(
+    "geglu_tanh",
+    activation=gelu_tanh,
+    summary="The approximation gelu_tanh of the gate times the other input.",
+    formula=r"y = u \, g \, (1 + \tanh(\sqrt{2 / \pi} \, (g + 0.044715 \, g^3))) / 2",
+    derivative_formula=r"\partial y / \partial g = u \, \mathrm{gelu\_tanh}'(g), \;"
+    r" \partial y / \partial u = \mathrm{gelu\_tanh}(g)",
+    source="N. Shazeer, GLU variants improve transformer (2020)",
+    cost=_cost("geglu_tanh"),
+    ulp={"value": 3.5},
+)
+reglu = Gated(
+    "reglu",
+    activation=relu,
+    summary="The rectified gate times the other input.",
+    formula=r"y = u \max(0, g)",
+    derivative_formula=r"\partial y / \partial g = u \;\mathrm{for}\; g \geq 0, \;\mathrm{else}\; 0; \;"
+    r" \partial y / \partial u = \max(0, g)",
+    source="N. Shazeer, GLU variants improve transformer (2020)",
+    cost=_cost("reglu"),
+    ulp={"value": 0.5},
 )
 softmax = Rowwise(
     "softmax",

@@ -17,33 +17,20 @@ import numpy as np
 from fastact._activation cimport (
     Activation, PyVectorcall_NARGS, are_keywords, as_float, call_generally, common_dtype, fastact_enable_vectorcall,
     has_16_bits, refuse_masked, replace_method, rounded, unknown_argument, working_dtype)
-from fastact._domains cimport check_domain, in_words, with_float32_ends
-from fastact._engine.elementwise cimport KernelSet, Numbers
-from fastact._engine.formats cimport is_bfloat16
-from fastact._engine.runtime cimport fastact_nearest_float
+from fastact._domains cimport check_domain, in_words
+from fastact._engine.elementwise cimport KernelSet
 from fastact._layout cimport sum_over
+from fastact._ufunc_calls cimport Parameters, call_ufunc
 
 from fastact._activation import ACCEPTED, make_signature
 from fastact._isa import KERNELS
+from fastact._ufunc_calls import UFUNC_KEYWORDS
 
 cnp.import_array()
-
-# NumPy 1 promoted float32 scalars to float64 beside any Python number.
-LOOKS_AT_VALUES = np.__version__.startswith("1.")
-UFUNC_KEYWORDS = MappingProxyType({          # with NumPy's defaults
-    "out": None, "where": True, "casting": "same_kind", "order": "K", "dtype": None, "subok": True, "signature": None})
-WHOLE_LINE = (-np.inf, np.inf)
-cdef str FROM_OUTPUT = " for a gradient from the output; for others pass x"
-
 
 # Defaults to compare: 0 and -0 are two, NaN is itself.
 cdef list bits_of(object parameters):
     return [default.hex() for default in parameters.values()]
-
-
-# Whether values of `dtype` are computed as float32
-cdef bint is_narrow(object dtype):
-    return isinstance(dtype, np.dtype) and (dtype.kind == "f" and dtype.itemsize in (2, 4) or is_bfloat16(dtype))
 
 
 cdef class Elementwise(Activation):
@@ -77,7 +64,7 @@ cdef class Elementwise(Activation):
     cdef readonly object ufuncs, ulp, value_zero, derivative_zero, parameter_domain, output_domain
     cdef object (*vectorcall)(object, PyObject* const*, size_t, PyObject*)
     cdef KernelSet value_mode, derivative_mode, backward_mode, from_output_mode, parameter_mode, both_mode
-    cdef Numbers defaults           # rounded at construction: calls may come in any rounding mode
+    cdef Parameters known
     cdef Elementwise origin         # of the catalogue, if this one has other defaults
     cdef double cost
     cdef bint output_suffices       # for a derivative with the defaults
@@ -85,12 +72,8 @@ cdef class Elementwise(Activation):
     def __cinit__(self, str name, *, double cost, ulp=MappingProxyType({"value": 1.5, "derivative": 2.0}),
                   value_zero=None, derivative_zero=None, parameter_domain=(), output_domain=(),
                   Elementwise origin=None, **description):
-        domains = dict(parameter_domain)
-        if not domains.keys() <= self.parameters.keys():
-            raise ValueError(f"fastact.Elementwise: parameter_domain names {', '.join(domains)}; accepted are "
-                             f"{', '.join(self.parameters) or 'none'}")
-        self.parameter_domain = MappingProxyType({
-            one: with_float32_ends(domains.get(one, WHOLE_LINE)) for one in self.parameters})
+        self.known = Parameters("fastact.Elementwise", self.parameters, parameter_domain)
+        self.parameter_domain = self.known.domains
         self.output_domain = MappingProxyType(dict(output_domain))
         self.output_suffices = all([
             domain[0] <= self.parameters[one] <= domain[1] for one, domain in self.output_domain.items()])
@@ -101,9 +84,6 @@ cdef class Elementwise(Activation):
         self.origin = origin
         self.vectorcall = call_value
         fastact_enable_vectorcall(self, &self.vectorcall)
-        for k, default in enumerate(self.parameters.values()):
-            self.defaults.as_double[k] = default
-            self.defaults.as_float[k] = <float> self.defaults.as_double[k]
         if origin is None:
             self._make_modes(name, cost)
         else:
@@ -115,11 +95,10 @@ cdef class Elementwise(Activation):
         self.keeps = "output" if self.from_output_mode is not None and self.output_suffices else "x"
 
     cdef _make_modes(self, str name, double cost):
-        if (len(self.parameters) != KERNELS.PARAMETERS.get(name, -1)
-                or f"{name}.value_and_derivative.float" not in KERNELS.KERNELS):    # two inputs
+        if len(self.parameters) != KERNELS.PARAMETERS.get(name, -1):
             raise ValueError(
                 f"fastact.Elementwise: name is {name!r} with {len(self.parameters)} parameters; accepted are the "
-                f"compiled formulas of one input, with theirs: write {name} and {name}_derivative into "
+                f"compiled formulas, with theirs: write {name} and {name}_derivative into "
                 f"fastact/_math/formulas.pxd, and build again (python setup.py build_ext --inplace)")
         self.value_mode = self._mode("value", 1, 1, cost)
         self.derivative_mode = self._mode("derivative", 1, 1, cost)
@@ -137,7 +116,7 @@ cdef class Elementwise(Activation):
         kernels = {dtype: KERNELS.KERNELS[f"{self.name}.{mode}.{dtype}"] for dtype in ("float", "double")}
         name = self.name if mode == "value" else f"{self.name}_{mode}"
         return KernelSet(kernels, name, f"The ufunc of fastact.{self.name}, {mode}: {self.summary}", inputs,
-                         len(self.parameters), outputs, cost)
+                         len(self.parameters), outputs, cost, (1,) * len(self.parameters))
 
     def with_defaults(self, **parameters):
         """with_defaults(*, parameter=number): the same activation, with other defaults for its parameters.
@@ -402,119 +381,14 @@ Source: {self.source}.
         if (len(arguments) == len(arrays) and (not keywords or len(keywords) == 1 and "out" in keywords)
                 and (self.output_suffices or mode is not self.from_output_mode)):
             given[0], given[1] = <PyObject*> arguments[0], <PyObject*> arguments[len(arrays) - 1]
-            result = mode.call_plain(given, keywords["out"] if keywords else None, &self.defaults)
+            result = mode.call_plain(given, keywords["out"] if keywords else None, &self.known.numbers)
             if result is not None:
                 return result
         return self._call_ufunc(self.name + method, mode, arrays, arguments, keywords)
 
-    # The general path: arrays and parameters by position or by name, then the ufunc
     cdef object _call_ufunc(self, str call, KernelSet mode, tuple arrays, tuple arguments, dict keywords):
-        cdef tuple names = arrays + tuple(self.parameters)
-        cdef list values = list(arguments), scalars = [], defaults = []
-        cdef bint integers = False
-        if len(arguments) > len(names):
-            raise TypeError(f"fastact.{call}: got {len(arguments)} positional arguments, accepted are at most "
-                            f"{len(names)}: {', '.join(names)}")
-        for name in names[len(arguments):]:
-            if name in keywords:
-                values.append(keywords.pop(name))
-            elif name in self.parameters:
-                defaults.append(len(values))
-                values.append(self.parameters[name])
-            else:
-                raise TypeError(f"fastact.{call}: the argument {name} is missing; accepted are {', '.join(names)}")
-        for name in "dtype", "signature":       # for NumPy None is a value, and both of them are a conflict
-            if name in keywords and keywords[name] is None:
-                del keywords[name]
-        for name in keywords:
-            if name in names:
-                raise TypeError(f"fastact.{call}: got two values for the argument {name}")
-            if name not in UFUNC_KEYWORDS:
-                raise unknown_argument(call, name, [*names, *UFUNC_KEYWORDS])
-        if len(arrays) == 2:
-            values[:2] = alike(call, arrays, values[:2])
-        for k, name in enumerate(names):
-            if values[k] is None and k >= len(arrays):
-                values[k] = self.parameters[name]
-            if not hasattr(values[k], "dtype") and not hasattr(values[k], "__array_ufunc__"):
-                if k >= len(arrays) and type(values[k]) in (int, float):
-                    values[k] = as_float(call, name, values[k])
-                    scalars.append(k)           # takes the dtype of the arrays
-                    if k not in defaults:
-                        check_domain(call, name, self.parameter_domain[name], values[k])
-                    continue
-                values[k] = np.asarray(values[k])
-            dtype = getattr(values[k], "dtype", None)
-            if isinstance(dtype, np.dtype):     # not pandas' own: its objects call back with ndarrays
-                integers |= working_dtype(call, name, dtype).kind != dtype.kind
-            if k >= len(arrays):
-                check_domain(call, name, self.parameter_domain[name], values[k])
-        if mode is self.from_output_mode:
-            for name, domain in self.output_domain.items():
-                check_domain(call, name, domain, values[names.index(name)], None, FROM_OUTPUT)
-        dtypes = [getattr(value, "dtype", None) for k, value in enumerate(values) if k not in scalars]
-        if (self.parameters and "dtype" not in keywords and "signature" not in keywords
-                and all([is_narrow(dtype) for dtype in dtypes])):
-            for k in scalars:
-                shown, values[k] = values[k], np.float32(fastact_nearest_float(values[k]))
-                if k not in defaults:
-                    check_domain(call, names[k], self.parameter_domain[names[k]], values[k], shown)
-            if len({dtype.newbyteorder("=") for dtype in dtypes}) > 1:
-                keywords["dtype"] = np.float32  # the loops would take the dtype of the arrays, whatever the parameters'
-        elif LOOKS_AT_VALUES and scalars:
-            dtype = keywords.get("dtype")
-            if dtype is None:
-                least = np.float64 if integers else np.float32
-                dtype = np.result_type(least, *[dtype for dtype in dtypes if isinstance(dtype, np.dtype)])
-            for k in scalars:
-                values[k] = np.asarray(values[k], dtype)
-        if integers and "dtype" not in keywords and "signature" not in keywords:
-            keywords["dtype"] = np.float64      # NumPy would take float32 for small integers
-        if "where" in keywords and keywords.get("out") is not None:
-            outs = keywords["out"]
-            outs = [out for out in (outs if isinstance(outs, tuple) else (outs,)) if isinstance(out, np.ndarray)]
-            values = [copied_if_overlapping(value, outs) for value in values]
-            keywords["where"] = copied_if_overlapping(keywords["where"], outs)
-        try:
-            return mode.ufunc(*values, **keywords)
-        except (TypeError, ValueError):
-            for name, value in zip(names, values):
-                refuse_kind(call, name, value)
-            raise
-
-
-# Two arguments; a Python number takes the dtype of the other.
-cdef list alike(str call, tuple names, list values):
-    cdef int k
-    for k in range(2):
-        other = values[1 - k]
-        if type(values[k]) in (int, float) and type(other) not in (int, float):
-            dtype = getattr(other if hasattr(other, "dtype") else np.asarray(other), "dtype", None)
-            if isinstance(dtype, np.dtype):
-                values[k] = rounded(as_float(call, names[k], values[k]), working_dtype(call, names[1 - k], dtype))
-    return values
-
-
-# Raises TypeError if an object of another library, which the ufunc has refused, holds no numbers; else returns.
-cdef int refuse_kind(str call, str name, object value) except -1:
-    if isinstance(value, (np.ndarray, np.generic, int, float)) or hasattr(value, "__dask_graph__"):
-        return 0
-    try:
-        array = np.asarray(value)
-    except Exception:
-        return 0
-    if array.dtype.kind not in "biufV":
-        raise TypeError(f"fastact.{call}: {name} is a {type(value).__name__}, as an array of the dtype {array.dtype}; "
-                        f"accepted are {ACCEPTED}") from None
-    return 0
-
-
-# A copy of an array that shares memory with an output.  With a mask and a cast NumPy (2.4) makes such copies too late:
-# it reads a mask that it has overwritten, and changes elements of `out` that the mask excludes.
-cdef object copied_if_overlapping(object value, list outs):
-    if isinstance(value, np.ndarray) and any([np.may_share_memory(value, out) for out in outs]):
-        return value.copy()
-    return value
+        return call_ufunc(call, mode, arrays, self.known, arguments, keywords,
+                          self.output_domain if mode is self.from_output_mode else None)
 
 
 cdef object value_by_def = Elementwise.__call__
@@ -530,9 +404,9 @@ cdef inline object call_mode(Elementwise self, KernelSet mode, object method, Py
                              Py_ssize_t count, PyObject* names):
     result = None
     if count == 1 and names == NULL:
-        result = mode.call_plain(arguments, None, &self.defaults)
+        result = mode.call_plain(arguments, None, &self.known.numbers)
     elif count == 1 and are_keywords(names, "out"):
-        result = mode.call_plain(arguments, <object> arguments[1], &self.defaults)
+        result = mode.call_plain(arguments, <object> arguments[1], &self.known.numbers)
     return call_generally(method, self, arguments, count, names) if result is None else result
 
 
@@ -554,13 +428,13 @@ cdef object call_backward(object activation, PyObject* const* arguments, Py_ssiz
     cdef bint from_output = count == 1 and self.from_output_mode is not None and self.output_suffices
     result = None
     if count == 2 and names == NULL:
-        result = self.backward_mode.call_plain(arguments, None, &self.defaults)
+        result = self.backward_mode.call_plain(arguments, None, &self.known.numbers)
     elif count == 2 and are_keywords(names, "out"):
-        result = self.backward_mode.call_plain(arguments, <object> arguments[2], &self.defaults)
+        result = self.backward_mode.call_plain(arguments, <object> arguments[2], &self.known.numbers)
     elif from_output and are_keywords(names, "output"):
-        result = self.from_output_mode.call_plain(arguments, None, &self.defaults)
+        result = self.from_output_mode.call_plain(arguments, None, &self.known.numbers)
     elif from_output and are_keywords(names, "output", "out"):
-        result = self.from_output_mode.call_plain(arguments, <object> arguments[2], &self.defaults)
+        result = self.from_output_mode.call_plain(arguments, <object> arguments[2], &self.known.numbers)
     return call_generally(backward_by_def, self, arguments, count, names) if result is None else result
 
 

@@ -121,6 +121,7 @@ SPELLINGS = {
     "hard_shrink": {"torch": "hardshrink Hardshrink", "keras": "hard_shrink", "onnx": "Shrink"},
     "soft_shrink": {"torch": "softshrink Softshrink", "keras": "soft_shrink"},
     "tanh_shrink": {"torch": "tanhshrink Tanhshrink", "keras": "tanh_shrink"},
+    "glu": {"torch": "glu GLU", "jax": "glu", "keras": "glu"},
     "sparse_plus": {"jax": "sparse_plus", "keras": "sparse_plus"},
     "sparse_sigmoid": {"jax": "sparse_sigmoid", "keras": "sparse_sigmoid"},
     "gelu_clipped": {"transformers": "gelu_10"},

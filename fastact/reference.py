@@ -5,7 +5,7 @@ Each formula is written once, over a namespace ``m``: NumPy (float64 or longdoub
 ulps at every float32 input, tails included, and decides the error of every float32 result. The errors of float64
 results are computed with mpmath, which only the callers of :func:`mpmath_namespace` need.
 
-A new activation is one entry of ``ELEMENTWISE``, a new loss one of ``LOSSES``.
+A new activation is one entry of ``ELEMENTWISE`` or ``GATED``, a new loss one of ``LOSSES``.
 """
 
 import math
@@ -21,6 +21,14 @@ class Elementwise(NamedTuple):
 
     value: Callable[..., Any]
     derivative: Callable[..., Any]
+
+
+class Gated(NamedTuple):
+    """Value and both gradients for dy = 1 as functions of ``(m, gate, other, *parameters)``."""
+
+    value: Callable[..., Any]
+    in_gate: Callable[..., Any]
+    in_other: Callable[..., Any]
 
 
 class Rowwise(NamedTuple):
@@ -466,6 +474,47 @@ ELEMENTWISE = {
 }
 
 
+def _times(name: str) -> Gated:
+    """The activation of the gate times the other input."""
+    activation = ELEMENTWISE[name]
+    return Gated(
+        value=lambda m, gate, other, *parameters: activation.value(m, gate, *parameters) * other,
+        in_gate=lambda m, gate, other, *parameters: activation.derivative(m, gate, *parameters) * other,
+        in_other=lambda m, gate, other, *parameters: activation.value(m, gate, *parameters),
+    )
+
+
+def _limited(name: str) -> Gated:
+    """The same with a limit and an offset: without a limit nothing is beyond it, not even infinity."""
+    plain = _times(name)
+
+    def inputs(m: Any, gate: Any, other: Any, limit: Any, offset: Any) -> Any:
+        clipped = m.minimum(m.maximum(other, -limit), limit)
+        return m.minimum(gate, limit), m.where(offset == 0, clipped, clipped + offset)
+
+    def value(m: Any, gate: Any, other: Any, beta: Any = 1.0, limit: Any = math.inf, offset: Any = 0.0) -> Any:
+        return plain.value(m, *inputs(m, gate, other, limit, offset), beta)
+
+    def in_gate(m: Any, gate: Any, other: Any, beta: Any = 1.0, limit: Any = math.inf, offset: Any = 0.0) -> Any:
+        beyond = (gate >= limit) & (limit < math.inf)
+        return m.where(beyond, 0, plain.in_gate(m, *inputs(m, gate, other, limit, offset), beta))
+
+    def in_other(m: Any, gate: Any, other: Any, beta: Any = 1.0, limit: Any = math.inf, offset: Any = 0.0) -> Any:
+        beyond = ((other >= limit) | (other < -limit)) & (limit < math.inf)
+        return m.where(beyond, 0, plain.in_other(m, *inputs(m, gate, other, limit, offset), beta))
+
+    return Gated(value, in_gate, in_other)
+
+
+GATED = {
+    "glu": _times("sigmoid"),
+    "swiglu": _limited("silu"),
+    "geglu": _times("gelu"),
+    "geglu_tanh": _times("gelu_tanh"),
+    "reglu": _times("relu"),
+}
+
+
 def _row_maximum(m: Any, logits: Any) -> Any:
     return m.maximum.reduce(logits, axis=-1, keepdims=True)
 
@@ -574,9 +623,10 @@ def evaluate(name: str, mode: str, *arguments: npt.ArrayLike, m: Any = np) -> An
     Parameters
     ----------
     name : str
-        A key of ``ELEMENTWISE``, ``ROWWISE`` or ``LOSSES``.
+        A key of ``ELEMENTWISE``, ``GATED``, ``ROWWISE`` or ``LOSSES``.
     mode : str
-        ``"value"``, ``"derivative"`` (elementwise), ``"backward"`` (rowwise) or ``"gradient"`` (losses).
+        ``"value"``, ``"derivative"`` (elementwise), ``"in_gate"`` and ``"in_other"`` (gated), ``"backward"`` (rowwise)
+        or ``"gradient"`` (losses).
     *arguments : array_like
         The arrays and parameters of the formula. Rows lie along the last axis.
     m : namespace, optional
@@ -592,7 +642,7 @@ def evaluate(name: str, mode: str, *arguments: npt.ArrayLike, m: Any = np) -> An
     LookupError
         If nothing has that name.
     """
-    tables: dict[str, Any] = {**ELEMENTWISE, **ROWWISE, **LOSSES}
+    tables: dict[str, Any] = {**ELEMENTWISE, **GATED, **ROWWISE, **LOSSES}
     if name not in tables:
         raise LookupError(f"{name} has no reference: write it into its table in fastact/reference.py")
     formula = getattr(tables[name], mode)

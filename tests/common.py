@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import fastact
-from fastact import Elementwise, RowReduction, Rowwise, losses, reference
+from fastact import Elementwise, Gated, RowReduction, Rowwise, losses, reference
 
 FUNCTIONS = list(fastact.activations.values())
 ELEMENTWISE = [f for f in FUNCTIONS if isinstance(f, Elementwise)]
+GATED = [f for f in FUNCTIONS if isinstance(f, Gated)]
 ROWWISE = [f for f in FUNCTIONS if isinstance(f, Rowwise)]
 REDUCTIONS = [f for f in FUNCTIONS if isinstance(f, RowReduction)]
 ROWS = ROWWISE + REDUCTIONS

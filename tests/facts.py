@@ -58,6 +58,28 @@ class Facts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GatedFacts:
+    """Facts of one gated activation.
+
+    Attributes
+    ----------
+    definition : callable
+        The value of two mpmath numbers, the gate and the other input, as a textbook writes it.
+    examples : tuple of tuple
+        Arguments, keywords and value, from another library or a paper.
+    parameters : tuple of tuple
+        Parameters with which the reference is checked, the defaults as an empty tuple.
+    named_elsewhere : bool
+        Some library that fastact/names.py knows has the activation.
+    """
+
+    definition: Callable[..., object]
+    examples: tuple[tuple[tuple[list[float], ...], Mapping[str, object], list[float]], ...]
+    parameters: tuple[tuple[float, ...], ...] = ((),)
+    named_elsewhere: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class RowFacts:
     """Facts of one activation of rows.
 
@@ -277,6 +299,35 @@ FACTS = {
         values=(0, ROOT_OF_LN2, ROOT_OF_LN2, INF), slopes=(0, 0.25 / ROOT_OF_LN2, 0.25 / ROOT_OF_LN2, 0),
         range=(0, INF)),
 }
+
+FACTS_OF_GATED = Rows({
+    "glu": GatedFacts(
+        definition=lambda g, u: u / (1 + mpmath.exp(-g)),
+        examples=((([1.0, 2.0, -1.0, 0.5],), {}, [0.2689414213699951, 1.2449186624037092]),),       # torch: F.glu
+        named_elsewhere=True),
+    "swiglu": GatedFacts(
+        definition=lambda g, u, beta=1, limit=INF, offset=0: (
+            (h := min(g, limit)) * (max(-limit, min(u, limit)) + offset) / (1 + mpmath.exp(-beta * h))),
+        examples=(
+            (([-2.0, -0.5, 0.0, 1.0, 3.0], [2.0] * 5), {},
+             [-0.4768116881, -0.3775406688, 0, 1.4621171573, 5.7154447609]),
+            (([-8.0, 0.0, 1.0, 8.0], [3.0, -9.0, 9.0, 0.5]), {"beta": 1.702, "limit": 7.0, "offset": 1.0},
+             [-3.9065715463e-05, 0, 6.7663661275, 10.4999296925]),      # transformers: GptOssExperts
+        ),
+        parameters=((), (1.702, 7.0, 1.0), (0.5,), (1.0, 2.0))),
+    "geglu": GatedFacts(
+        definition=lambda g, u: g * mpmath.ncdf(g) * u,
+        examples=((([-1.0, 0.5, 2.0], [3.0, -1.0, 0.25]), {},
+                   [-0.47596576179437106, -0.34573123063700656, 0.4886249340259104]),)),
+    "geglu_tanh": GatedFacts(
+        definition=lambda g, u: u * g / 2 * (1 + mpmath.tanh(
+            mpmath.sqrt(2 / mpmath.pi) * (g + mpmath.mpf("0.044715") * g**3))),
+        examples=((([-1.0, 0.5, 2.0], [3.0, -1.0, 0.25]), {},
+                   [-0.4764240281751697, -0.34571400982514394, 0.48864942352194374]),)),
+    "reglu": GatedFacts(
+        definition=lambda g, u: max(g, 0) * u,
+        examples=((([-1.0, 0.5, 2.0], [3.0, -1.0, 0.25]), {}, [0, -0.5, 0.5]),)),
+})
 
 FACTS_OF_ROWS = Rows({
     "softmax": RowFacts(

@@ -7,7 +7,7 @@ from common import DTYPES
 from test_memory import ENTRIES
 
 import fastact
-from fastact import Elementwise, _isa
+from fastact import Elementwise, Gated, _isa
 
 calls = 0
 
@@ -21,11 +21,13 @@ for entry in ENTRIES.values():
     count(entry())
 for dtype in DTYPES:
     for length in (0, 1, 15, 16, 17, 300, 1100):
-        x = np.linspace(-100, 100, length).astype(dtype)
+        x = np.linspace(-100, 100, 2 * length).astype(dtype)
         for f in fastact.activations.values():
             count(f(x), f(x[::-1]))
             if isinstance(f, Elementwise):
                 count(f.derivative(x), f.backward(x, x), f.value_and_derivative(x))
+            elif isinstance(f, Gated):
+                count(f(x, x), f(x, layout="interleaved"), f.backward(f(x), x), f.backward(x, x, x[::-1]))
             elif length:
                 for rows in (x.reshape(-1, 1), x.reshape(1, -1)):
                     for axis in (0, 1):

@@ -17,7 +17,7 @@ import pytest
 from common import ELEMENTWISE, LOSSES, each
 
 import fastact
-from fastact import Elementwise, RowReduction, _isa, _threads
+from fastact import Elementwise, Gated, RowReduction, _isa, _threads
 from fastact._engine import runtime
 
 CONTROL = 0xFFC0  # flush to zero, rounding, masks, denormals are zero; below it are the flags
@@ -58,7 +58,7 @@ def environment():
 def calls():
     """Every mode of every function by name, in each layout, on arrays for one thread and for several."""
     found = {}
-    for length in (50, 40_000):
+    for length in (60, 40_000):
         x = np.random.default_rng(length).standard_normal(length).astype(np.float32) * 30
         x[::7] *= np.float32(1e-40)
         for f in fastact.activations.values():
@@ -67,6 +67,8 @@ def calls():
             if not isinstance(f, RowReduction):
                 for packed in (x.astype(np.float16), x.astype(ml_dtypes.bfloat16)):
                     found[f.name, length, packed.dtype.name] = lambda f=f, x=packed: f(x)
+            if isinstance(f, Gated):
+                found[f.name, length, "two arrays"] = lambda f=f, x=x: f(x, x[::-1])
             if isinstance(f, Elementwise):
                 found[f.name, length, "derivative"] = lambda f=f, x=x: f.derivative(x)
                 found[f.name, length, "backward"] = lambda f=f, x=x: f.backward(x, x)

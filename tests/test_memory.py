@@ -19,7 +19,7 @@ import pytest
 from common import LOSSES, LOSSES_OF_LABELS
 
 import fastact
-from fastact import Elementwise, RowReduction
+from fastact import Elementwise, Gated, RowReduction
 
 CALLS = 1_000_000 if "FASTACT_TEST_SLOW" in os.environ else 2000
 FEW = CALLS // 10  # blocks that the interpreter may take for itself meanwhile; a leak is one a call
@@ -36,6 +36,11 @@ def refused(call: Callable[[], object]) -> Callable[[], None]:
     return attempt
 
 
+def of_shape(f: fastact.Activation, array: np.ndarray) -> np.ndarray:
+    """As much of an array as the value of f of it."""
+    return array[:, 0] if isinstance(f, RowReduction) else array[:, :3] if isinstance(f, Gated) else array
+
+
 def entries() -> Iterator[tuple[str, Callable[[], object]]]:
     x = np.linspace(-2, 2, 24, dtype=np.float32).reshape(4, 6)
     narrow, swapped, out, ints = x.astype(np.float16), x.astype(">f8"), np.empty_like(x), np.arange(6)
@@ -43,11 +48,11 @@ def entries() -> Iterator[tuple[str, Callable[[], object]]]:
     frozen.flags.writeable = False
     for f in fastact.activations.values():
         yield f"{f.name}(x)", lambda f=f: f(x)
-        yield f"{f.name}(x, out=)", lambda f=f: f(x, out=out[:, 0] if isinstance(f, RowReduction) else out)
+        yield f"{f.name}(x, out=)", lambda f=f: f(x, out=of_shape(f, out))
         yield f"{f.name} of float16", lambda f=f: f(narrow)
         yield f"{f.name} of another byte order", lambda f=f: f(swapped)
         yield f"{f.name} of a list", lambda f=f: f([1.0, 2.0])
-        yield f"{f.name}.backward", lambda f=f: f.backward(x[:, 0] if isinstance(f, RowReduction) else x, x)
+        yield f"{f.name}.backward", lambda f=f: f.backward(of_shape(f, x), x)
         yield f"{f.name}, refused: a string", refused(lambda f=f: f("x"))
         yield f"{f.name}, refused: a keyword", refused(lambda f=f: f(x, unknown=1))
         yield f"{f.name}, refused: out", refused(lambda f=f: f(x, out=frozen))
@@ -61,6 +66,18 @@ def entries() -> Iterator[tuple[str, Callable[[], object]]]:
             if f.parameters:
                 yield f"{f.name} with an array", lambda f=f: f(x, np.full(6, 0.5, np.float32))
                 yield f"{f.name}.with_defaults", lambda f=f: f.with_defaults(**{next(iter(f.parameters)): 0.5})(x)
+        elif isinstance(f, Gated):
+            yield f"{f.name}(x, u)", lambda f=f: f(x, x)
+            yield f"{f.name} of strided arrays", lambda f=f: f(x[:, ::2], x[:, ::2])
+            yield f"{f.name} of float16 and a list", lambda f=f: f(narrow, x.tolist())
+            yield f"{f.name}.backward of two", lambda f=f: f.backward(x, x, x)
+            yield f"{f.name}.backward into", lambda f=f: f.backward(x, x, x, out=(out, out.copy()))
+            yield f"{f.name} of pairs", lambda f=f: f(x, layout="interleaved")
+            yield f"{f.name} of columns", lambda f=f: f.backward(x[:2], x, axis=0)
+            yield f"{f.name}, refused: shapes", refused(lambda f=f: f(x, x[0]))
+            if f.parameters:
+                yield f"{f.name} with numbers", lambda f=f: f(x, x, limit=7, offset=1)
+                yield f"{f.name} with an array", lambda f=f: f(x, x, beta=np.full(6, 0.5, np.float32))
         else:
             yield f"{f.name}, axis 0", lambda f=f: f(x, axis=0)
             yield f"{f.name}, where", lambda f=f: f(x, where=x > 0)

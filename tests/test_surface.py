@@ -10,7 +10,7 @@ import common
 import kernels
 import numpy as np
 import pytest
-from facts import FACTS, FACTS_OF_LOSSES, FACTS_OF_ROWS, ROW_TO_WRITE
+from facts import FACTS, FACTS_OF_GATED, FACTS_OF_LOSSES, FACTS_OF_ROWS, ROW_TO_WRITE
 
 import fastact
 from fastact import Elementwise, _costs, losses, reference
@@ -21,6 +21,7 @@ from fastact.comparison import peers
 PACKAGE = Path(fastact.__file__).parent
 ROOT = PACKAGE.parent
 ELEMENTWISE = {f.name: f for f in common.ELEMENTWISE}
+GATED = {f.name: f for f in common.GATED}
 ROWS = {f.name: f for f in common.ROWS}
 BUILD = "run python setup.py build_ext --inplace"
 
@@ -40,8 +41,6 @@ def test_formulas_and_registry_agree():
         assert f"{name}_derivative" in written, (
             f"{name} has no derivative: write {name}_derivative into fastact/_math/formulas.pxd")
     for name in values - set(ELEMENTWISE):
-        assert len(written[name].inputs) == 1, (
-            f"{name} has two inputs, which no class takes: see Add a function of two inputs in CONTRIBUTING.md")
         pytest.fail(f"{name} is in fastact/_math/formulas.pxd alone: write its statement into fastact/catalogue.py")
     for name in set(ELEMENTWISE) - values:
         pytest.fail(f"{name} is in fastact/catalogue.py alone: write its formula into fastact/_math/formulas.pxd")
@@ -52,12 +51,12 @@ def test_formulas_and_registry_agree():
         for suffix in {suffix for mode in modes for suffix in mode.suffixes}:
             formula = written[name + suffix]
             first = "y" if suffix.endswith("from_output") else "x"
-            assert formula.inputs == (first,), (
-                f"{formula.name} takes {formula.inputs[0]}: write {first} into fastact/_math/formulas.pxd")
+            assert formula.argument == first, (
+                f"{formula.name} takes {formula.argument}: write {first} into fastact/_math/formulas.pxd")
             assert formula.parameters == tuple(f.parameters), (
                 f"{formula.name} has the parameters {formula.parameters} in fastact/_math/formulas.pxd and "
                 f"{tuple(f.parameters)} in fastact/catalogue.py: write the same into both")
-    suffixes = {suffix for mode in (*kernels.MODES, *kernels.MODES_OF_GATED) for suffix in mode.suffixes}
+    suffixes = {suffix for mode in kernels.MODES for suffix in mode.suffixes}
     for name in set(written) - {name + suffix for name in values for suffix in suffixes}:
         pytest.fail(f"no mode uses {name} in fastact/_math/formulas.pxd: its name is that of a value and one of "
                     f"{', '.join(sorted(suffixes - {''}))}")
@@ -75,29 +74,35 @@ def test_costs_and_registry_agree():
 
 def test_kernels_and_registry_agree():
     built = {tuple(key.split(".")) for key in baseline.KERNELS if not key.startswith(("rows.", "columns."))}
-    named = {(name, mode, dtype) for name, f in ELEMENTWISE.items() for mode in f.ufuncs
+    named = {(name, mode, dtype) for name, f in (ELEMENTWISE | GATED).items() for mode in f.ufuncs
              for dtype in ("float", "double")}
     assert built == named, f"the compiled kernels are not those of fastact/catalogue.py: {BUILD}"
     assert {name: len(f.parameters) for name, f in ELEMENTWISE.items()} == baseline.PARAMETERS, (
         f"the compiled kernels have other parameters than fastact/catalogue.py: {BUILD}")
 
 
-def test_formulas_of_two_inputs_become_kernels():
-    """No activation has two inputs yet."""
-    formulas = kernels.read_formulas("".join(
-        f"cdef inline floating {name}(floating x, floating gate, floating a) noexcept nogil:\n    return x\n"
-        for name in ("glu", "glu_derivative", "glu_derivative_in_gate")))
-    written = {kernel.key: kernel.body for kernel in kernels.elementwise_kernels(formulas, ())
-               if kernel.dtype == "float"}
-    for mode, first, second, multiplied, outputs in (
-        ("value", "&glu[float]", "NULL", False, 1),
-        ("derivative", "&glu_derivative[float]", "<void*> &glu_derivative_in_gate[float]", False, 2),
-        ("backward", "&glu_derivative[float]", "<void*> &glu_derivative_in_gate[float]", True, 2),
-    ):
-        assert written.pop(f"glu.{mode}") == (
-            f"compute_block[float](Formulas(<void*> {first}, {second}, NULL, NULL, NULL, False, {multiplied}, "
-            f"2, 1, {outputs}), <float**> operands, n, form)")
-    assert not written
+def test_gated_activations_of_formulas_and_registry_agree():
+    text = (PACKAGE / "_math" / "formulas.pxd").read_text()
+    written = kernels.read_gated(text, kernels.read_formulas(text))
+    for name in set(written) - set(GATED):
+        pytest.fail(f"{name} is in fastact/_math/formulas.pxd alone: write its statement into fastact/catalogue.py")
+    for name, f in GATED.items():
+        assert name in written, (
+            f"{name} is in fastact/catalogue.py alone: write its line into fastact/_math/formulas.pxd")
+        limited = "limit" in f.parameters
+        assert baseline.GATED[name] == (f.activation.name, limited), f"{name} was compiled otherwise: {BUILD}"
+        assert written[name] == (name, f.activation.name, limited)
+        assert FACTS_OF_GATED[name]
+    assert set(FACTS_OF_GATED) == set(GATED), "tests/facts.py has rows of what fastact/catalogue.py does not name"
+
+
+@pytest.mark.parametrize("line", ["one nothing", "one xielu", "one relu, limited", "one silu, unlimited", "one"])
+def test_a_gated_activation_without_formulas_is_refused(line):
+    formulas = kernels.read_formulas((PACKAGE / "_math" / "formulas.pxd").read_text())
+    text = "# Gated activations:\n#\n#   two  silu, limited\n"
+    assert kernels.read_gated(text, formulas) == {"two": ("two", "silu", True)}
+    with pytest.raises(ValueError, match=rf"formulas.pxd: '#   {line}' is not a gated activation; accepted is a name"):
+        kernels.read_gated(f"{text}#   {line}\n", formulas)
 
 
 def test_a_step_without_a_formula_is_refused():
@@ -112,7 +117,9 @@ def test_reference_and_registry_agree():
         pytest.fail(f"{name} has no reference: write its value and derivative into ELEMENTWISE of fastact/reference.py")
     for name in set(ROWS) - set(reference.ROWWISE):
         pytest.fail(f"{name} has no reference: write its value and backward into ROWWISE of fastact/reference.py")
-    for name in {*reference.ELEMENTWISE, *reference.ROWWISE} - {*ELEMENTWISE, *ROWS}:
+    for name in set(GATED) - set(reference.GATED):
+        pytest.fail(f"{name} has no reference: write it into GATED of fastact/reference.py")
+    for name in {*reference.ELEMENTWISE, *reference.GATED, *reference.ROWWISE} - {*ELEMENTWISE, *GATED, *ROWS}:
         pytest.fail(f"{name} is in fastact/reference.py alone: write its statement into fastact/catalogue.py")
     for name, f in ELEMENTWISE.items():
         for formula in (reference.ELEMENTWISE[name].value, reference.ELEMENTWISE[name].derivative):
@@ -154,7 +161,7 @@ def test_public_names():
 
 def test_ufuncs():
     found = {name: thing for name, thing in vars(fastact.ufuncs).items() if isinstance(thing, np.ufunc)}
-    assert set(found.values()) == {ufunc for f in ELEMENTWISE.values() for ufunc in f.ufuncs.values()}
+    assert set(found.values()) == {ufunc for f in (ELEMENTWISE | GATED).values() for ufunc in f.ufuncs.values()}
     for name, ufunc in found.items():
         assert ufunc.__name__ == name
         assert pickle.loads(pickle.dumps(ufunc)) is ufunc
@@ -211,7 +218,7 @@ def test_every_function_is_measured_and_described():
 
 @pytest.mark.parametrize("f", fastact.activations.values(), ids=lambda f: f.name)
 def test_docstrings_have_the_sections_of_numpydoc(f):
-    assert f.__doc__.startswith(f"{f.name}(x")
+    assert f.__doc__.startswith(f"{f.name}(")
     for part in (f.summary, f.formula, f.derivative_formula, f.source):
         assert part in f.__doc__
     for section in ("Parameters", "Returns", "Raises"):
@@ -253,11 +260,12 @@ def test_signatures(name):
     f = fastact.activations[name]
     signature = inspect.signature(f)
     assert f.__doc__.startswith(f"{name}{signature}\n")
-    assert next(iter(signature.parameters)) == "x"
+    first = next(iter(signature.parameters))
+    assert first == ("a" if name in GATED else "x")
     defaults = {p.name: p.default for p in signature.parameters.values() if p.default is not inspect.Parameter.empty}
     assert f.parameters.items() <= defaults.items()
-    x = np.ones((2, 3))
-    assert np.array_equal(f(x=x, **defaults), f(x))
+    x = np.ones((2, 4))
+    assert np.array_equal(f(**{**defaults, first: x}), f(x))
     for method in ("derivative", "value_and_derivative", "backward", "jacobian", "with_defaults", "backward_parameter"):
         if not hasattr(f, method):
             continue
@@ -265,13 +273,13 @@ def test_signatures(name):
         assert "self" not in parameters
         assert "unknown" not in parameters
         accepted = list(parameters)[: 2 if method.startswith("backward") else 1]
-        dy = np.ones(2) if name == "logsumexp" else x
+        dy = np.ones_like(f(x))
         arguments = dict(zip(accepted, (dy, x) if len(accepted) == 2 else (x,), strict=True))
         if method == "with_defaults":
             arguments = dict(f.parameters)
         if method != "backward_parameter" or "backward_parameter" in f.ufuncs:
             getattr(f, method)(**arguments)
-    if name not in ROWS:
+    if name in ELEMENTWISE:
         assert "out" in inspect.signature(f.derivative).parameters
         assert "output" in inspect.signature(f.backward).parameters
 

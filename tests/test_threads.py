@@ -18,7 +18,7 @@ import threadpoolctl
 from common import DTYPES, ELEMENTWISE, FUNCTIONS, LOSSES, WIDE, each, in_turn, same
 
 import fastact
-from fastact import Elementwise, _isa, _machine, _threads
+from fastact import Elementwise, Gated, _isa, _machine, _threads
 from fastact._engine import runtime
 
 needs_openmp = pytest.mark.skipif(not runtime.OPENMP, reason="built without OpenMP")
@@ -45,6 +45,11 @@ def results(f, dtype):
     x = (np.random.default_rng(0).standard_normal(100_003) * 5).astype(dtype)
     if isinstance(f, Elementwise):
         return [f(x), f.derivative(x), f.backward(x, x), *f.value_and_derivative(x), f(x[::2])]
+    if isinstance(f, Gated):
+        packed = x[: x.size - x.size % 6].reshape(3, -1)
+        pairs = {"layout": "interleaved"}
+        return [f(x, x[::-1]), *f.backward(x, x[::-1], x), f(packed), f.backward(f(packed), packed),
+                f(packed, **pairs), f.backward(f(packed), packed, **pairs)]
     found = []
     for shape, axis in (((1, -1), -1), ((-1, 7), -1), ((7, -1), 0), ((13, -1, 1), 1)):
         rows = x[: x.size - x.size % 91].reshape(shape)
@@ -517,7 +522,7 @@ import threading
 import ml_dtypes
 import numpy as np
 import fastact
-from fastact import Elementwise, RowReduction
+from fastact import Elementwise, Gated, RowReduction
 from fastact.losses import LOSSES
 
 fastact.set_num_threads(2)
@@ -533,6 +538,15 @@ def elementwise(f, x):
         f(a, *own), f.derivative(a, *own), f.value_and_derivative(a, *own), f.backward(a, a, *own)
         if "backward_parameter" in f.ufuncs:
             f.backward_parameter(a, a), f.backward_parameter(a, a, *own)
+
+def gated(f, x):
+    parameters = {name: np.full(x.shape[-1] // 2, 2, np.float32) for name in f.parameters}
+    for a in x, x[:, ::2], x[::-1], x.T:
+        for layout in "halves", "interleaved":
+            f.backward(f(a, layout=layout), a, layout=layout)
+            f.backward(f(a, axis=0, layout=layout), a, axis=0, layout=layout)
+        f.backward(a, a, a[::-1]), f(a, a[::-1])
+    f.backward(f(x, **parameters), x, **parameters)
 
 def rows(f, x):
     for a in x, x.reshape(-1, 20), x.reshape(1, -1), x.reshape(20, -1), x.T, x[:, ::2]:
@@ -558,7 +572,7 @@ def work():
         x[::3, 7] = 100
         for f in fastact.activations.values():
             with np.errstate(all="ignore"):
-                (elementwise if isinstance(f, Elementwise) else rows)(f, x)
+                (elementwise if isinstance(f, Elementwise) else gated if isinstance(f, Gated) else rows)(f, x)
         losses(x)
     done.append(True)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 DTYPES = "float", "double"
-GATE = "gate"  # the name of a formula's second input
 BOUNDS = "bounded", "bounded_square"
 
 
@@ -19,9 +18,17 @@ class Formula(NamedTuple):
     """A function of formulas.pxd: ``cdef inline floating name(floating x, floating parameter, bint bounded)``."""
 
     name: str
-    inputs: tuple[str, ...]  # x, or y for a formula of the output; then the gate, if there is one
+    argument: str  # x, or y for a formula of the output
     parameters: tuple[str, ...]
     bound: str  # the flag that is the last argument, one of `BOUNDS`; "" without a flag
+
+
+class Gated(NamedTuple):
+    """A line of formulas.pxd: the activation of one input times another input."""
+
+    name: str
+    activation: str
+    limited: bool  # it has the parameters `LIMITS` too
 
 
 class Mode(NamedTuple):
@@ -42,9 +49,9 @@ MODES = (
 )
 MODES_OF_GATED = (
     Mode("value", ("",)),
-    Mode("derivative", ("_derivative", "_derivative_in_gate")),
-    Mode("backward", ("_derivative", "_derivative_in_gate"), multiplied=True),
+    Mode("backward", ("", "_derivative"), multiplied=True),
 )
+LIMITS = "limit", "offset"
 ANYWHERE = "anywhere"  # the version of a formula for any x
 KINDS = {"maximum": "extreme", "minimum": "extreme", "prepare": "constants", "flag": "constants", "finish": "constants",
          "accumulate": "accumulate", "recover": "recover", "patch": "patch", "emit": "emit"}
@@ -104,8 +111,28 @@ def read_formulas(text: str) -> dict[str, Formula]:
         declared = [argument.split() for argument in arguments.split(",")]
         numbers = [one for kind, one in declared if kind == "floating"]
         flags = [one for kind, one in declared if kind == "bint"]
-        inputs = 2 if GATE in numbers[1:2] else 1
-        found[name] = Formula(name, tuple(numbers[:inputs]), tuple(numbers[inputs:]), *(flags or [""]))
+        found[name] = Formula(name, numbers[0], tuple(numbers[1:]), *(flags or [""]))
+    return found
+
+
+def read_gated(text: str, formulas: dict[str, Formula]) -> dict[str, Gated]:
+    """Parse the list of gated activations in the comments of formulas.pxd.
+
+    Raises
+    ------
+    ValueError
+        If a line names no activation, or one with other parameters than the loops take.
+    """
+    found = {}
+    for lines in re.findall(r"^# Gated activations[^\n]*:\n#\n((?:#   .*\n)+)", text, re.MULTILINE):
+        for line in lines.splitlines():
+            parts = re.fullmatch(r"#\s+(\w+)\s+(\w+)(, limited)?", line)
+            activation = formulas.get(parts[2]) if parts else None
+            if (not parts or not activation or f"{parts[2]}_derivative" not in formulas
+                    or len(activation.parameters) > 1 or (parts[3] and not activation.parameters)):
+                raise ValueError(f"formulas.pxd: {line!r} is not a gated activation; accepted is a name and an "
+                                 f"activation with at most one parameter, or with one parameter and `, limited`")
+            found[parts[1]] = Gated(parts[1], parts[2], bool(parts[3]))
     return found
 
 
@@ -165,19 +192,17 @@ def modes_of(name: str, formulas: dict[str, Formula]) -> list[Mode]:
     """List the modes for which an activation has formulas; none if the name is not an activation."""
     if f"{name}_derivative" not in formulas:
         return []
-    modes = MODES if len(formulas[name].inputs) == 1 else MODES_OF_GATED
-    return [mode for mode in modes if all(name + suffix in formulas for suffix in mode.suffixes)]
+    return [mode for mode in MODES if all(name + suffix in formulas for suffix in mode.suffixes)]
 
 
 def versions(formula: Formula) -> Iterator[str]:
     """Write a bounded formula as two functions without its flag: for any x, and for |x| within the bound."""
-    declared = "".join(f", floating {name}" for name in (*formula.inputs, *formula.parameters)[1:])
-    given = formula.inputs
+    x, declared = formula.argument, "".join(f", floating {name}" for name in formula.parameters)
     for version, arguments in (
-        (ANYWHERE, (*given, *formula.parameters, "False")),
-        (formula.bound, (*given, *["<floating> 1"] * len(formula.parameters), "True")),
+        (ANYWHERE, (x, *formula.parameters, "False")),
+        (formula.bound, (x, *["<floating> 1"] * len(formula.parameters), "True")),
     ):
-        yield (f"cdef inline floating {formula.name}_{version}(floating {given[0]}{declared}) noexcept nogil:\n"
+        yield (f"cdef inline floating {formula.name}_{version}(floating {x}{declared}) noexcept nogil:\n"
                f"    return {formula.name}({', '.join(arguments)})\n")
 
 
@@ -186,24 +211,34 @@ def elementwise_kernels(formulas: dict[str, Formula], lanes: Iterable[str]) -> I
     for name in formulas:
         for mode in modes_of(name, formulas):
             for dtype in DTYPES:
-                constants = formulas_of_kernel(name, mode, dtype, formulas, lanes)
-                yield Kernel(f"{name}.{mode.name}", dtype, "void** operands, Py_ssize_t n, int form",
-                             f"compute_block[{dtype}](Formulas({constants}), <{dtype}**> operands, n, form)")
+                vector = dtype == "float" and mode.suffixes[0] == "" and name in lanes
+                yield block_kernel(name, mode, dtype, [formulas[name + suffix] for suffix in mode.suffixes],
+                                   lanes=f"<void*> fastact_{name}_lanes" if vector else "NULL")
 
 
-def formulas_of_kernel(name: str, mode: Mode, dtype: str, formulas: dict[str, Formula], lanes: Iterable[str]) -> str:
-    """Write the fields of ``Formulas`` (_loops/elementwise.pxd)."""
-    used = [formulas[name + suffix] for suffix in mode.suffixes]
+def gated_kernels(gated: dict[str, Gated], formulas: dict[str, Formula]) -> Iterator[Kernel]:
+    """Write a kernel for each mode and dtype of each gated activation."""
+    for one in gated.values():
+        for mode in MODES_OF_GATED:
+            for dtype in DTYPES:
+                used = [formulas[one.activation + suffix] for suffix in mode.suffixes]
+                yield block_kernel(one.name, mode, dtype, used, one)
+
+
+def block_kernel(name: str, mode: Mode, dtype: str, used: list[Formula], gated: Gated | None = None,
+                 lanes: str = "NULL") -> Kernel:
+    """Write a kernel, which is one call with the fields of ``Formulas`` (_loops/elementwise.pxd)."""
     bound = next((one.bound for one in used if one.bound), "")
     addresses = []
     for version in ANYWHERE, bound:
         names = [f"{one.name}_{version}" if one.bound else one.name for one in used] if version else []
         addresses += [*(f"<void*> &{one}[{dtype}]" for one in names), *["NULL"] * (2 - len(names))]
-    vector = dtype == "float" and mode.suffixes[0] == "" and not mode.multiplied and name in lanes
-    addresses.append(f"<void*> fastact_{name}_lanes" if vector else "NULL")
-    formula = formulas[name]
-    return ", ".join([*addresses, str(bound == BOUNDS[1]), str(mode.multiplied), str(len(formula.inputs)),
-                      str(len(formula.parameters)), str(len(used))])
+    limited = gated is not None and gated.limited
+    parameters = len(used[0].parameters) + (len(LIMITS) if limited else 0)
+    constants = [*addresses, lanes, bound == BOUNDS[1], mode.multiplied, gated is not None, limited, parameters,
+                 len(used)]
+    return Kernel(f"{name}.{mode.name}", dtype, "void** operands, Py_ssize_t n, int form",
+                  f"compute_block[{dtype}](Formulas({', '.join(map(str, constants))}), <{dtype}**> operands, n, form)")
 
 
 STRIP = "const void* x, {y}Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, {const}StripState* state"
@@ -267,10 +302,12 @@ def check_operations(operations: dict[str, tuple[OperationStep, ...]], kernels: 
 
 def table(folder: Path) -> str:
     """Make the text of the table from the sources in the folder of the package."""
-    formulas = read_formulas((folder / "_math" / "formulas.pxd").read_text())
+    elementwise = (folder / "_math" / "formulas.pxd").read_text()
+    formulas = read_formulas(elementwise)
+    gated = read_gated(elementwise, formulas)
     lanes = read_lanes((folder / "_math" / "tables.h").read_text())
     rows = (folder / "_math" / "softmax.pxd").read_text()
-    kernels = [*elementwise_kernels(formulas, lanes), *row_kernels(read_steps(rows))]
+    kernels = [*elementwise_kernels(formulas, lanes), *gated_kernels(gated, formulas), *row_kernels(read_steps(rows))]
     operations = read_operations(rows)
     check_operations(operations, {kernel.key for kernel in kernels})
     return "\n".join([
@@ -285,6 +322,7 @@ def table(folder: Path) -> str:
         *map(str, kernels),
         *(f'PARAMETERS["{name}"] = {len(formula.parameters)}'
           for name, formula in formulas.items() if modes_of(name, formulas)),
+        *(f'GATED["{one.name}"] = "{one.activation}", {one.limited}' for one in gated.values()),
         *(f'OPERATIONS["{name}"] = {tuple(map(tuple, steps))!r}' for name, steps in operations.items()),
         *(kernel.entry for kernel in kernels),
         "",

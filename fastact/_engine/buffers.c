@@ -209,16 +209,17 @@ int fastact_reduce_buffers(size_t bytes, size_t limit) {
 size_t fastact_buffer_limit(void) { return fastact_buffers.limit; }
 size_t fastact_buffer_bytes(void) { return fastact_buffers.bytes; }
 
-/* np.empty_like of a plain array, with the least overhead */
-PyObject *fastact_empty_like(PyArrayObject *array) {
+/* An array of the dtype and the number of dimensions of a plain array, with the least overhead */
+PyObject *fastact_empty(PyArrayObject *array, const npy_intp *shape) {
     PyObject *empty, *callers = NULL;
-    int large = fastact_buffers.limit && (size_t) PyArray_NBYTES(array) >= FASTACT_LARGE;
+    npy_intp size = PyArray_MultiplyList(shape, PyArray_NDIM(array)) * PyArray_ITEMSIZE(array);
+    int large = fastact_buffers.limit && (size_t) size >= FASTACT_LARGE;
     if (large && !(callers = PyDataMem_SetHandler(fastact_handler_capsule)))
         return NULL;
     for (;;) {
         Py_INCREF(PyArray_DESCR(array));
-        empty = PyArray_NewFromDescr(&PyArray_Type, PyArray_DESCR(array), PyArray_NDIM(array), PyArray_DIMS(array),
-                                     NULL, NULL, 0, NULL);
+        empty = PyArray_NewFromDescr(&PyArray_Type, PyArray_DESCR(array), PyArray_NDIM(array), shape, NULL, NULL, 0,
+                                     NULL);
         if (empty || !PyErr_ExceptionMatches(PyExc_MemoryError) || !fastact_give_up_buffers())
             break;
         PyErr_Clear();

@@ -9,7 +9,7 @@
 int fastact_start_buffers(void);                            /* before any other function here */
 int fastact_give_up_buffers(void);
 void *fastact_allocate(size_t size);
-PyObject *fastact_empty_like(PyArrayObject *array);
+PyObject *fastact_empty(PyArrayObject *array, const npy_intp *shape);
 int fastact_reduce_buffers(size_t bytes, size_t limit);
 size_t fastact_buffer_limit(void);
 size_t fastact_buffer_bytes(void);

@@ -15,6 +15,7 @@ cdef struct Kernel:
     int inputs                      # arrays
     int parameters
     int operands                    # inputs, parameters and outputs
+    double neutral[OPERANDS]        # parameters that the kernel removes if it is given the form NEUTRAL
     const Format* format            # of inputs and outputs; parameters are floats or doubles
     double cost                     # nanoseconds per element on one thread
 
@@ -33,3 +34,5 @@ cdef class KernelSet:
     cdef bytes name, documentation
     cdef readonly object ufunc
     cdef object call_plain(self, PyObject* const* inputs, object out, const Numbers* parameters)
+    cdef void call_packed(self, object dy, cnp.ndarray x, Py_ssize_t rows, Py_ssize_t length, bint gate_last,
+                          cnp.ndarray out, const Numbers* parameters) except *

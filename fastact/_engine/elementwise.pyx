@@ -16,7 +16,7 @@ from fastact._engine.formats cimport (
     BFLOAT16, format_of, formats, is_plain, is_plain_out, is_plain_pair, register_bfloat16, ufunc_owners)
 from fastact._engine.runtime cimport empty_like, fastact_enter, fastact_environment, fastact_leave, threads_for
 from fastact._engine.strided cimport copy_elements
-from fastact._loops.elementwise cimport ARRAYS, CACHE_LINE, FETCHING, LANES, NUMBERS, ONES, STRETCH, fetch
+from fastact._loops.elementwise cimport ARRAYS, CACHE_LINE, FETCHING, LANES, NEUTRAL, NUMBERS, STRETCH, fetch
 
 from fastact._engine.formats import DTYPES
 
@@ -84,22 +84,29 @@ cdef enum:
 cdef double FETCHING_NANOSECONDS = 0.2
 
 
-# One call of a kernel
+# One call of a kernel.  The elements of an operand lie at one stride, or in rows of `length` elements: the halves of a
+# packed array.
 cdef struct Call:
     const Kernel* kernel
-    int form                        # of the parameters: ARRAYS, NUMBERS or ONES
+    int form                        # of the parameters: ARRAYS, NUMBERS or NEUTRAL
     char* data[OPERANDS]
     Py_ssize_t strides[OPERANDS]    # 0: one number for all elements
+    Py_ssize_t length               # 0: there are no rows
+    Py_ssize_t row_strides[OPERANDS]
 
 
 # The form of the parameters of a call whose operands are known
 cdef int form_of(const Call* call) noexcept nogil:
-    cdef int k, first = call.kernel.inputs, form = ONES
-    for k in range(first, first + call.kernel.parameters):
-        if call.strides[k] != 0:
+    cdef int k, first = call.kernel.inputs, form = NEUTRAL
+    cdef double number
+    for k in range(call.kernel.parameters):
+        if call.strides[first + k] != 0:
             return ARRAYS
-        if ((<const float*> call.data[k])[0] if call.kernel.format.number_size == 4
-                else (<const double*> call.data[k])[0]) != 1:
+        if call.kernel.format.number_size == 4:
+            number = (<const float*> call.data[first + k])[0]
+        else:
+            number = (<const double*> call.data[first + k])[0]
+        if number != call.kernel.neutral[k]:
             form = NUMBERS
     return form
 
@@ -122,15 +129,50 @@ cdef inline Py_ssize_t itemsize_of(const Call* call, int k) noexcept nogil:
     return call.kernel.format.number_size if is_parameter(call, k) else call.kernel.format.itemsize
 
 
+# Whether `padded` elements of operand k from `start` on are contiguous numbers of an array with that many elements
+cdef inline bint is_contiguous(const Call* call, int k, Py_ssize_t start, Py_ssize_t n,
+                               Py_ssize_t padded) noexcept nogil:
+    return (n == padded and call.strides[k] == itemsize_of(call, k)
+            and (call.length == 0 or start % call.length + n <= call.length))
+
+
+cdef inline char* address_of(const Call* call, int k, Py_ssize_t start) noexcept nogil:
+    if call.length == 0:
+        return call.data[k] + start * call.strides[k]
+    return call.data[k] + start // call.length * call.row_strides[k] + start % call.length * call.strides[k]
+
+
+# Copies n elements of operand k to a contiguous block, or from there back.
+cdef inline void copy_operand(const Call* call, int k, Py_ssize_t start, Py_ssize_t n, char* block,
+                              bint back) noexcept nogil:
+    cdef Py_ssize_t itemsize = itemsize_of(call, k), stride = call.strides[k], part = n
+    cdef char* operand = address_of(call, k, start)
+    cdef char* row = operand                    # the first element of its row
+    if call.length != 0:
+        row -= start % call.length * stride
+        part = min(n, call.length - start % call.length)
+    while True:
+        if back:
+            copy_elements(operand, stride, block, itemsize, part, itemsize)
+        else:
+            copy_elements(block, itemsize, operand, stride, part, itemsize)
+        n -= part
+        if n == 0:
+            return
+        block += part * itemsize
+        row += call.row_strides[k]
+        operand, part = row, min(n, call.length)
+
+
 # The address of `padded` numbers of input k as the kernel needs them, from `start` on: in the array itself, or copied
 # to `block`; 16-bit numbers are copied to `packed` before they are converted.
 cdef inline void* gather(const Call* call, int k, Py_ssize_t start, Py_ssize_t n, Py_ssize_t padded, bint fetching,
                          void* block, uint16_t* packed) noexcept nogil:
-    cdef Py_ssize_t itemsize = itemsize_of(call, k), stride = call.strides[k]
-    cdef const char* source = call.data[k] + start * stride
+    cdef Py_ssize_t itemsize = itemsize_of(call, k)
+    cdef const char* source = address_of(call, k, start)
     cdef char* target = <char*> packed if is_packed(call, k) else <char*> block
-    if stride != itemsize or n != padded:
-        copy_elements(target, itemsize, source, stride, n, itemsize)
+    if not is_contiguous(call, k, start, n, padded):
+        copy_operand(call, k, start, n, target, False)
         copy_elements(target + n * itemsize, itemsize, target, 0, padded - n, itemsize)
         source = target
     if not is_packed(call, k):
@@ -144,17 +186,17 @@ cdef inline void* gather(const Call* call, int k, Py_ssize_t start, Py_ssize_t n
 # The reverse, for output k
 cdef inline void scatter(const Call* call, int k, Py_ssize_t start, Py_ssize_t n, Py_ssize_t padded, bint fetching,
                          const void* block, uint16_t* packed) noexcept nogil:
-    cdef Py_ssize_t itemsize = itemsize_of(call, k), stride = call.strides[k]
-    cdef char* target = call.data[k] + start * stride
-    if is_packed(call, k) and stride == itemsize and n == padded:
+    cdef Py_ssize_t itemsize = itemsize_of(call, k)
+    cdef char* target = address_of(call, k, start)
+    if is_packed(call, k) and is_contiguous(call, k, start, n, padded):
         if fetching:
             fetch(target + n * itemsize, n * itemsize)
         call.kernel.format.pack(block, target, padded)
     elif is_packed(call, k):
         call.kernel.format.pack(block, packed, padded)
-        copy_elements(target, stride, <const char*> packed, itemsize, n, itemsize)
+        copy_operand(call, k, start, n, <char*> packed, True)
     else:
-        copy_elements(target, stride, <const char*> block, itemsize, n, itemsize)
+        copy_operand(call, k, start, n, <char*> block, True)
 
 
 # Elements `start` to `stop`, block by block; operands that the kernel cannot take as they are go through the stack
@@ -188,8 +230,8 @@ cdef void run_blocks(const Call* call, Py_ssize_t start, Py_ssize_t stop, bint f
                 operands[k] = call.data[k]
             elif k < arrays and call.strides[k] != 0:
                 operands[k] = gather(call, k, start, n, padded, fetching, operands[k], packed)
-            elif k >= arrays and call.strides[k] == itemsize_of(call, k) and n == padded and not is_packed(call, k):
-                operands[k] = call.data[k] + start * call.strides[k]
+            elif k >= arrays and is_contiguous(call, k, start, n, padded) and not is_packed(call, k):
+                operands[k] = address_of(call, k, start)
         kernel.run(operands, padded, call.form)
         for k in range(arrays, kernel.operands):
             if operands[k] == <void*> blocks[k]:
@@ -197,17 +239,13 @@ cdef void run_blocks(const Call* call, Py_ssize_t start, Py_ssize_t stop, bint f
         start += n
 
 
-# Elements `start` to `stop` on the calling thread, in the default floating-point environment
-cdef void run_range(const Call* call, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+# Elements `start` to `stop` of one row
+cdef void run_elements(const Call* call, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
     cdef const Kernel* kernel = call.kernel
     cdef Py_ssize_t whole = (stop - start) // LANES * LANES
     cdef bint contiguous = True, fetching
     cdef int k
     cdef void* operands[OPERANDS]
-    cdef fastact_environment callers
-    if stop <= start:
-        return
-    callers = fastact_enter()
     for k in range(kernel.operands):
         if is_number(call, k):
             operands[k] = call.data[k]
@@ -216,11 +254,41 @@ cdef void run_range(const Call* call, Py_ssize_t start, Py_ssize_t stop) noexcep
         contiguous = contiguous and call.strides[k] == itemsize_of(call, k) and not is_packed(call, k)
     fetching = whole * kernel.operands * kernel.format.itemsize > BEYOND_CACHE
     if contiguous and whole:
-        fetching = fetching and call.form == ONES and kernel.cost > FETCHING_NANOSECONDS
+        fetching = fetching and call.form == NEUTRAL and kernel.cost > FETCHING_NANOSECONDS
         kernel.run(operands, whole, call.form + (FETCHING if fetching else 0))
         start += whole
     if start < stop:
         run_blocks(call, start, stop, fetching)
+
+
+# The same of any rows.  Short ones are copied to a block together.
+cdef void run_rows(const Call* call, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    cdef Py_ssize_t length = call.length, first, last
+    cdef int k
+    cdef Call row = call[0]
+    if length < STRETCH:
+        run_blocks(call, start, stop, False)
+        return
+    row.length = 0
+    while start < stop:
+        first = start // length * length
+        last = min(first + length, stop)
+        for k in range(call.kernel.operands):
+            row.data[k] = call.data[k] + start // length * call.row_strides[k]
+        run_elements(&row, start - first, last - first)
+        start = last
+
+
+# Elements `start` to `stop` on the calling thread, in the default floating-point environment
+cdef void run_range(const Call* call, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    cdef fastact_environment callers
+    if stop <= start:
+        return
+    callers = fastact_enter()
+    if call.length == 0:
+        run_elements(call, start, stop)
+    else:
+        run_rows(call, start, stop)
     fastact_leave(callers)
 
 
@@ -229,6 +297,16 @@ cdef inline void span_of(const Call* call, int k, Py_ssize_t n, const char** fir
     cdef Py_ssize_t reach = (n - 1) * call.strides[k]
     first[0] = call.data[k] + (reach if reach < 0 else 0)
     last[0] = call.data[k] + (reach if reach > 0 else 0) + itemsize_of(call, k)
+
+
+# Whether two operands are the halves of interleaved pairs, which share no byte although their spans overlap
+cdef inline bint are_interleaved(const Call* call, int k, int other) noexcept nogil:
+    cdef Py_ssize_t stride = call.strides[k], between
+    if stride != call.strides[other] or stride == 0:
+        return False
+    stride = stride if stride > 0 else -stride
+    between = ((call.data[k] - call.data[other]) % stride + stride) % stride
+    return itemsize_of(call, other) <= between <= stride - itemsize_of(call, k)
 
 
 # Whether a result overwrites other elements of an operand than its own: NumPy lets an output begin before an input that
@@ -245,37 +323,34 @@ cdef bint depends_on_order(const Call* call, Py_ssize_t n) noexcept nogil:
             if k == result or (call.data[k] == call.data[result] and call.strides[k] == call.strides[result]):
                 continue
             span_of(call, k, n, &other_first, &other_last)
-            if first < other_last and other_first < last:
+            if first < other_last and other_first < last and not are_interleaved(call, result, k):
                 return True
     return False
 
 
-cdef void run_pass(const Call* call, Py_ssize_t n) noexcept nogil:
-    cdef int threads = threads_for(n * call.kernel.cost)
-    cdef Py_ssize_t chunk
-    cdef int k
-    if threads == 1 or depends_on_order(call, n):
-        run_range(call, 0, n)
+# Elements `start` to `stop`, shared among threads.  Of rows the caller has checked that no result depends on the order.
+cdef void run_pass(const Call* call, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    cdef Py_ssize_t chunk, n = stop - start
+    cdef int k, threads = threads_for(n * call.kernel.cost)
+    if threads == 1 or call.length == 0 and depends_on_order(call, stop):
+        run_range(call, start, stop)
         return
     chunk = ((n + threads - 1) // threads + CHUNK - 1) // CHUNK * CHUNK
     for k in prange(threads, num_threads=threads, schedule="static"):
-        run_range(call, k * chunk, (k + 1) * chunk if (k + 1) * chunk < n else n)
+        run_range(call, start + k * chunk, min(start + (k + 1) * chunk, stop))
 
 
 # A pass without the GIL.  Ctrl-C ends a long one and leaves the rest unwritten.
-cdef int run_unlocked(Call* call, Py_ssize_t n) except -1:
-    cdef Py_ssize_t part
-    cdef int k
+cdef int run_unlocked(const Call* call, Py_ssize_t n) except -1:
+    cdef Py_ssize_t start = 0, stop
     while True:
-        part = n if n < SIGNAL_INTERVAL else SIGNAL_INTERVAL
+        stop = min(n, start + SIGNAL_INTERVAL)
         with nogil:
-            run_pass(call, part)
-        n -= part
-        if n == 0:
+            run_pass(call, start, stop)
+        start = stop
+        if start == n:
             return 0
         PyErr_CheckSignals()
-        for k in range(call.kernel.operands):
-            call.data[k] += part * call.strides[k]
 
 
 cdef void ufunc_loop(char** data, const cnp.npy_intp* dimensions, const cnp.npy_intp* strides,
@@ -286,8 +361,9 @@ cdef void ufunc_loop(char** data, const cnp.npy_intp* dimensions, const cnp.npy_
     for k in range(call.kernel.operands):
         call.data[k] = data[k]
         call.strides[k] = strides[k]
+    call.length = 0
     call.form = form_of(&call)
-    run_pass(&call, dimensions[0])
+    run_pass(&call, 0, dimensions[0])
 
 
 # NumPy 2.4 and later let a ufunc have attributes: the module in which pickle finds it, and replacements of its
@@ -309,7 +385,7 @@ cdef object complete_ufunc(object ufunc):
 
 
 cdef class KernelSet:
-    """One mode of one elementwise activation: its kernels, and the NumPy ufunc made of them.
+    """One mode of one activation: its kernels, and the NumPy ufunc made of them.
 
     Parameters
     ----------
@@ -321,17 +397,22 @@ cdef class KernelSet:
         Number of arrays of each kind.
     cost : float
         Nanoseconds per float32 element on one thread, which decide when a second thread pays.
+    neutral : tuple of float
+        The parameters that the kernel removes, if a call has no others.
     """
 
     def __cinit__(self, dict addresses, str name, str documentation, int inputs, int parameters, int outputs,
-                  double cost):
+                  double cost, tuple neutral):
         cdef int k, j, operands = inputs + parameters + outputs
         cdef size_t address
         self.name, self.documentation = name.encode(), documentation.encode()
         for k, dtype in enumerate(DTYPES):
             address = addresses[DTYPES[dtype]]
-            self.kernels[k] = Kernel(<block_kernel> address, inputs, parameters, operands, &formats[k],
-                                     cost * formats[k].number_size / 4)
+            self.kernels[k].run = <block_kernel> address
+            self.kernels[k].inputs, self.kernels[k].parameters, self.kernels[k].operands = inputs, parameters, operands
+            self.kernels[k].format, self.kernels[k].cost = &formats[k], cost * formats[k].number_size / 4
+            for j in range(parameters):
+                self.kernels[k].neutral[j] = neutral[j]
             self.functions[k] = <cnp.PyUFuncGenericFunction> ufunc_loop
             self.kernels_of_ufunc[k] = &self.kernels[k]
             for j in range(operands):
@@ -356,8 +437,8 @@ cdef class KernelSet:
         cnp.PyUFunc_RegisterLoopForType(self.ufunc, type_number, self.functions[BFLOAT16], types,
                                         self.kernels_of_ufunc[BFLOAT16])
 
-    # The fast path: plain arrays of one shape and dtype, the parameters as numbers, `out` only for a single output.
-    # Returns the result or the tuple of results; None if an argument is anything else.
+    # The fast path: plain arrays of one shape and dtype, the parameters as numbers, `out` as an array or as a tuple of
+    # both.  Returns the result or the tuple of results; None if an argument is anything else.
     cdef object call_plain(self, PyObject* const* inputs, object out, const Numbers* parameters):
         cdef Call call
         cdef const Kernel* kernel = &self.kernels[0]
@@ -376,31 +457,87 @@ cdef class KernelSet:
             target = empty_like(first)
             if results + 1 < kernel.operands:
                 other = empty_like(first)
-                call.data[results + 1] = <char*> cnp.PyArray_DATA(other)
-        else:
-            if results + 1 < kernel.operands:
+        elif results + 1 == kernel.operands:
+            if not is_plain_result(out, inputs, kernel.inputs):
                 return None
-            for k in range(kernel.inputs):
-                if not is_plain_out(out, <object> inputs[k]):
-                    return None
             target = out
+        else:
+            if type(out) is not tuple or len(<tuple> out) != 2:
+                return None
+            target_or_none, other_or_none = <tuple> out
+            if (not is_plain_result(target_or_none, inputs, kernel.inputs)
+                    or not is_plain_result(other_or_none, inputs, kernel.inputs)
+                    or not is_plain_out(target_or_none, other_or_none)
+                    or cnp.PyArray_DATA(<cnp.ndarray> target_or_none) == cnp.PyArray_DATA(<cnp.ndarray> other_or_none)):
+                return None
+            target, other = target_or_none, other_or_none
         call.data[results] = <char*> cnp.PyArray_DATA(target)
+        if other is not None:
+            call.data[results + 1] = <char*> cnp.PyArray_DATA(other)
         for k in range(kernel.inputs):
             call.data[k] = <char*> cnp.PyArray_DATA(<cnp.ndarray> inputs[k])
         for k in range(kernel.operands):
             call.strides[k] = kernel.format.itemsize
-        for k in range(kernel.parameters):
-            call.data[kernel.inputs + k] = (<char*> &parameters.as_float[k] if kernel.format.number_size == 4
-                                            else <char*> &parameters.as_double[k])
-            call.strides[kernel.inputs + k] = 0
-        call.form = form_of(&call)
+        call.length = 0
+        set_numbers(&call, parameters)
         n = cnp.PyArray_SIZE(target)
         if n <= GIL_HELD_MAX and n % LANES == 0 and n and kernel.format.unpack == NULL:
             callers = fastact_enter()       # all that run_pass would decide
             kernel.run(<void**> call.data, n, call.form)
             fastact_leave(callers)
         elif n <= GIL_HELD_MAX:
-            run_pass(&call, n)
+            run_pass(&call, 0, n)
         else:
             run_unlocked(&call, n)
         return target if other is None else (target, other)
+
+    # A gated kernel on the halves of the plain array `x`: `rows` rows, each with `length` elements of the first half
+    # and then as many of the second one.  Without dy, the value; with it, both gradients, `out` packed as `x` is.  The
+    # caller has checked that dy, x and `out` are plain, of one dtype, and share no elements but with the same index.
+    cdef void call_packed(self, object dy, cnp.ndarray x, Py_ssize_t rows, Py_ssize_t length, bint gate_last,
+                          cnp.ndarray out, const Numbers* parameters) except *:
+        cdef Call call
+        cdef const Kernel* kernel = &self.kernels[format_of(x)]
+        cdef Py_ssize_t itemsize = kernel.format.itemsize, n = rows * length
+        cdef Py_ssize_t half = length * itemsize
+        cdef int k, gate = kernel.inputs - 2, result = kernel.inputs + kernel.parameters
+        call.kernel = kernel
+        for k in range(kernel.operands):
+            call.strides[k], call.row_strides[k] = itemsize, 2 * half
+        call.data[gate] = <char*> cnp.PyArray_DATA(x) + (half if gate_last else 0)
+        call.data[gate + 1] = <char*> cnp.PyArray_DATA(x) + (0 if gate_last else half)
+        call.data[result] = <char*> cnp.PyArray_DATA(out)
+        if dy is None:
+            call.row_strides[result] = half
+        else:
+            call.data[0], call.row_strides[0] = <char*> cnp.PyArray_DATA(<cnp.ndarray> dy), half
+            call.data[result + 1] = call.data[result] + (0 if gate_last else half)
+            call.data[result] += half if gate_last else 0
+        set_numbers(&call, parameters)
+        call.length = 0 if rows == 1 or length == 1 else length
+        if length == 1:
+            for k in range(kernel.operands):
+                call.strides[k] = 0 if is_parameter(&call, k) else call.row_strides[k]
+        if n <= GIL_HELD_MAX:
+            run_pass(&call, 0, n)
+        else:
+            run_unlocked(&call, n)
+
+
+# Parameters that are numbers
+cdef inline void set_numbers(Call* call, const Numbers* parameters) noexcept:
+    cdef int k, first = call.kernel.inputs
+    for k in range(call.kernel.parameters):
+        call.data[first + k] = (<char*> &parameters.as_float[k] if call.kernel.format.number_size == 4
+                                else <char*> &parameters.as_double[k])
+        call.strides[first + k] = call.row_strides[first + k] = 0
+    call.form = form_of(call)
+
+
+# Whether a result for these plain arrays may be written to `out` directly
+cdef inline bint is_plain_result(object out, PyObject* const* inputs, int count) noexcept:
+    cdef int k
+    for k in range(count):
+        if not is_plain_out(out, <object> inputs[k]):
+            return False
+    return True

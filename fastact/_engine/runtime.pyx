@@ -34,7 +34,7 @@ cdef extern from "_engine/buffers.h":
     size_t fastact_buffer_bytes() noexcept
     bint fastact_give_up_buffers() noexcept
     void* fastact_allocate(size_t size) noexcept nogil
-    cnp.ndarray fastact_empty_like(cnp.ndarray array)
+    cnp.ndarray fastact_empty(cnp.ndarray array, const cnp.npy_intp* shape)
 
 cdef extern from "Python.h":
     ctypedef struct PyObject:
@@ -235,7 +235,11 @@ cdef void* allocate(size_t size) noexcept nogil:
 
 
 cdef cnp.ndarray empty_like(cnp.ndarray array):
-    return fastact_empty_like(array)
+    return fastact_empty(array, cnp.PyArray_DIMS(array))
+
+
+cdef cnp.ndarray empty_of_shape(cnp.ndarray array, const cnp.npy_intp* shape):
+    return fastact_empty(array, shape)
 
 
 def limit_buffers(size_t limit):

@@ -5,8 +5,10 @@
 #   * The number of elements is a multiple of LANES: no scalar epilogue, and element i has the same bits at any index.
 #     The engine pads the last few elements.
 #   * An output may be an input (in place), but may not overlap one otherwise.
-#   * Parameters have one of three forms: arrays like x; one number each for the whole block; or a single parameter that
-#     is the literal 1, which the compiler then removes: softplus(x) with beta = 1 does not pay for its parameter.
+#   * Parameters have one of three forms: arrays like x; one number each for the whole block; or neutral numbers, which
+#     are literals that the compiler removes: softplus(x) with beta = 1 does not pay for its parameter.
+#   * A gated activation is the activation of one input, the gate x, times another input u.  Its formulas are those of
+#     the activation.
 #   * A formula may have a version for bounded arguments (`bounded` or `bounded_square` in _math/formulas.pxd), which
 #     gives the same bits in fewer operations.  The largest magnitude of each stretch of STRETCH elements selects the
 #     version: finding it costs less than two of the operations that the version saves.
@@ -14,9 +16,11 @@
 #   * With FETCHING the memory of the next stretch is prefetched: during a long computation the processor does not look
 #     far enough ahead to load it in time.
 
+from libc.math cimport INFINITY, NAN
 from libc.stdint cimport uint32_t, uint64_t
 
-from fastact._math.primitives cimport fastact_bits_of_double, fastact_bits_of_float, floating
+from fastact._math.primitives cimport (
+    at_least, at_most, fastact_bits_of_double, fastact_bits_of_float, floating)
 
 cdef extern from "_loops/lanes.h" nogil:
     void fastact_fetch(const void* address) noexcept
@@ -30,10 +34,20 @@ cdef enum:
 cdef enum:
     ARRAYS
     NUMBERS
-    ONES                    # numbers, and all of them 1
-    FETCHING = 4            # added to ONES: prefetch memory
+    NEUTRAL                 # numbers: 1, of `limit` infinity, of `offset` 0
+    FETCHING = 4            # added to NEUTRAL: prefetch memory
 
-# operands: inputs (dy first, if there is one), then parameters, then outputs
+# The numbers of which one element is computed
+cdef enum:
+    DY
+    X
+    U
+    PARAMETER               # and up to three more
+    LIMIT                   # of a limited activation
+    OFFSET
+    NUMBERS_OF_ELEMENT = PARAMETER + 4
+
+# operands: inputs (dy first, if there is one; then x; then u, if the activation is gated), parameters, outputs
 ctypedef void (*block_kernel)(void** operands, Py_ssize_t n, int form) noexcept nogil
 
 # From 16-bit numbers to floats or back; n is a multiple of LANES.
@@ -64,12 +78,13 @@ cdef struct Formulas:
     void* first_lanes       # the version for LANES floats at once, or NULL
     bint square             # the bound is that of `bounded_square`
     bint multiplied         # outputs are multiplied by another input, dy, which is the first operand
-    int inputs              # of the formulas: x, or x and gate
+    bint gated              # the value is multiplied by another input, u, which follows x
+    bint limited            # gated, and the last two parameters are `limit` and `offset`
     int parameters
     int outputs
 
 
-# f with `count` arguments after x
+# f with `count` parameters
 cdef inline floating call(void* f, int count, floating x, floating a, floating b, floating c,
                           floating d) noexcept nogil:
     if floating is float:
@@ -96,13 +111,45 @@ cdef inline floating call(void* f, int count, floating x, floating a, floating b
             return (<double_formula_4> f)(x, a, b, c, d)
 
 
-# f(x, parameters...) or f(x, gate, parameters...)
-cdef inline floating formula(void* f, int inputs, int parameters, floating x, floating gate, floating a, floating b,
-                             floating c, floating d) noexcept nogil:
-    if inputs == 1:
-        return call(f, parameters, x, a, b, c, d)
-    else:
-        return call(f, 1 + parameters, x, gate, a, b, c)
+# A gated activation f of x times the factor u, or both gradients.  A limit clips x from above and u on both sides, and
+# is no limit if it is infinite; an offset is added to u.  In this order of the products the gradient in x does not
+# overflow on the way.  At the limits a derivative is the right-hand one.
+cdef inline void compute_gated(Formulas formulas, void* f, void* g, bint limited, const floating* numbers,
+                               floating* first, floating* second) noexcept nogil:
+    cdef int count = formulas.parameters - (2 if formulas.limited else 0)
+    cdef floating dy = numbers[DY], x = numbers[X], u = numbers[U], a = numbers[PARAMETER]
+    cdef floating limit = numbers[LIMIT], offset = numbers[OFFSET], gate = x, factor = u, activated, edge
+    cdef floating in_gate, in_other
+    if limited:
+        gate = at_most(x, limit)
+        factor = at_least(at_most(u, limit), -limit)
+        factor = factor if offset == 0 else factor + offset             # -0 stays
+    activated = call[floating](f, count, gate, a, 1, 1, 1)
+    if not formulas.multiplied:
+        first[0] = activated * factor
+        return
+    in_gate = dy * call[floating](g, count, gate, a, 1, 1, 1) * factor
+    in_other = dy * activated
+    if limited:
+        edge = limit if limit < <floating> INFINITY else <floating> NAN
+        in_gate = <floating> 0 if x >= edge else in_gate
+        in_other = <floating> 0 if u >= edge or u < -edge else in_other
+    first[0], second[0] = in_gate, in_other
+
+
+# One element of the kernel.  `numbers` are copies of the inputs, since an output may be an input.
+cdef inline void compute_element(Formulas formulas, void* f, void* g, bint limited, const floating* numbers,
+                                 floating* first, floating* second) noexcept nogil:
+    cdef int count = formulas.parameters
+    cdef floating x = numbers[X], a = numbers[PARAMETER], b = numbers[PARAMETER + 1], c = numbers[PARAMETER + 2]
+    cdef floating d = numbers[PARAMETER + 3], value
+    if formulas.gated:
+        compute_gated(formulas, f, g, limited, numbers, first, second)
+        return
+    value = call(f, count, x, a, b, c, d)
+    first[0] = numbers[DY] * value if formulas.multiplied else value
+    if formulas.outputs == 2:
+        second[0] = call(g, count, x, a, b, c, d)
 
 
 # The value of parameter k where it is one number for the whole block; unused ones are 1.
@@ -181,33 +228,29 @@ cdef inline void block_of_lanes(Formulas formulas, void* g, const floating* x, f
                 second[LANES * i + j] = others[j]
 
 
-# A stretch whose parameters are 1.  What the two formulas have in common is computed once.
-cdef inline void block_of_ones(Formulas formulas, void* f, void* g, floating** operands, Py_ssize_t start,
-                               Py_ssize_t n) noexcept nogil:
-    cdef int inputs = formulas.inputs, parameters = formulas.parameters
-    cdef int arrays = formulas.multiplied + inputs, results = arrays + parameters
+# A stretch whose parameters are neutral.  What the two formulas have in common is computed once.
+cdef inline void block_of_neutral(Formulas formulas, void* f, void* g, floating** operands, Py_ssize_t start,
+                                  Py_ssize_t n) noexcept nogil:
+    cdef int arrays = formulas.multiplied + 1 + formulas.gated, results = arrays + formulas.parameters
     cdef const floating* dy = operands[0] + start
     cdef const floating* x = operands[formulas.multiplied] + start
-    cdef const floating* gate = operand(operands, formulas.multiplied + 1, inputs == 2) + start
+    cdef const floating* u = operand(operands, formulas.multiplied + 1, formulas.gated) + start
     cdef floating* out = operands[results] + start
     cdef floating* second = operand(operands, results + 1, formulas.outputs == 2) + start
-    cdef floating value, element, other, factor
+    cdef floating numbers[NUMBERS_OF_ELEMENT]
     cdef Py_ssize_t i
     if formulas.first_lanes != NULL:
         block_of_lanes(formulas, g, x, out, second, n)
         return
+    numbers[PARAMETER] = numbers[PARAMETER + 1] = numbers[PARAMETER + 2] = numbers[PARAMETER + 3] = 1
     for i in range(n // LANES * LANES):
-        factor, element, other = dy[i], x[i], gate[i]           # before a store: an output may be an input
-        value = formula[floating](f, inputs, parameters, element, other, 1, 1, 1, 1)
-        out[i] = factor * value if formulas.multiplied else value
-        if formulas.outputs == 2:
-            value = formula[floating](g, inputs, parameters, element, other, 1, 1, 1, 1)
-            second[i] = factor * value if formulas.multiplied else value
+        numbers[DY], numbers[X], numbers[U] = dy[i], x[i], u[i]
+        compute_element[floating](formulas, f, g, False, numbers, out + i, second + i)
 
 
 # Prefetches the stretch of every array that begins at element `start`.
 cdef inline void fetch_operands(Formulas formulas, floating** operands, Py_ssize_t start) noexcept nogil:
-    cdef int arrays = formulas.multiplied + formulas.inputs, k
+    cdef int arrays = formulas.multiplied + 1 + formulas.gated, k
     for k in range(arrays):
         fetch_stretch(operands[k] + start)
     for k in range(arrays + formulas.parameters, arrays + formulas.parameters + formulas.outputs):
@@ -216,52 +259,44 @@ cdef inline void fetch_operands(Formulas formulas, floating** operands, Py_ssize
 
 # The kernel of the formulas
 cdef inline void compute_block(Formulas formulas, floating** operands, Py_ssize_t n, int form) noexcept nogil:
-    cdef int inputs = formulas.inputs, parameters = formulas.parameters, arrays = formulas.multiplied + inputs
+    cdef int parameters = formulas.parameters, arrays = formulas.multiplied + 1 + formulas.gated
+    cdef bint has_neutral = parameters <= 1 or formulas.limited
     cdef floating* dy = operands[0]
     cdef floating* x = operands[formulas.multiplied]
-    cdef floating* gate = operand(operands, formulas.multiplied + 1, inputs == 2)
+    cdef floating* u = operand(operands, formulas.multiplied + 1, formulas.gated)
     cdef floating* a = operand(operands, arrays, parameters > 0)
     cdef floating* b = operand(operands, arrays + 1, parameters > 1)
     cdef floating* c = operand(operands, arrays + 2, parameters > 2)
     cdef floating* d = operand(operands, arrays + 3, parameters > 3)
     cdef floating* out = operands[arrays + parameters]
     cdef floating* second = operand(operands, arrays + parameters + 1, formulas.outputs == 2)
-    cdef floating value, element, other, factor, a_number, b_number, c_number, d_number
+    cdef floating numbers[NUMBERS_OF_ELEMENT]
     cdef Py_ssize_t i = 0, part
     cdef bint is_bounded
     n = n // LANES * LANES
-    if parameters == 0 or parameters == 1 and form & ONES:
+    if parameters == 0 or has_neutral and form & NEUTRAL:
         while i < n:
             part = stretch(formulas, form, x + i, n - i, &is_bounded)
             if form & FETCHING and n - i >= 2 * part:
                 fetch_operands(formulas, operands, i + part)
             if is_bounded:
-                block_of_ones(formulas, formulas.first_bounded, formulas.second_bounded, operands, i, part)
+                block_of_neutral(formulas, formulas.first_bounded, formulas.second_bounded, operands, i, part)
             else:
-                block_of_ones(formulas, formulas.first, formulas.second, operands, i, part)
+                block_of_neutral(formulas, formulas.first, formulas.second, operands, i, part)
             i += part
     elif form == ARRAYS:
         for i in range(n):
-            factor, element, other = dy[i], x[i], gate[i]
-            a_number, b_number, c_number, d_number = a[i], b[i], c[i], d[i]
-            value = formula[floating](formulas.first, inputs, parameters, element, other, a_number, b_number, c_number,
-                                      d_number)
-            out[i] = factor * value if formulas.multiplied else value
-            if formulas.outputs == 2:
-                value = formula[floating](formulas.second, inputs, parameters, element, other, a_number, b_number,
-                                          c_number, d_number)
-                second[i] = factor * value if formulas.multiplied else value
+            numbers[DY], numbers[X], numbers[U] = dy[i], x[i], u[i]
+            numbers[PARAMETER], numbers[PARAMETER + 1] = a[i], b[i]
+            numbers[PARAMETER + 2], numbers[PARAMETER + 3] = c[i], d[i]
+            compute_element[floating](formulas, formulas.first, formulas.second, formulas.limited, numbers, out + i,
+                                      second + i)
     else:
-        a_number = number[floating](operands + arrays, parameters, 0)
-        b_number = number[floating](operands + arrays, parameters, 1)
-        c_number = number[floating](operands + arrays, parameters, 2)
-        d_number = number[floating](operands + arrays, parameters, 3)
+        numbers[PARAMETER] = number[floating](operands + arrays, parameters, 0)
+        numbers[PARAMETER + 1] = number[floating](operands + arrays, parameters, 1)
+        numbers[PARAMETER + 2] = number[floating](operands + arrays, parameters, 2)
+        numbers[PARAMETER + 3] = number[floating](operands + arrays, parameters, 3)
         for i in range(n):
-            factor, element, other = dy[i], x[i], gate[i]
-            value = formula[floating](formulas.first, inputs, parameters, element, other, a_number, b_number, c_number,
-                                      d_number)
-            out[i] = factor * value if formulas.multiplied else value
-            if formulas.outputs == 2:
-                value = formula[floating](formulas.second, inputs, parameters, element, other, a_number, b_number,
-                                          c_number, d_number)
-                second[i] = factor * value if formulas.multiplied else value
+            numbers[DY], numbers[X], numbers[U] = dy[i], x[i], u[i]
+            compute_element[floating](formulas, formulas.first, formulas.second, formulas.limited, numbers, out + i,
+                                      second + i)

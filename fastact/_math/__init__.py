@@ -2,7 +2,7 @@
 
     primitives.pxd   exp, expm1, the logistic function, log1p(exp): float and double, without branches
     bits.h           multiply-add in one rounding, the bits of a number
-    formulas.pxd     every elementwise activation: value, derivative, derivative from the output
+    formulas.pxd     every elementwise activation: value, derivative, derivative from the output; which are gated
     tables.h         float functions that AVX-512 looks up, a vector at a time
     softmax.pxd      the softmax family and its losses: each operation with its formulas and its list of steps
     row_state.pxd    what the steps of a row operation hand to each other

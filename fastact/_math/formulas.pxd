@@ -17,6 +17,16 @@
 # primitives.pxd.  An activation also needs an entry in catalogue.py and one in reference.py; the tests say what is
 # missing.
 
+# Gated activations, each the activation of one input times another input:
+#
+#   glu          sigmoid
+#   swiglu       silu, limited
+#   geglu        gelu
+#   geglu_tanh   gelu_tanh
+#   reglu        relu
+#
+# They have the parameters of the activation; `limited` adds a limit of both inputs and an offset of the other input.
+
 from libc.math cimport INFINITY, NAN
 
 from fastact._math.primitives cimport (

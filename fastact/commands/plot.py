@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import fastact
-from fastact import Activation, Elementwise, Rowwise
+from fastact import Activation, Elementwise, Gated, Rowwise
 from fastact.commands import Failed, output_file, shown, write_whole
 
 LIMIT = 6.0  # inputs from -LIMIT to LIMIT
@@ -89,12 +89,15 @@ def draw_curves(axes: Any, activation: Elementwise) -> None:
 
 
 def draw_surfaces(axes: Any, activation: Activation) -> None:
-    """Draw an activation of rows over two inputs: its first output, and its derivative by the first input."""
+    """Draw an activation of rows, or a gated one, over two inputs: its first output, and its derivative by the first.
+    """
     line = np.linspace(-LIMIT, LIMIT, 49)
     first, second = np.meshgrid(line, line)
     rows = np.stack([first, second], axis=-1)
     value = activation(rows)
-    if isinstance(activation, Rowwise):
+    if isinstance(activation, Gated):
+        value, derivative = activation(first, second), activation.backward(np.ones(first.shape), first, second)[0]
+    elif isinstance(activation, Rowwise):
         derivative = activation.jacobian(rows)[..., 0, 0]
         value = value[..., 0]
     else:
@@ -102,7 +105,8 @@ def draw_surfaces(axes: Any, activation: Activation) -> None:
     axes.plot_surface(first, second, value, cmap="Blues", vmin=value.min() - np.ptp(value) / 2, linewidth=0)
     axes.plot_wireframe(first, second, derivative, color=DERIVATIVE, linewidth=0.5, rstride=4, cstride=4)
     axes.set_title(f"{activation.name}\n${activation.formula}$", fontsize=10)
-    axes.set_xlabel("$x_1$", fontsize=9)
-    axes.set_ylabel("$x_2$", fontsize=9)
+    names = ("$g$", "$u$") if isinstance(activation, Gated) else ("$x_1$", "$x_2$")
+    axes.set_xlabel(names[0], fontsize=9)
+    axes.set_ylabel(names[1], fontsize=9)
     axes.tick_params(labelsize=7)
     axes.view_init(elev=24, azim=-120)

@@ -49,6 +49,11 @@ def named_dtype(name: str) -> np.dtype[Any]:
     return np.dtype(name)
 
 
+def is_gated(function: str) -> bool:
+    """Whether the function takes two inputs: the gate x, and u."""
+    return function in reference.GATED
+
+
 def is_rowwise(function: str) -> bool:
     """Whether the function acts on rows: a member of the softmax family, or a loss."""
     return function in reference.ROWWISE or function in LOSSES
@@ -67,6 +72,8 @@ class Work(NamedTuple):
     def call(self) -> str:
         """The work as one writes it."""
         written = CALLS[self.mode].format(self.function)
+        if is_gated(self.function):
+            written = written.replace("x)", "x, u)")
         return written if self.axis == -1 else f"{written[:-1]}, axis={self.axis})"
 
     @property
@@ -106,12 +113,14 @@ class Inputs:
             self.targets = np.zeros_like(self.x)
             np.put_along_axis(self.targets, self.labels[..., None], 1, axis=-1)
         else:
+            self.u = aligned(generator.standard_normal(work.shape).astype(dtype))
             self.y = aligned(self._reference("value", self.x).astype(dtype))
             self.dy = aligned(generator.standard_normal(self.y.shape).astype(dtype))
 
     def _repeat(self, period: "Inputs", work: Work) -> None:
         self.work, self.threads, self.axis, self.dtype = work, period.threads, period.axis, period.dtype
-        self.x, self.y, self.dy = (aligned(np.resize(array, work.shape)) for array in (period.x, period.y, period.dy))
+        for name in ("x", "u", "y", "dy"):
+            setattr(self, name, aligned(np.resize(getattr(period, name), work.shape)))
         self.expected = tuple(np.resize(array, work.shape) for array in period.expected)
 
     @functools.cached_property
@@ -138,12 +147,16 @@ class Inputs:
                 return self._reference("value", self.x), self._reference("derivative", self.x)
             case "loss":
                 return self._expected_loss()
+            case _ if is_gated(self.work.function):
+                return self.dy * self._reference("in_gate", self.x), self.dy * self._reference("in_other", self.x)
             case mode if self.work.is_rowwise:
                 return (self._reference("backward", self.dy, self.x if mode == "backward" else self.y),)
             case _:
                 return (self.dy * self._reference("derivative", self.x),)
 
     def _reference(self, mode: str, *arrays: Array) -> Array:
+        if is_gated(self.work.function):
+            arrays += (self.u,)
         # The reference has its rows along the last axis; an array that lost the class axis has none to move.
         rows = [np.moveaxis(array, self.axis, -1) if array.ndim == len(self.work.shape) else array for array in arrays]
         result = np.asarray(reference.evaluate(self.work.function, mode, *rows))

@@ -4,7 +4,7 @@ import contextlib
 
 import fastact
 from fastact import losses
-from fastact.comparison.work import Inputs, Library, Spelling, Work, build, is_rowwise
+from fastact.comparison.work import Inputs, Library, Spelling, Work, build, is_gated, is_rowwise
 
 
 def load() -> Library:
@@ -24,6 +24,7 @@ def load() -> Library:
             ("backward_from_output", "backward", "dy output=y" + axis),
         ):
             with contextlib.suppress(AttributeError, TypeError, ValueError):
+                arguments += " u" if is_gated(name) else ""
                 spelling = Spelling(function if mode == "value" else getattr(function, method), arguments)
                 build(spelling, inputs, None)()
                 spellings[name, mode] = spelling

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+import fastact
 from fastact.comparison.work import Array, Inputs
 
 _GELU_TANH = "tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))"
@@ -103,6 +104,12 @@ FORMULAS |= {
     if mode == "derivative" and (name, "backward") not in FORMULAS
 }
 
+FORMULAS |= {
+    (name, "value"): f"({FORMULAS[f.activation.name, 'value']}) * u"
+    for name, f in fastact.activations.items()
+    if isinstance(f, fastact.Gated) and (f.activation.name, "value") in FORMULAS
+}
+
 
 def in_dtype(formula: str, dtype: str) -> tuple[str, dict[str, Any]]:
     """The formula with names in place of its numbers, and these in the dtype: as they stand they would be doubles."""
@@ -113,13 +120,13 @@ def in_dtype(formula: str, dtype: str) -> tuple[str, dict[str, Any]]:
 
 
 def function_of(formula: str, namespace: dict[str, Any]) -> Callable[..., Any]:
-    """The function of dy, x and y (those of the formula, in this order) whose body is the formula."""
+    """The function of dy, x, u and y (those of the formula, in this order) whose body is the formula."""
     return eval(f"lambda {', '.join(names_in(formula))}: {formula}", namespace)  # type: ignore[no-any-return]
 
 
 def names_in(formula: str) -> list[str]:
     """The arrays that a formula names."""
-    return [name for name in ("dy", "x", "y") if re.search(rf"\b{name}\b", formula)]
+    return [name for name in ("dy", "x", "u", "y") if re.search(rf"\b{name}\b", formula)]
 
 
 def arrays_in(formula: str, inputs: Inputs) -> dict[str, Array]:

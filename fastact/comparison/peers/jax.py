@@ -12,6 +12,7 @@ from jax import nn
 from jax.extend import backend
 from jax.scipy import special
 
+import fastact
 from fastact.comparison.work import Call, Inputs, Library, Spelling
 
 ELEMENTWISE = {
@@ -88,6 +89,14 @@ def backward(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda dy, x: jax.vjp(function, x)[1](dy)[0]
 
 
+def product(function: Callable[..., Any], x: Any, u: Any) -> Any:
+    return function(x) * u
+
+
+def gradients(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda dy, x, u: jax.vjp(function, x, u)[1](dy)
+
+
 def load() -> Library:
     jax.config.update("jax_enable_x64", True)  # float64 is computed in float64; float32 stays float32
     spellings = {
@@ -105,6 +114,11 @@ def load() -> Library:
         spellings[name, "derivative"] = Spelling(derivative(function), "x")
         spellings[name, "value_and_derivative"] = Spelling(value_and_derivative(function), "x")
         spellings[name, "backward"] = Spelling(backward(function), "dy x")
+    for name, gated in fastact.activations.items():
+        if isinstance(gated, fastact.Gated) and (function := ELEMENTWISE.get(gated.activation.name)):
+            value = functools.partial(product, function)
+            spellings[name, "value"] = Spelling(value, "x u")
+            spellings[name, "backward"] = Spelling(gradients(value), "dy x u")
     fresh = {key: spelling._replace(has_out=False) for key, spelling in spellings.items()}
     return Library(jax.__version__, fresh, build, threads)
 

@@ -155,6 +155,11 @@ def with_derivative(value: Callable[..., Array], derivative: Callable[..., Array
     return value_and_derivative
 
 
+def gradients_of(gated: reference.Gated, dy: Array, x: Array, u: Array) -> tuple[Array, Array]:
+    """Both gradients of a gated activation."""
+    return dy * gated.in_gate(np, x, u), dy * gated.in_other(np, x, u)
+
+
 def mean_of(name: str) -> Callable[..., tuple[Any, Array]]:
     """The mean of a loss over the rows, and its gradient."""
 
@@ -227,7 +232,7 @@ def from_formulas() -> dict[tuple[str, str], Spelling]:
 
 
 def from_reference() -> dict[tuple[str, str], Spelling]:
-    """The expressions of the reference, which exist for every elementwise activation and every loss."""
+    """The expressions of the reference, which exist for every elementwise and gated activation and every loss."""
     spellings = {}
     for name, formulas in reference.ELEMENTWISE.items():
         value, derivative = (functools.partial(formula, np) for formula in (formulas.value, formulas.derivative))
@@ -238,6 +243,9 @@ def from_reference() -> dict[tuple[str, str], Spelling]:
             ("backward", lambda dy, x, d=derivative: dy * d(x), "dy x"),
         ):
             spellings[name, mode] = Spelling(function, arguments, has_out=False)
+    for name, gated in reference.GATED.items():
+        spellings[name, "value"] = Spelling(functools.partial(gated.value, np), "x u", has_out=False)
+        spellings[name, "backward"] = Spelling(functools.partial(gradients_of, gated), "dy x u", has_out=False)
     for name in LOSSES:
         spellings[name, "loss"] = Spelling(mean_of(name), "x targets", has_out=False)
     return spellings

@@ -139,8 +139,32 @@ OPERATORS = (
 """Name, operators of the value and of the backward from the input, and the arguments of both."""
 
 
+GATED = {
+    "glu": (torch.sigmoid, lambda dy, x: aten.sigmoid_backward(dy, torch.sigmoid(x))),
+    "swiglu": (aten.silu, aten.silu_backward),
+    "geglu": (aten.gelu, aten.gelu_backward),
+    "geglu_tanh": (
+        functools.partial(aten.gelu, approximate="tanh"),
+        functools.partial(aten.gelu_backward, approximate="tanh"),
+    ),
+    "reglu": (torch.relu, lambda dy, x: aten.threshold_backward(dy, x, 0)),
+}
+"""Value and backward of the activation."""
+
+
+def product(value: Any, x: Any, u: Any) -> Any:
+    return value(x).mul_(u)
+
+
+def gradients(value: Any, backward: Any, dy: Any, x: Any, u: Any) -> tuple[Any, Any]:
+    return backward(dy * u, x), value(x).mul_(dy)
+
+
 def load() -> Library:
     spellings = dict(SPELLINGS)
+    for name, (value, backward) in GATED.items():
+        spellings[name, "value"] = Spelling(functools.partial(product, value), "x u", has_out=False)
+        spellings[name, "backward"] = Spelling(functools.partial(gradients, value, backward), "dy x u", has_out=False)
     for name, value, backward, value_arguments, backward_arguments in OPERATORS:
         spellings[name, "value"] = operator(value, value_arguments)
         spellings[name, "backward"] = operator(backward, backward_arguments)

@@ -1,0 +1,9 @@
+from fastact._engine.elementwise cimport KernelSet, Numbers
+
+cdef class Parameters:
+    cdef object defaults, domains       # mappings
+    cdef Numbers numbers                # the defaults
+    cdef bint are_numbers(self, dict given, Numbers* numbers) except *
+
+cdef object call_ufunc(str call, KernelSet mode, tuple arrays, Parameters parameters, tuple arguments, dict keywords,
+                       object more_domains=?)

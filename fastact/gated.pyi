@@ -1,0 +1,60 @@
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastact._activation import Activation
+from fastact.elementwise import Elementwise
+
+Array = npt.NDArray[Any]
+
+class Gated(Activation):
+    def __init__(
+        self,
+        name: str,
+        *,
+        activation: Elementwise,
+        cost: float,
+        gate: str = "first",
+        ulp: Mapping[str, float],
+        summary: str,
+        formula: str,
+        derivative_formula: str,
+        source: str,
+    ) -> None: ...
+    @property
+    def activation(self) -> Elementwise: ...
+    @property
+    def gate(self) -> str: ...
+    @property
+    def ulp(self) -> Mapping[str, float]: ...
+    @property
+    def parameter_domain(self) -> Mapping[str, tuple[float, ...]]: ...
+    @property
+    def ufunc(self) -> np.ufunc: ...
+    @property
+    def ufuncs(self) -> Mapping[str, np.ufunc]: ...
+    def __call__(
+        self,
+        a: npt.ArrayLike,
+        b: npt.ArrayLike | None = None,
+        *,
+        axis: int = -1,
+        layout: str = "halves",
+        gate: str | None = None,
+        out: Array | None = None,
+        **parameters: npt.ArrayLike,
+    ) -> Any: ...
+    def backward(
+        self,
+        dy: npt.ArrayLike,
+        a: npt.ArrayLike,
+        b: npt.ArrayLike | None = None,
+        *,
+        axis: int = -1,
+        layout: str = "halves",
+        gate: str | None = None,
+        out: Array | tuple[Array | None, Array | None] | None = None,
+        **parameters: npt.ArrayLike,
+    ) -> Any: ...
