@@ -18,7 +18,7 @@ from fastact._activation cimport (
     Activation, PyVectorcall_NARGS, are_keywords, as_float, call_generally, common_dtype, fastact_enable_vectorcall,
     has_16_bits, refuse_masked, replace_method, rounded, unknown_argument, working_dtype)
 from fastact._domains cimport check_domain, in_words
-from fastact._engine.elementwise cimport KernelSet
+from fastact._engine.elementwise cimport KernelSet, Numbers
 from fastact._layout cimport sum_over
 from fastact._ufunc_calls cimport Parameters, call_ufunc
 
@@ -378,10 +378,15 @@ Source: {self.source}.
     # The fast path if the arguments are plain, else the general one
     cdef object _call(self, str method, KernelSet mode, tuple arrays, tuple arguments, dict keywords):
         cdef PyObject* given[2]
-        if (len(arguments) == len(arrays) and (not keywords or len(keywords) == 1 and "out" in keywords)
-                and (self.output_suffices or mode is not self.from_output_mode)):
+        cdef Numbers numbers
+        cdef dict parameters = dict(zip(self.parameters, arguments[len(arrays):]))
+        parameters.update({name: keywords[name] for name in keywords if name in self.parameters})
+        if (len(arrays) <= len(arguments) <= len(arrays) + len(self.parameters)
+                and len(arguments) + len(keywords) - ("out" in keywords) == len(arrays) + len(parameters)
+                and (mode is not self.from_output_mode or self.output_suffices and not parameters)
+                and self.known.are_numbers(parameters, &numbers)):
             given[0], given[1] = <PyObject*> arguments[0], <PyObject*> arguments[len(arrays) - 1]
-            result = mode.call_plain(given, keywords["out"] if keywords else None, &self.known.numbers)
+            result = mode.call_plain(given, keywords.get("out"), &numbers)
             if result is not None:
                 return result
         return self._call_ufunc(self.name + method, mode, arrays, arguments, keywords)

@@ -435,6 +435,11 @@ def test_parameters_have_three_forms(f, dtype):
             same(call(x, *mixed), y)
             same(call(x[::2], *chosen), y[::2])
             same(call(x[::2], *(array[::2] for array in arrays)), y[::2])
+        out, named = np.empty_like(x), dict(zip(f.parameters, chosen, strict=True))
+        assert f(x, *chosen[:1], **dict(list(named.items())[1:]), out=out) is out
+        same(out, f(x, *chosen))
+        assert f.backward(x, x, **named, out=out) is out
+        same(out, f.backward(x, x, *chosen))
 
 
 # -------------------------------------------------------------------------------------------------------------- outputs

@@ -38,7 +38,7 @@ from fastact._math.primitives cimport (
     normal_tail_in_two, power_in, power_of_two, product_in_two, product_limit, product_low, quotient_in_two,
     ratio_to_two_more, rectified, remainder, root_of_square_and, scale_bits, scaled_back, scaled_back_clamped,
     scaled_back_signed, scaled_limit, sixth, smallest, split_into_square, square_root, standardized, sum_in_two,
-    tanh_positive, tanh_shrink_polynomial, times_exponential, times_ln2, times_sigmoid, two_to, with_sign_of)
+    tanh_positive, tanh_shrink_polynomial, times_exponential, times_falling_sigmoid, times_ln2, two_to, with_sign_of)
 
 
 # identity
@@ -501,17 +501,17 @@ cdef inline floating celu_derivative(floating x, floating alpha, bint bounded) n
 
 
 # silu: also called swish (Hendrycks and Gimpel 2016, Ramachandran et al. 2017)
-#   y  = x sigmoid(beta x)                              = max(x, 0) - |x| / (1 + e^|x|) for beta = 1
+#   y  = x sigmoid(beta x)                              = max(x, 0) - |x| / (1 + e^|beta x|) for beta > 0
 #   y' = s (1 + beta x (1 - s)) with s = sigmoid(beta x)
 #      = d for x < 0, 1 - d for x >= 0, with e = e^-|beta x|, d = e (1 - |beta x| + e) / (1 + e)^2
 cdef inline floating silu(floating x, floating beta, bint bounded) noexcept nogil:
-    cdef floating r
     cdef floating product = beta * x
-    cdef floating any_beta = times_sigmoid(x, product, product_low(x, beta, product))
-    cdef floating a = absolute(x) if bounded else magnitude_at_most(absolute(x), product_limit(x))
-    cdef floating shifted = exp_reduce[floating](a, 0, &r)
-    any_beta = x * <floating> 0.5 if beta == 0 else any_beta                     # not 0 times infinity
-    cdef floating usual = rectified(x) - logistic_product(a, shifted, r, bounded)
+    cdef floating low = <floating> 0 if beta == 1 else product_low(x, beta, product)
+    cdef floating tail = times_falling_sigmoid(x, product, low, bounded)
+    cdef floating usual = rectified(x) - tail
+    tail = with_sign_of(tail, x)
+    cdef floating any_beta = tail if product <= 0 else x - tail                 # also for -0
+    any_beta = x * <floating> 0.5 if beta == 0 else any_beta                    # not 0 times infinity
     return usual if beta == 1 else any_beta
 
 

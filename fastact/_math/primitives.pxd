@@ -760,21 +760,24 @@ cdef inline floating quotient_in_two(floating x, floating a, floating* low) noex
     return quotient
 
 
-# x / (1 + e^-z) where the exact |z| is |z| - z_low
-cdef inline floating times_sigmoid(floating x, floating z, floating z_low) noexcept nogil:
-    cdef floating r, r2, q, near, far, w, inverse, bounded, tail, nearby = near_product_limit(x)
-    cdef floating half_scale = far_half(x)
-    cdef floating a = at_most(absolute(z), far_product_limit(x))
+# |x| / (1 + e^|z|) where the exact |z| is |z| - z_low: with e^|z| = 2^n (1 + q) and w = 2^-n, |x| w / (w + 1 + q).
+# The sum in the divisor may be less than 1, so |x| near the largest number is scaled before the division.
+cdef inline floating times_falling_sigmoid(floating x, floating z, floating z_low, bint bounded) noexcept nogil:
+    cdef floating r, r2, q, w, scale, before, after, one = 1
+    cdef floating a = absolute(z) if bounded else at_most(absolute(z), far_product_limit(x))
+    cdef floating magnitude = absolute(x) if bounded else at_most(absolute(x), largest(x))
     cdef floating shifted = exp_reduce(a, z_low, &r)
+    cdef floating near = inverse_power_of_two(shifted, 0)
+    cdef bint is_near = a < near_product_limit(x), is_large = magnitude > two_to(100, x)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
-    near, far = inverse_power_of_two(shifted, 0), inverse_power_of_two(shifted, far_bits(x))
-    w = near if a < nearby else <floating> 0
-    inverse = inverse_of_one_more(w, q)
-    bounded = at_most(absolute(x), largest(x))
-    near, far = bounded * (inverse * near), bounded * half_scale * inverse * far * half_scale
-    tail = with_sign_of(near if a < nearby else far, x)
-    return tail if z <= 0 else x - tail                 # also for z = -0
+    if bounded:
+        return magnitude / (one + (near + q)) * near
+    w = near if is_near else <floating> 0
+    scale = near if is_near else inverse_power_of_two(shifted, far_bits(x))
+    before = (two_to(-2, x) if is_large else one) if is_near else far_half(x)
+    after = (two_to(2, x) if is_large else one) if is_near else far_half(x)
+    return magnitude * before / (one + (w + q)) * scale * after
 
 
 # multiple x / (2 + x) as high + low, for x + x_low >= 0 and a small power of two `multiple`
