@@ -24,8 +24,8 @@ cdef object unknown_argument(str call, object name, object accepted)
 cdef double as_float(str call, str name, object number) except? -1
 cdef int refuse_masked(str call, str argument, object value) except -1
 cpdef cnp.ndarray as_numbers(str call, str argument, object value)
-cdef int check_out(str call, object out, tuple shape, object dtype) except -1
-cdef int store(object out, object computed) except -1
+cpdef int check_out(str call, object out, tuple shape, object dtype) except -1
+cpdef int store(object out, object computed) except -1
 cpdef object rounded(object numbers, object dtype)
 cdef object call_generally(object method, object self, PyObject* const* arguments, Py_ssize_t count, PyObject* names)
 cdef int replace_method(object owner, str name, void* function) except -1

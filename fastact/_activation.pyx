@@ -78,7 +78,7 @@ cpdef cnp.ndarray as_numbers(str call, str argument, object value):
 
 
 # Checks that a result of this shape and dtype can be written to `out`.
-cdef int check_out(str call, object out, tuple shape, object dtype) except -1:
+cpdef int check_out(str call, object out, tuple shape, object dtype) except -1:
     if not isinstance(out, np.ndarray):
         raise TypeError(f"fastact.{call}: out must be an ndarray, got {type(out).__name__}")
     if out.shape != shape:
@@ -91,7 +91,7 @@ cdef int check_out(str call, object out, tuple shape, object dtype) except -1:
 
 # Copies a result into a checked `out`.  Rounding to a narrower dtype may overflow or underflow; that is expected, so no
 # warning.
-cdef int store(object out, object computed) except -1:
+cpdef int store(object out, object computed) except -1:
     with np.errstate(all="ignore"):
         np.copyto(out, computed, casting="same_kind")
 

@@ -7,7 +7,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from common import INF, LOSSES, LOSSES_OF_LABELS, NAN, WIDE, each, in_turn, normal, same_bits
+from common import DTYPES, INF, LOSSES, LOSSES_OF_LABELS, NAN, WIDE, each, in_turn, normal, same_bits
 from facts import FACTS_OF_LOSSES
 from logits import KINDS as KINDS_OF_ROWS
 from logits import with_ties
@@ -615,3 +615,149 @@ def test_labels_that_another_thread_changes():
             done = True
             thread.join()
     """)
+
+
+# ------------------------------------------------------------------------------------------- weights, ignored rows, out
+
+IGNORED = -100
+
+
+def weighted(logits, targets, reduction, class_weight, sample_weight, ignored):
+    """The cross-entropy of rows along the last axis and its gradient, in float64, from the definition."""
+    x = logits.astype(np.float64)
+    w = np.ones(x.shape[-1]) if class_weight is None else np.asarray(class_weight, np.float64)
+    s = np.ones(x.shape[:-1]) if sample_weight is None else np.broadcast_to(sample_weight, x.shape[:-1])
+    left_out = np.zeros(x.shape[:-1], bool)
+    if targets.ndim < x.ndim:
+        left_out = targets == ignored
+        targets = np.where(left_out[..., None], 0, one_hot(targets, x.shape[-1]))
+        divisor = (targets * w).sum() if class_weight is not None else (~left_out).sum()
+    else:
+        divisor = math.prod(x.shape[:-1])
+    y, x = targets * w, np.where(left_out[..., None], 0, x)
+    p, log_p = (reference.evaluate(name, "value", x) for name in ("softmax", "log_softmax"))
+    losses = s * -(y * log_p).sum(-1)
+    gradient = s[..., None] * (p * y.sum(-1, keepdims=True) - y)
+    if reduction == "none":
+        return losses, gradient
+    factor = 1 if reduction == "sum" else 1 / divisor
+    return losses.sum() * factor, gradient * factor
+
+
+OPTIONS = list(itertools.product((False, True), repeat=3))
+
+
+@every_dtype
+@in_turn("shape, axis", [((7, 5), -1), ((4, 6, 3), 1), ((300, 10), 1), ((10, 300), 0), ((2, 9001), -1)])
+def test_weights_and_ignored_rows(shape, axis, dtype):
+    random = np.random.default_rng(shape[0])
+    logits = (random.standard_normal(shape) * 4).astype(dtype)
+    rows = np.moveaxis(logits, axis, -1)
+    of_rows, classes = rows.shape[:-1], rows.shape[-1]
+    labels = random.integers(classes, size=of_rows)
+    labels.reshape(-1)[::3] = IGNORED
+    of_probabilities = probabilities(rows.shape, dtype)
+    for (by_class, by_row, some), reduction in itertools.product(OPTIONS, ("mean", "sum", "none")):
+        class_weight = random.random(classes) + 0.1 if by_class else None
+        sample_weight = random.standard_normal(of_rows[-1]) if by_row else None
+        ignored = IGNORED if some else None
+        for targets in (labels if some else abs(labels) % classes), *([] if some else [of_probabilities]):
+            given = np.moveaxis(targets, -1, axis) if targets.ndim == logits.ndim else targets
+            loss, gradient = fastact.softmax_cross_entropy(
+                logits, given, axis, reduction, class_weight=class_weight, sample_weight=sample_weight,
+                ignore_index=ignored)
+            right, right_gradient = weighted(rows, targets, reduction, class_weight, sample_weight, ignored)
+            rtol, terms = 30 * np.finfo(dtype).eps, np.finfo(dtype).eps * 30 * abs(right_gradient).max()
+            np.testing.assert_allclose(loss, right, rtol=rtol, atol=rtol * np.abs(right).max())
+            np.testing.assert_allclose(np.moveaxis(gradient, axis, -1), right_gradient, rtol=rtol, atol=terms)
+            assert gradient.dtype == np.asarray(loss).dtype == dtype
+
+
+def test_weights_of_the_documentation_of_other_libraries():
+    logits, p = np.array([[1.0, 2, 3], [0, 0, 0]]), np.array([[0.2, 0.3, 0.5], [1, 0, 0]])
+    for targets, weights, right in (([2, 1], [0, 1, 2], 0.6379414), (p, None, 1.1031091), (p, [1, 2, 3], 1.5180531)):
+        assert fastact.softmax_cross_entropy(logits, targets, class_weight=weights)[0] == pytest.approx(right, abs=1e-7)
+
+
+def test_what_takes_no_part_may_hold_anything():
+    logits = np.array([[1.0, 2, 3], [NAN, INF, -INF], [0, 0, 1], [INF, 0, 0]])
+    good, labels = logits[[0, 2]], np.array([2, IGNORED, 1, IGNORED])
+    expected, right = fastact.softmax_cross_entropy(good, [2, 1], reduction="none")
+    for keywords, given in (({"ignore_index": IGNORED}, labels), ({"sample_weight": [1, 0, 1, 0]}, [2, 0, 1, 0]),
+                            ({"ignore_index": 0}, [2, 0, 1, 0]), ({"class_weight": [0, 1, 1]}, [2, 0, 1, 0])):
+        loss, gradient = fastact.softmax_cross_entropy(logits, given, reduction="none", **keywords)
+        assert loss.tolist() == [expected[0], 0, expected[1], 0]
+        assert gradient.tolist() == [right[0].tolist(), [0, 0, 0], right[1].tolist(), [0, 0, 0]]
+        assert not np.signbit(gradient[1]).any()
+    for keywords in {"ignore_index": 1}, {"class_weight": [1, 0, 1]}:
+        loss, gradient = fastact.softmax_cross_entropy(good, [1, 1], **keywords)
+        assert np.isnan(loss)
+        assert gradient.tolist() == [[0] * 3] * 2
+        assert fastact.softmax_cross_entropy(good, [1, 1], reduction="sum", **keywords)[0] == 0
+    losses, _ = fastact.softmax_cross_entropy(np.empty((2, 0)), [5, 5], reduction="none", ignore_index=5)
+    assert losses.tolist() == [0, 0]
+
+
+@in_turn("dtype", DTYPES)
+def test_losses_of_16_bits_are_float32(dtype):
+    logits = normal((64, 1000), np.float64).astype(dtype)
+    wider = np.float64 if dtype == np.float64 else np.float32
+    for loss, targets in ((fastact.softmax_cross_entropy, labels_for(logits)),
+                          (fastact.softmax_cross_entropy, probabilities(logits.shape, wider)),
+                          (fastact.softmax_mse, probabilities(logits.shape, wider))):
+        for reduction in ("mean", "sum", "none"):
+            found, gradient = loss(logits, targets, reduction=reduction)
+            right, _ = loss(logits.astype(wider), targets, reduction=reduction)
+            assert found.dtype == wider
+            assert gradient.dtype == dtype
+            np.testing.assert_allclose(found, right, rtol=1e-6)
+
+
+def test_labels_with_one_entry_along_the_axis():
+    logits = normal((4, 5, 6))
+    for axis in (0, 1, -1):
+        labels = np.random.default_rng(1).integers(logits.shape[axis], size=np.delete(logits.shape, axis))
+        expected = fastact.softmax_cross_entropy(logits, labels, axis)
+        found = fastact.softmax_cross_entropy(logits, np.expand_dims(labels, axis), axis)
+        assert found[0] == expected[0]
+        assert same_bits(found[1], expected[1])
+    with pytest.raises(ValueError, match=r"has the shape \(4, 5, 1\); accepted is \(4, 5, 6\), or \(4, 5\) for labels"):
+        fastact.softmax_cross_entropy(logits, np.ones((4, 5, 1)))
+    one = np.ones((3, 1))
+    assert fastact.softmax_cross_entropy(one, np.zeros((3, 1), int), reduction="none")[0].tolist() == [0, 0, 0]
+
+
+@every_dtype
+def test_the_gradient_is_written_where_it_is_wanted(dtype):
+    logits = normal((40, 300), dtype)
+    labels = labels_for(logits)
+    loss, gradient = fastact.softmax_cross_entropy(logits, labels)
+    spread = np.zeros((40, 600), dtype)
+    for out in (np.empty_like(logits), np.asfortranarray(logits), spread[:, ::2], logits.astype(np.float64), logits):
+        found, written = fastact.softmax_cross_entropy(logits, labels, out=out)
+        assert written is out
+        assert found == loss
+        assert same_bits(out.astype(dtype), gradient)
+
+
+@in_turn("keywords, error, text", [
+    ({"class_weight": [1, 2]}, ValueError, r"class_weight has the shape \(2,\); accepted is what broadcasts to \(3,\)"),
+    ({"sample_weight": np.ones((2, 3))}, ValueError, r"sample_weight has the shape \(2, 3\); accepted is .* \(2,\)"),
+    ({"class_weight": ["a"] * 3}, TypeError, r"class_weight has the dtype"),
+    ({"ignore_index": 1.5}, TypeError, r"ignore_index must be an integer, got 1.5"),
+    ({"ignore_index": True}, TypeError, r"ignore_index must be an integer, got True"),
+    ({"ignore_index": 7}, IndexError, r"holds -5; accepted are 0 to 2"),
+    ({"out": np.empty((2, 2))}, ValueError, r"out has the shape \(2, 2\); accepted is \(2, 3\)"),
+    ({"out": np.empty((2, 3), int)}, TypeError, r"out has the dtype int64"),
+    ({"out": [[0.0] * 3] * 2}, TypeError, r"out must be an ndarray"),
+])
+def test_bad_weights(keywords, error, text):
+    out, labels = np.zeros((2, 3)), [2, -5] if error is IndexError else [2, 1]
+    with pytest.raises(error, match=f"^fastact.softmax_cross_entropy: .*{text}"):
+        fastact.softmax_cross_entropy(np.ones((2, 3)), labels, **{"out": out, **keywords})
+    assert not out.any()
+
+
+def test_probabilities_have_no_index_to_ignore():
+    with pytest.raises(ValueError, match=r"ignore_index is 1; accepted is None for probabilities"):
+        fastact.softmax_cross_entropy(np.ones((2, 3)), np.ones((2, 3)), ignore_index=1)

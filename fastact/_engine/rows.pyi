@@ -1,6 +1,7 @@
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 class RowOperation:
@@ -15,4 +16,5 @@ class RowOperation:
         results: npt.NDArray[Any] | None = None,
         labels: npt.NDArray[Any] | None = None,
         scale: float = 1.0,
+        scales: npt.NDArray[np.float64] | None = None,
     ) -> None: ...

@@ -402,12 +402,12 @@ cdef class RowOperation:
         return 0
 
     def apply(self, cnp.ndarray x not None, tuple shape, *, cnp.ndarray y=None, cnp.ndarray out=None,
-              cnp.ndarray results=None, cnp.ndarray labels=None, double scale=1):
+              cnp.ndarray results=None, cnp.ndarray labels=None, double scale=1, cnp.ndarray scales=None):
         """Run the operation on plain arrays of the shape [outer, n, inner] and of one dtype.
 
-        `results` (float64) and `labels` (intp) have the shape [outer, inner].
+        `results`, `scales` (float64) and `labels` (intp) have the shape [outer, inner]; `scales` replace `scale`.
         """
         cdef RowCall call = row_call(x, shape[0], shape[1], shape[2])
         call.y, call.out, call.results, call.scale = data_of(y), data_of(out), <double*> data_of(results), scale
-        call.labels = <const cnp.npy_intp*> data_of(labels)
+        call.labels, call.scales = <const cnp.npy_intp*> data_of(labels), <const double*> data_of(scales)
         self.run(&call)
