@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
-from fastact import Elementwise, RowReduction
+from fastact import Elementwise, Gated, RowReduction
+from fastact.losses import softmax_cross_entropy
 
 DTYPES = [*(np.dtype(name) for name in ("<f4", "<f8", "<f2", ">f4", ">f8", ">f2", "?", "i1", "<i4", ">i8", "u8")),
           np.dtype(ml_dtypes.bfloat16)]
@@ -112,6 +113,11 @@ def attempt(call, arguments, keywords):
             return None, error
 
 
+def half_of(shape):
+    """The shape of one half of a packed array, along the last axis."""
+    return (*shape[:-1], *(length // 2 for length in shape[-1:]))
+
+
 @st.composite
 def calls(draw):
     """A method, its arguments, its keywords and the memory that they share: in half of the examples all fit."""
@@ -119,8 +125,11 @@ def calls(draw):
     view, fits = views(memory), draw(st.booleans())
     anything = st.one_of(view(), view(OTHER_DTYPES), THINGS)
     f = draw(st.sampled_from(FUNCTIONS * 3 + LOSSES))
+    packed = isinstance(f, Gated) and draw(st.booleans())
     if f in LOSSES:
         call, count, names = f, 2, ["axis", "reduction"]
+        if f is softmax_cross_entropy:
+            names += ["class_weight", "sample_weight", "ignore_index", "out"]
     else:
         method = draw(st.sampled_from([name for name in (
             "__call__", "__call__", "backward", "backward", "derivative", "value_and_derivative", "backward_parameter",
@@ -129,6 +138,9 @@ def calls(draw):
         count = {"backward": 2, "backward_parameter": 2, "with_defaults": 0}.get(method, 1)
         if isinstance(f, Elementwise):
             names = ["out", "where", *f.parameters]
+        elif isinstance(f, Gated):
+            count += not packed
+            names = ["out", "gate", *(["axis", "layout"] if packed else []), *f.parameters]
         else:
             names = ["out", "axis", "where", "keepdims" if isinstance(f, RowReduction) else "scale"]
         names = {"backward_parameter": [], "jacobian": ["where"], "with_defaults": list(f.parameters)}.get(
@@ -141,6 +153,8 @@ def calls(draw):
     if reduced:         # dy has the shape of the results, and may share its memory with all else
         arguments = draw(view([np.dtype(float), *FLOATS], shape[:-1])), first
         names = ["out", "where"]
+    elif fits and packed and call.__name__ == "backward":
+        arguments = draw(view(FLOATS, half_of(shape))), first
     elif fits:
         arguments = (first, *(draw(st.one_of(st.just(first), view(FLOATS, shape))) for _ in range(count - 1)))
     else:
@@ -154,9 +168,18 @@ def calls(draw):
             "axis": st.one_of(st.integers(-len(shape), len(shape) - 1), st.none()) if shape else st.none(),
             "reduction": st.sampled_from(["mean", "sum", "none"]),
             "keepdims": st.booleans(),
+            "layout": st.sampled_from(["halves", "interleaved"]),
+            "gate": st.sampled_from(["first", "second"]),
+            "class_weight": view(FLOATS, shape[-1:]),
+            "sample_weight": view(FLOATS, shape[:-1]),
+            "ignore_index": st.none(),
         }.get(name, st.floats(0.1, 3))
         if name == "out" and call == getattr(f, "value_and_derivative", None):
             wanted = st.tuples(wanted, st.one_of(st.none(), view([dtype], shape)))
+        if name == "out" and isinstance(f, Gated):
+            one = st.one_of(st.just(first), view([dtype], shape), view(FLOATS, shape))
+            wanted = one if call is not f else view([dtype], half_of(shape)) if packed else one
+            wanted = st.tuples(one, st.one_of(st.none(), one)) if call is not f and not packed else wanted
         keywords[name] = draw(wanted if fits else st.one_of(wanted, anything, st.tuples(wanted, st.integers(-3, 3))))
     return call, arguments, keywords, memory
 
