@@ -24,8 +24,8 @@ REQUIRED = {
 """Arguments that have a default here and none there."""
 
 NOT_HERE = {
-    "jax": {"glu", "logmeanexp", "logsumexp", "log1mexp", "standardize"},
-    "keras": {"glu", "sparsemax"},
+    "jax": {"logmeanexp", "logsumexp", "log1mexp", "standardize"},
+    "keras": {"sparsemax"},
     "transformers": set(),
     "sklearn": set(),
     "thinc": {
@@ -185,7 +185,7 @@ def function_of(library):
 def points(name):
     low, high = FACTS[name].domain if name in FACTS else (-np.inf, np.inf)
     low, high = max(low + 0.01, -8), min(high - 0.01, 8)
-    return np.linspace(low, high, 99, dtype=np.float32).reshape(9, 11)
+    return np.linspace(low, high, 108, dtype=np.float32).reshape(9, 12)  # glu halves the rows
 
 
 @pytest.mark.parametrize(("library", "spelling"), [
@@ -295,7 +295,7 @@ def test_what_is_left_out_does_mean_something_else():
     assert not np.allclose(fastact.hard_swish(x), ops.hard_swish(x))
 
 
-@pytest.mark.parametrize("eps", [None, -1.0, 0.0, 1e-6, 0.1])
+@pytest.mark.parametrize("eps", [None, 0.0, 1e-6, 0.1])
 def test_logit_clips_as_torch_does(eps):
     torch = pytest.importorskip("torch")
     x = np.array([-1, 0, 1e-7, 1e-3, 0.05, 0.3, 0.5, 0.95, 0.9995, 1, 2, np.nan], np.float32)
