@@ -243,7 +243,7 @@ def _checked_rows(loss: RowLoss, x: Array, targets: npt.ArrayLike, axis: int, we
                              f"{accepted}")
         if of_classes is not None:
             of_classes = of_classes.reshape((classes,) + (1,) * (x.ndim - 1 - axis))
-            probabilities = probabilities * rounded(of_classes, probabilities.dtype)
+            probabilities = probabilities * of_classes  # in float64: rounded once, to the dtype of the computation
     if weights.of_rows is not None:
         of_samples = _numbers(call, "sample_weight", weights.of_rows, of_rows)
         row_weights = of_samples if row_weights is None else row_weights * of_samples

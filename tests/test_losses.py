@@ -679,6 +679,15 @@ def test_weights_of_the_documentation_of_other_libraries():
         assert fastact.softmax_cross_entropy(logits, targets, class_weight=weights)[0] == pytest.approx(right, abs=1e-7)
 
 
+@in_turn("dtype, of_probabilities", itertools.product(DTYPES, DTYPES))
+def test_class_weights_of_probabilities_are_not_rounded_to_their_dtype(dtype, of_probabilities):
+    logits, p = normal((8, 50), np.float64).astype(dtype), probabilities((8, 50)).astype(of_probabilities)
+    weights = np.random.default_rng(1).random(50) + 1 / 3
+    loss, _ = fastact.softmax_cross_entropy(logits, p, class_weight=weights, reduction="none")
+    right, _ = weighted(logits, p.astype(np.float64), "none", weights, None, None)
+    np.testing.assert_allclose(loss, right, rtol=1e-12 if dtype == np.float64 else 2e-6)
+
+
 def test_what_takes_no_part_may_hold_anything():
     logits = np.array([[1.0, 2, 3], [NAN, INF, -INF], [0, 0, 1], [INF, 0, 0]])
     good, labels = logits[[0, 2]], np.array([2, IGNORED, 1, IGNORED])
