@@ -6,4 +6,4 @@ cdef class Parameters:
     cdef bint are_numbers(self, dict given, Numbers* numbers) except *
 
 cdef object call_ufunc(str call, KernelSet mode, tuple arrays, Parameters parameters, tuple arguments, dict keywords,
-                       object more_domains=?)
+                       object output_domains=?)

@@ -69,8 +69,9 @@ cdef bint is_inside(tuple domain, double number):
 
 
 # Calls the ufunc of a mode.  `arrays` names its inputs; they and the parameters come by position or by name.
+# `output_domains`: the numbers that a gradient from the output accepts, which are fewer.
 cdef object call_ufunc(str call, KernelSet mode, tuple arrays, Parameters parameters, tuple arguments, dict keywords,
-                       object more_domains=None):
+                       object output_domains=None):
     cdef tuple names = arrays + tuple(parameters.defaults)
     cdef list values = list(arguments), scalars = [], defaults = []
     cdef bint integers = False
@@ -110,7 +111,7 @@ cdef object call_ufunc(str call, KernelSet mode, tuple arrays, Parameters parame
             integers |= working_dtype(call, name, dtype).kind != dtype.kind
         if k >= len(arrays):
             check_domain(call, name, parameters.domains[name], values[k])
-    for name, domain in (more_domains or {}).items():
+    for name, domain in (output_domains or {}).items():
         check_domain(call, name, domain, values[names.index(name)], None, FROM_OUTPUT)
     dtypes = [getattr(value, "dtype", None) for k, value in enumerate(values) if k not in scalars]
     if (parameters.defaults and "dtype" not in keywords and "signature" not in keywords
