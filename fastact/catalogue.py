@@ -312,7 +312,7 @@ dish = Elementwise(
     derivative_formula=r"y' = (1 + x / \sqrt{1 + x^2} + x / (1 + x^2)^{3/2}) / 2",
     source="M. Honnibal et al., Thinc (2022)",
     cost=_cost("dish"),
-    ulp={"value": 1.5, "derivative": 2.5},
+    ulp={"value": 2.0, "derivative": 3.0},
     derivative_zero=(-1.0, -0.5),
 )
 logit = Elementwise(
@@ -325,6 +325,7 @@ logit = Elementwise(
     parameter_domain={"eps": (0.0, 1.0)},
     source="J. Berkson, Application of the logistic function to bio-assay (1944)",
     cost=_cost("logit"),
+    ulp={"value": 2.5, "derivative": 2.0},
 )
 erf = Elementwise(
     "erf",

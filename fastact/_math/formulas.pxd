@@ -35,10 +35,10 @@ from fastact._math.primitives cimport (
     expm1_bounded, expm1_in_two, expm1_rounded, exponent_beside, far_half, far_product_limit, floating, fma, four_times,
     inverse_of_power, inverse_power_of_two, largest, line, line_in_two, log1p_exp_negative, logistic, logistic_product,
     logistic_product_derivative, logistic_slope, magnitude_at_most, near_product_limit, normal_limit, normal_tail,
-    normal_tail_in_two, power_in, power_of_two, product_in_two, product_limit, product_low, quotient_in_two,
-    ratio_to_two_more, rectified, remainder, root_of_square_and, scale_bits, scaled_back, scaled_back_clamped,
-    scaled_back_signed, scaled_limit, sixth, smallest, split_into_square, square_root, standardized, sum_in_two,
-    tanh_positive, tanh_shrink_polynomial, times_exponential, times_falling_sigmoid, times_ln2, two_to, with_sign_of)
+    normal_tail_in_two, operand_of, power_in, power_of_two, product_in_two, product_limit, product_low, quotient_in_two,
+    ratio_to_two_more, rectified, remainder, scale_bits, scaled_back, scaled_back_clamped, scaled_back_signed,
+    scaled_limit, sixth, smallest, split_into_square, square_root, standardized, sum_in_two, tanh_positive,
+    tanh_shrink_polynomial, times_exponential, times_falling_sigmoid, times_ln2, two_to, with_sign_of)
 
 
 # identity
@@ -643,7 +643,7 @@ cdef inline floating mish(floating x, bint bounded) noexcept nogil:
     e = fma(w, q, w)
     half = e * <floating> 0.5
     d = fma(e, one + half, one)
-    top = fma(e, half, half) if x < 0 else one
+    top = operand_of(x < 0, fma(e, half, half), one)
     base = fma(inner, q, inner) if x < 0 else x
     rising = fma(-base, top / d, base)
     falling = rising * scale
@@ -740,28 +740,25 @@ cdef inline floating squareplus(floating x, floating b) noexcept nogil:
 
 
 cdef inline floating squareplus_derivative(floating x, floating b) noexcept nogil:
-    cdef floating lacking, reach, scaled, product, product_rest, inverse, t, t_low, root_low, near, far, rising
-    cdef floating limit, shrink, quarter, half = 0.5
+    cdef floating reach, shrink, limit, quarter, square, root, d, d_low, inverse, t, rising, two = 2
     cdef floating factor = split_into_square(b, &quarter)
     if floating is float:
-        limit, shrink = <floating> 1.2089258196146292e24, <floating> 9.094947017729282e-13       # 2^80, 2^-40
+        reach, shrink = <floating> 1073741824, two_to(-40, x)                       # 2^30: b is negligible beside x^2
+        limit = two_to(80, x)
     else:
-        limit, shrink = <floating> 3.599131035634557e162, <floating> 7.888609052210118e-31      # 2^540, 2^-100
-    cdef floating a = at_most(absolute(x) * factor, limit)
-    cdef floating root = root_of_square_and(four_times(quarter), a, &lacking)
-    cdef floating half_root = half * root, half_a = half * a
-    cdef floating d = half_root + half_a
-    cdef floating d_low = (half_root - d) + half_a
-    reach = 1073741824                                                              # 2^30: b is negligible in d
-    scaled = root * shrink if a > reach else root
-    product = scaled * d
-    inverse = <floating> 1 / product
-    t = quarter * inverse
-    root_low = lacking * (half * d * inverse)
-    product_rest = fma(root_low, d + half_root, fma(root, d_low, -remainder(scaled, d, product)))
-    t_low = fma(-t, product_rest, remainder(t, product, quarter)) * inverse
-    near, far = t + t_low, t * shrink
-    t = far if a > reach else near
+        reach, shrink = <floating> 1.2676506002282294e30, two_to(-440, x)           # 2^100
+        limit = two_to(540, x)
+    cdef floating scaled = at_most(absolute(x) * factor, limit)
+    cdef bint is_far = scaled > reach
+    cdef floating a = operand_of(is_far, scaled * shrink, scaled)
+    square = fma(a, a, operand_of[floating](is_far, 0, four_times(quarter)))
+    root = square_root(square)
+    d = fma(a, root, square)
+    d_low = fma(a, root, square - d)
+    inverse = <floating> 1 / d
+    t = two * quarter * inverse
+    t = fma(fma(-t, d_low, remainder(t, d, two * quarter)), inverse, t)
+    t = t * (shrink * shrink) if is_far else t
     rising = <floating> 1 - t
     return t if x < 0 else rising
 
@@ -821,61 +818,49 @@ cdef inline floating tanh_shrink_derivative(floating x) noexcept nogil:
 #   y' = (1 + x / h + x / h^3) / 2                      = d for x < 0, 1 - d for x >= 0, with v = x^2, s = 1 + v:
 #                                                         d = (1 - v s) / (2 s (s^2 + |x| h (s + 1)))
 #
-# As in squareplus, the rounding errors are computed in parallel with the root.  For large |x| the tails are 1 / (4 |x|)
-# and -1 / (4 x^2).
+# As in squareplus, what a denominator lost to rounding is computed in parallel with the root and the division, and then
+# corrects the quotient.  For large |x| the tails are 1 / (4 |x|) and -1 / (4 x^2) (1 - 9 / (4 x^2)).
 cdef inline floating dish(floating x) noexcept nogil:
-    cdef floating lacking, reach, factor, top, product, product_rest, inverse, t, t_low, root_low, half = 0.5
+    cdef floating s, root, d, d_low, top, inverse, t, t_low, reach = 1073741824, half = 0.5, one = 1     # 2^30
     cdef floating a = absolute(x)
-    cdef floating root = root_of_square_and[floating](1, a, &lacking)
-    cdef floating half_root = half * root, half_a = half * a
-    cdef floating d = half_root + half_a
-    cdef floating d_low = (half_root - d) + half_a
-    reach = 1073741824                                                              # 2^30
-    top = <floating> 0.25 if a > reach else a * <floating> 0.25
-    factor = <floating> 1 if a > reach else root
-    product = factor * d
-    inverse = <floating> 1 / product
+    s = fma(a, a, one)
+    root = square_root(s)
+    d = fma(a, root, s)                                                             # h (h + |x|)
+    d_low = fma(a, root, s - d)
+    top = <floating> 0.25 if a > reach else half * a
+    inverse = one / operand_of(a > reach, a, d)
     t = top * inverse
-    root_low = lacking * (half * d * inverse)
-    product_rest = fma(root_low, d + half_root, fma(root, d_low, -remainder(factor, d, product)))
-    t_low = fma(-t, product_rest, remainder(t, product, top)) * inverse
+    t_low = fma(-t, d_low, remainder(t, d, top)) * inverse
     t_low = <floating> 0 if a > reach else t_low
     return rectified(x) - (t + t_low)
 
 
 cdef inline floating dish_derivative(floating x) noexcept nogil:
-    cdef floating v, v_low, s, s_low, h, h_low, w, w_low, more, k, k_low, m, m_low, d, d_low, inverse, reach
-    cdef floating top, top_low, t, t_low, far, rising, one = 1
+    cdef floating reach, s, v, root, w, k, m, m_low, d, d_low, top, inverse, ratio, rest, t, far, rising
+    cdef floating half = 0.5, one = 1
     if floating is float:
-        reach = 8192                        # 1 is negligible beside x^2
+        reach = 1024
     else:
-        reach = 268435456
+        reach = 1048576
     cdef floating a = absolute(x)
-    cdef floating inner = at_most(a, reach + reach)
-    v = product_in_two(inner, inner, &v_low)
-    s = sum_in_two(v, one, &s_low)
-    s_low = s_low + v_low
-    h = square_root(s)
-    more = s + one
-    w = product_in_two(inner, h, &w_low)
-    k = product_in_two(w, more, &k_low)
+    s = fma(a, a, one)
+    root = square_root(s)
+    w = fma(a, root, at_most(half * a, half) * remainder(root, root, s))    # |x| h; min(|x|, 1) in place of |x| / h
+    k = fma(s, w, w)
     m = fma(s, s, k)
-    d = product_in_two(s, m, &d_low)
-    inverse = one / (a if a > reach else d)
-    h_low = (remainder(h, h, s) + s_low) * (<floating> 0.5 * h * m * inverse)       # 1 / (2 h) = h m / (2 d)
-    w_low = fma(inner, h_low, w_low)
-    k_low = fma(w, s_low + ((s - more) + one), fma(w_low, more, k_low))
-    m_low = fma(s + s, s_low, fma(s, s, k - m) + k_low)
-    d_low = fma(s, m_low, fma(s_low, m, d_low))
-    top = product_in_two(v, s, &top_low)
-    top_low = fma(v, s_low, fma(v_low, s, top_low))
-    top = sum_in_two(one, -top, &t_low)
-    top_low = t_low - top_low
-    t = top * inverse
-    t_low = (fma(-t, d_low, remainder(t, d, top)) + top_low) * inverse
-    t = (t + t_low) * <floating> 0.5
-    far = inverse * inverse * <floating> -0.25
-    t = far if a > reach else t
+    m_low = fma(s, s, k - m)
+    d = m * s
+    d_low = fma(s, m_low, -remainder(m, s, d))
+    v = s - one
+    top = fma(-v, s, one)
+    inverse = one / operand_of(a > reach, a, d)
+    ratio = top * inverse
+    rest = fma(-ratio, d_low, remainder(ratio, d, top))
+    rest = fma(remainder(a, a, v), fma(<floating> 3 * ratio, m, s + v), rest)       # what s and v lost to rounding
+    ratio = fma(rest, inverse, ratio)
+    t = half * inverse
+    far = -t * fma(<floating> -9 * t * t, t, t)                             # -0 at -infinity
+    t = far if a > reach else half * ratio
     rising = one - t
     return t if x < 0 else rising
 
@@ -888,28 +873,19 @@ cdef inline floating dish_derivative(floating x) noexcept nogil:
 # x >= 1 - eps.  From y it is 0 at the values of both ends too.  Any other eps leaves x unchanged.  For 1, the default,
 # the loops pass the literal 1, and the compiler removes the clipping.
 cdef inline floating logit(floating x, floating eps) noexcept nogil:
-    cdef floating n, p, q, q_low, d, d_low, inverse, top, u, u_low, v, high, low, ln2_low, y, one = 1
-    cdef floating tiny = 7.888609052210118e-31          # 2^-100
+    cdef floating n, p, q, q_low, u, v, high, ln2_low, y, end, one = 1
     x = clipped_to_middle(x, eps)
     q = one - x
     q_low = (one - q) - x
-    n = exponent_beside(x * <floating> 1.8446744073709552e19 if x < tiny else x, q, &p)             # 2^64
-    n = n - <floating> 64 if x < tiny else n
-    top = (p - q) - q_low
-    d = p + q
-    d_low = ((p - d) + q) + q_low
-    inverse = one / d
-    u = top * inverse
-    u_low = fma(-u, d_low, remainder(u, d, top)) * inverse
+    n = exponent_beside[floating](x * two_to(60, x), q, &p) - 60                    # not subnormal
+    u = ((p - q) - q_low) / (p + q)
     v = u * u
+    u = u + u
     high = times_ln2(n, &ln2_low)
-    y = high + (u + u)
-    low = ((high - y) + (u + u)) + fma((u + u) * v, atanh_polynomial(v), (u_low + u_low) + ln2_low)
-    y = y + low
-    y = <floating> -INFINITY if x == 0 else y
-    y = <floating> INFINITY if x == 1 else y
-    y = y if x >= 0 else <floating> NAN
-    return y if x <= 1 else <floating> NAN
+    y = high + fma(u * v, atanh_polynomial(v), u + ln2_low)
+    end = <floating> -INFINITY if x == 0 else <floating> NAN
+    end = <floating> INFINITY if x == 1 else end
+    return y if (x > 0) & (x < 1) else end
 
 
 cdef inline floating logit_derivative(floating x, floating eps) noexcept nogil:

@@ -132,6 +132,19 @@ cdef inline floating rectified(floating x) noexcept nogil:
         return fastact_rectified_double(x)
 
 
+# a if the condition holds, else b, as an operand of a division or a root.  By masks: with two selects by one condition
+# compilers compute the division for either outcome.
+cdef inline floating operand_of(bint condition, floating a, floating b) noexcept nogil:
+    cdef uint32_t mask
+    cdef uint64_t wide_mask
+    if floating is float:
+        mask = <uint32_t> 0 - <uint32_t> condition
+        return fastact_float_of_bits(fastact_bits_of_float(a) & mask | fastact_bits_of_float(b) & ~mask)
+    else:
+        wide_mask = <uint64_t> 0 - <uint64_t> condition
+        return fastact_double_of_bits(fastact_bits_of_double(a) & wide_mask | fastact_bits_of_double(b) & ~wide_mask)
+
+
 # The largest finite number: at_most(x, largest) keeps infinities out of products with 0
 cdef inline floating largest(floating unused) noexcept nogil:
     if floating is float:
@@ -243,16 +256,6 @@ cdef inline floating inverse_of_power(floating power) noexcept nogil:
         return fastact_float_of_bits((<uint32_t> 254 << 23) - fastact_bits_of_float(power))
     else:
         return fastact_double_of_bits((<uint64_t> 2046 << 52) - fastact_bits_of_double(power))
-
-
-# sqrt(x^2 + b) for x >= 0 and 2^-106 <= b <= 16, and the residual x^2 + b - root^2.  From 2^40 on the root is x.
-cdef inline floating root_of_square_and(floating b, floating x, floating* lacking) noexcept nogil:
-    cdef floating square_low, total_low, root, bounded = at_most[floating](x, 1099511627776)
-    cdef floating square = product_in_two(bounded, bounded, &square_low)
-    cdef floating total = sum_in_two(square, b, &total_low)
-    root = square_root(total)
-    lacking[0] = remainder(root, root, total) + (total_low + square_low)
-    return at_least(root, x)
 
 
 # ---------------------------------------------------------------------------------------------------------- exponential
