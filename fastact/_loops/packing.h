@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include "_math/bits.h"
 
-#if defined(__F16C__)
+#if defined(__F16C__) || defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
@@ -87,6 +87,25 @@ static inline __m512i fastact_round_to_bfloat16(__m512 numbers) {
 }
 #endif
 
+#if defined(__AVX2__) && !defined(__AVX512BW__)
+/* The same for 16 numbers, in registers of their halves: one is added to the upper half if the lower half, plus the
+ * last bit of the upper one, exceeds 0x8000. */
+static inline void fastact_pack_16_bfloat16(const float *numbers, uint16_t *packed) {
+    const __m256i zero = _mm256_setzero_si256(), one = _mm256_set1_epi16(1);
+    __m256 first = _mm256_loadu_ps(numbers), second = _mm256_loadu_ps(numbers + 8);
+    __m256i a = _mm256_castps_si256(first), b = _mm256_castps_si256(second);
+    __m256i upper = _mm256_packus_epi32(_mm256_srli_epi32(a, 16), _mm256_srli_epi32(b, 16));
+    __m256i lower = _mm256_packus_epi32(_mm256_blend_epi16(a, zero, 0xaa), _mm256_blend_epi16(b, zero, 0xaa));
+    __m256i excess = _mm256_subs_epu16(_mm256_adds_epu16(lower, _mm256_and_si256(upper, one)),
+                                       _mm256_set1_epi16((short) 0x8000));
+    __m256i is_nan = _mm256_packs_epi32(_mm256_castps_si256(_mm256_cmp_ps(first, first, _CMP_UNORD_Q)),
+                                        _mm256_castps_si256(_mm256_cmp_ps(second, second, _CMP_UNORD_Q)));
+    __m256i rounded = _mm256_add_epi16(upper, _mm256_min_epu16(excess, one));
+    rounded = _mm256_blendv_epi8(rounded, _mm256_or_si256(upper, _mm256_set1_epi16(0x40)), is_nan);
+    _mm256_storeu_si256((__m256i *) packed, _mm256_permute4x64_epi64(rounded, 0xd8));     /* packs keep to halves */
+}
+#endif
+
 static inline void fastact_pack_bfloat16(const float *numbers, uint16_t *packed, ptrdiff_t n) {
     ptrdiff_t i = 0;
 #if defined(__AVX512BW__)
@@ -97,6 +116,8 @@ static inline void fastact_pack_bfloat16(const float *numbers, uint16_t *packed,
         __m512i high = fastact_round_to_bfloat16(_mm512_loadu_ps(numbers + i + 16));
         _mm512_storeu_si512(packed + i, _mm512_permutex2var_epi16(low, upper_halves, high));
     }
+#elif defined(__AVX2__)
+    for (; i + 16 <= n; i += 16) fastact_pack_16_bfloat16(numbers + i, packed + i);
 #endif
     for (; i < n; i++) packed[i] = fastact_bfloat16_of_float(numbers[i]);
 }

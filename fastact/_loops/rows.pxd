@@ -329,14 +329,25 @@ cdef inline void accumulate_row(Terms terms, const floating* x, const floating* 
     state.second[index] = lanes_total(lanes + LANES, lanes + 3 * LANES, c[0]) if terms.sums == 2 else 0
 
 
+# LANES entries.  None is written before all are computed: otherwise the compiler would test whether arrays overlap.
+cdef inline void emit_lanes(void* formula, const floating* x, const floating* y, floating* out,
+                            const floating* c) noexcept nogil:
+    cdef floating emitted[LANES]
+    cdef int j
+    for j in range(LANES):
+        emitted[j] = entry_of(formula, x[j], y[j], c)
+    for j in range(LANES):
+        out[j] = emitted[j]
+
+
 cdef inline void emit_row(void* formula, const floating* x, const floating* y, floating* out, Py_ssize_t n,
                           const floating* c) noexcept nogil:
     cdef floating x_end[LANES]
     cdef floating y_end[LANES]
     cdef Py_ssize_t i, whole = n // LANES * LANES
     cdef int j
-    for i in range(whole):
-        out[i] = entry_of(formula, x[i], y[i], c)
+    for i in range(n // LANES):
+        emit_lanes(formula, x + i * LANES, y + i * LANES, out + i * LANES, c)
     if whole < n:
         for j in range(LANES):
             x_end[j] = 0
@@ -344,8 +355,7 @@ cdef inline void emit_row(void* formula, const floating* x, const floating* y, f
         for j in range(n - whole):
             x_end[j] = x[whole + j]
             y_end[j] = y[whole + j]
-        for j in range(LANES):
-            x_end[j] = entry_of(formula, x_end[j], y_end[j], c)
+        emit_lanes(formula, x_end, y_end, x_end, c)
         for j in range(n - whole):
             out[whole + j] = x_end[j]
 
@@ -405,12 +415,16 @@ cdef inline void accumulate_rows(Terms terms, const floating* x, const floating*
     cdef bint short = floating is float and n <= ROW_BLOCK
     cdef Py_ssize_t j
     constants_of_rows(state, terms.constants, width, c)
-    for j in range(width):
-        if floating is float:
-            if n == LANES and (terms.moved == NULL or c[OFFSET + j] == 0):  # with a constant length
+    if floating is float and n == LANES:    # a loop of its own, with a constant length
+        for j in range(width):
+            if terms.moved == NULL or c[OFFSET + j] == 0:
                 accumulate_short_row(terms, x + j * stride, y + j * stride, out + j * stride, LANES, c + j,
                                      first_fours + 4 * j, second_fours + 4 * j)
-                continue
+            else:
+                accumulate_short_row(terms_of_moved(terms), x + j * stride, y + j * stride, out + j * stride, LANES,
+                                     c + j, first_fours + 4 * j, second_fours + 4 * j)
+    for j in range(0 if floating is float and n == LANES else width):
+        if floating is float:
             if short and (terms.moved == NULL or c[OFFSET + j] == 0):
                 accumulate_short_row(terms, x + j * stride, y + j * stride, out + j * stride, n, c + j,
                                      first_fours + 4 * j, second_fours + 4 * j)
@@ -433,4 +447,7 @@ cdef inline void emit_rows(void* formula, int constants, const floating* x, cons
     cdef Py_ssize_t j
     constants_of_rows(state, constants, width, c)
     for j in range(width):
-        emit_row(formula, x + j * stride, y + j * stride, out + j * stride, n, c + j)
+        if n == LANES:                      # a loop of its own, with a constant length
+            emit_lanes(formula, x + j * stride, y + j * stride, out + j * stride, c + j)
+        else:
+            emit_row(formula, x + j * stride, y + j * stride, out + j * stride, n, c + j)
