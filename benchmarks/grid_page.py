@@ -87,11 +87,11 @@ Written by `python benchmarks/grid.py --json grid.json --report docs/performance
 Python {file.about["Python"]}, on {file.about["processors"]} cores of {file.about["CPU"]}.
 
 Time of fastact over that of the fastest peer in the same cell: function, shape, dtype, threads, instruction set, and
-*fresh* (a new output at each call) or *out* (into a given array). All are measured in turns in one process, the best of
-{ROUNDS.least} to {ROUNDS.most} rounds. With v3 the peers are held to AVX2 too, but for ONNX Runtime and SciPy, which
-cannot be. {len(compared):,} cells: fastact is **{1 / mean_ratio(compared):.2f} times as fast as the fastest peer** of
-each (geometric mean), as fast or faster in {100 * ahead / len(compared):.1f} %, and slowest, {worst.ratio:.2f} times
-{worst.fastest_peer}, in {cell(worst)}."""
+*fresh* (a new output at each call) or *out* (into a given array). All are measured in turns in one process, the best
+of {ROUNDS.least} to {ROUNDS.most} rounds. With v3 the peers are held to AVX2 too, but for ONNX Runtime, SciPy and
+PyTorch's tanh, which cannot be. {len(compared):,} cells: fastact is **{1 / mean_ratio(compared):.2f} times as fast as
+the fastest peer** of each (geometric mean), as fast or faster in {100 * ahead / len(compared):.1f} %, and slowest,
+{worst.ratio:.2f} times {worst.fastest_peer}, in {cell(worst)}."""
 
 
 def _summary(compared: Sequence[Result]) -> str:

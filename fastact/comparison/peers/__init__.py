@@ -26,6 +26,7 @@ MODULES = {
     "ONNX Runtime": "onnxruntime",
     "numexpr": "numexpr",
     "Numba": "numba",
+    "Numba fastmath": "numba_fastmath",
 }
 
 

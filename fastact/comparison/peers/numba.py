@@ -1,4 +1,4 @@
-"""Numba: the formulas, compiled as ufuncs with `fastmath`."""
+"""Numba: the formulas, compiled as ufuncs."""
 
 import contextlib
 import functools
@@ -20,18 +20,18 @@ def load() -> Library:
     return Library(numba.__version__, dict(FORMULAS), build, threads)
 
 
-def build(formula: str, inputs: Inputs, out: Any) -> Call:
-    function = compiled(formula, inputs.dtype, inputs.threads > 1)
+def build(formula: str, inputs: Inputs, out: Any, *, fastmath: bool = False) -> Call:
+    function = compiled(formula, inputs.dtype, inputs.threads > 1, fastmath)
     return bind(function, *arrays_in(formula, inputs).values(), out=out)
 
 
 @functools.cache
-def compiled(formula: str, dtype: str, parallel: bool) -> Any:
+def compiled(formula: str, dtype: str, parallel: bool, fastmath: bool) -> Any:
     named, numbers = in_dtype(formula, dtype)
     signature = f"{dtype}({', '.join([dtype] * len(names_in(formula)))})"
     target = "parallel" if parallel else "cpu"
     function = function_of(named, namespace() | numbers)
-    return numba.vectorize([signature], target=target, fastmath=True)(function)
+    return numba.vectorize([signature], target=target, fastmath=fastmath)(function)
 
 
 @functools.cache

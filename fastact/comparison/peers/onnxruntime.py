@@ -1,4 +1,4 @@
-"""ONNX Runtime: graphs in ONNX's own text form, with the inputs x, y and dy, and the outputs z and w."""
+"""ONNX Runtime: graphs in ONNX's own text form, with the inputs x, y, u and dy, and the outputs z and w."""
 
 import re
 from typing import Any
@@ -21,13 +21,13 @@ GRAPHS = {
     ("sigmoid", "value"): "z = Sigmoid (x)",
     ("sigmoid", "derivative"): "s = Sigmoid (x)  t = Sub (one, s)  z = Mul (s, t)",
     ("sigmoid", "value_and_derivative"): "z = Sigmoid (x)  t = Sub (one, z)  w = Mul (z, t)",
-    ("sigmoid", "backward"): "s = Sigmoid (x)  t = Sub (one, s)  u = Mul (s, t)  z = Mul (dy, u)",
-    ("sigmoid", "backward_from_output"): "t = Sub (one, y)  u = Mul (y, t)  z = Mul (dy, u)",
+    ("sigmoid", "backward"): "s = Sigmoid (x)  t = Sub (one, s)  q = Mul (s, t)  z = Mul (dy, q)",
+    ("sigmoid", "backward_from_output"): "t = Sub (one, y)  q = Mul (y, t)  z = Mul (dy, q)",
     ("tanh", "value"): "z = Tanh (x)",
-    ("tanh", "derivative"): "t = Tanh (x)  u = Mul (t, t)  z = Sub (one, u)",
-    ("tanh", "value_and_derivative"): "z = Tanh (x)  u = Mul (z, z)  w = Sub (one, u)",
-    ("tanh", "backward"): "t = Tanh (x)  u = Mul (t, t)  v = Sub (one, u)  z = Mul (dy, v)",
-    ("tanh", "backward_from_output"): "u = Mul (y, y)  v = Sub (one, u)  z = Mul (dy, v)",
+    ("tanh", "derivative"): "t = Tanh (x)  q = Mul (t, t)  z = Sub (one, q)",
+    ("tanh", "value_and_derivative"): "z = Tanh (x)  q = Mul (z, z)  w = Sub (one, q)",
+    ("tanh", "backward"): "t = Tanh (x)  q = Mul (t, t)  v = Sub (one, q)  z = Mul (dy, v)",
+    ("tanh", "backward_from_output"): "q = Mul (y, y)  v = Sub (one, q)  z = Mul (dy, v)",
     ("relu6", "value"): "z = Clip (x, zero, six)",
     ("leaky_relu", "value"): "z = LeakyRelu <alpha = 0.01> (x)",
     ("prelu", "value"): "z = PRelu (x, quarter)",
@@ -52,7 +52,7 @@ GRAPHS = {
     ("identity", "value"): "z = Identity (x)",
     ("hardmax", "value"): "z = Hardmax <axis = AXIS> (x)",
     ("softmax", "value"): "z = Softmax <axis = AXIS> (x)",
-    ("softmax", "backward_from_output"): "t = Mul (dy, y)  s = ReduceSum (t, axes)  u = Sub (dy, s)  z = Mul (y, u)",
+    ("softmax", "backward_from_output"): "t = Mul (dy, y)  s = ReduceSum (t, axes)  q = Sub (dy, s)  z = Mul (y, q)",
     ("log_softmax", "value"): "z = LogSoftmax <axis = AXIS> (x)",
     ("log_softmax", "backward_from_output"): ("s = ReduceSum (dy, axes)  e = Exp (y)  t = Mul (e, s)  z = Sub (dy, t)"),
     ("logsumexp", "value"): "z = ReduceLogSumExp <keepdims = 0> (x, axes)",
