@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("common", "row_helpers", "processes")
+pytest.register_assert_rewrite("common", "instruction_sets", "row_helpers", "processes")

@@ -4,16 +4,13 @@
 at which an activation may go wrong, and all inputs there are of the 16-bit types.
 """
 
-import functools
 import hashlib
 import itertools
-import multiprocessing
 import os
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from unittest import mock
 
+import instruction_sets
 import numpy as np
 import pytest
 from common import DTYPES, ELEMENTWISE, HALF, POINTS, WIDE, each, exact_at_points, in_turn
@@ -36,39 +33,10 @@ def call(f, mode):
     return f if mode == "value" else getattr(f, mode)
 
 
-def compute(name, mode, x, *parameters):
-    return call(fastact.get(name), mode)(x, *parameters)
-
-
-@functools.cache
-def processes_with(isa):
-    """One process, which runs that instruction set."""
-    with mock.patch.dict(os.environ, {"FASTACT_ISA": isa}):
-        processes = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-        assert processes.submit(chosen).result() == isa
-    return processes
-
-
-def chosen():
-    return _isa.CHOSEN
-
-
 def each_set(f, mode, x, *parameters):
-    """Every instruction set of this processor, with its results and the error that it may have.
-
-    Without those whose results have the bits of results that were judged by the same bound.
-    """
-    judged = set()
-    for isa in _isa.SUPPORTED:
-        arguments = f.name, mode, x, *parameters
-        if isa == _isa.CHOSEN:
-            computed = compute(*arguments)
-        else:
-            computed = processes_with(isa).submit(compute, *arguments).result()
-        bound = f.ulp[mode] * (2 if isa == "v2" else 1)  # that is promised with fused multiply-add
-        if (computed.tobytes(), bound) not in judged:
-            judged.add((computed.tobytes(), bound))
-            yield isa, computed, bound
+    """Every instruction set of this processor, with its results and the error that it may have."""
+    for isa, _, computed in instruction_sets.each_set(call(f, mode), (x, *parameters)):
+        yield isa, computed, f.ulp[mode] * (2 if isa == "v2" else 1)  # that is promised with fused multiply-add
 
 
 def absolute(f, mode, x):

@@ -1,6 +1,6 @@
-"""Every instruction set of this processor keeps the promises of the one in use.
+"""float16 and bfloat16 keep their promises with every instruction set of this processor.
 
-Elementwise functions are tested with all sets in test_accuracy.py.
+How accurate functions and rows are, test_accuracy.py and tests/rows ask of all sets themselves.
 """
 
 import os
@@ -10,15 +10,15 @@ from pathlib import Path
 
 from fastact import _isa
 
-# How accurate rows are; all of 16 bits but the order of imports, which no instruction set knows of
-AGAIN = "values_within or reductions_within or backward_from or diagonal or (test_packing and not import)"
 
+def test_16_bits_with_the_other_instruction_sets():
+    """The tests that pass with this set pass with the others, each in a process of its own.
 
-def test_rows_and_16_bits_with_the_other_instruction_sets():
-    """The tests that pass with this set pass with the others, each in a process of its own."""
+    Of the order of imports no instruction set knows.
+    """
     folder = Path(__file__).parent
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line",
-               str(folder / "rows"), str(folder / "test_packing.py"), "-k", AGAIN]
+               str(folder / "test_packing.py"), "-k", "not import"]
     started = {isa: subprocess.Popen(command, env={**os.environ, "FASTACT_ISA": isa}, text=True, stdout=subprocess.PIPE)
                for isa in _isa.SUPPORTED if isa != _isa.CHOSEN}
     printed = {isa: process.communicate()[0] for isa, process in started.items()}

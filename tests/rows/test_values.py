@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from common import INF, NAN, REDUCTIONS, ROWWISE, WIDE, in_turn, normal, same_bits
 from facts import FACTS_OF_ROWS
+from instruction_sets import each_set
 from logits import KINDS, logits_of
 from row_helpers import (
     LONG,
@@ -42,11 +43,11 @@ def logsumexp_unit(result, logits):
 @in_turn("kind", KINDS)
 @every_rowwise
 def test_values_within_4_ulp(f, kind, dtype):
-    for length in SHORT + LONG:
-        x = logits_of(kind, dtype, length)
-        computed = f(x)
+    rows = [logits_of(kind, dtype, length) for length in SHORT + LONG]
+    right = [exact(f.name, "value", x) for x in rows]
+    for isa, k, computed in each_set(f, *([x] for x in rows)):
         assert computed.dtype == dtype
-        assert reference.ulp_error(computed, exact(f.name, "value", x)).max() <= f.ulp["value"], length
+        assert reference.ulp_error(computed, right[k]).max() <= f.ulp["value"], (isa, rows[k].shape)
 
 
 def test_values_of_many_confident_rows():
@@ -64,16 +65,17 @@ def test_values_of_many_confident_rows():
 @every_reduction
 def test_reductions_within_2_ulp(f, kind, dtype):
     """Of the result; where the maximum and the logarithm cancel, of the larger of these."""
-    for length in SHORT + LONG:
-        x = logits_of(kind, dtype, length)
-        computed, right = f(x), exact(f.name, "value", x)
+    rows = [logits_of(kind, dtype, length) for length in SHORT + LONG]
+    exact_values = [exact(f.name, "value", x) for x in rows]
+    for isa, k, computed in each_set(f, *([x] for x in rows)):
+        x, right = rows[k], exact_values[k]
         assert computed.dtype == dtype
         assert computed.shape == x.shape[:-1]
-        assert (abs(computed - right) / logsumexp_unit(right, x)).max() <= 2, length
+        assert (abs(computed - right) / logsumexp_unit(right, x)).max() <= 2, (isa, x.shape)
         without_cancellation = x.max(axis=-1) >= 0
         if without_cancellation.any():
             errors = reference.ulp_error(computed, right)[without_cancellation]
-            assert errors.max() <= 2, length
+            assert errors.max() <= 2, (isa, x.shape)
 
 
 @every_dtype
@@ -157,15 +159,20 @@ def test_special_entries_far_apart(f, length, threads, dtype):
             np.testing.assert_array_equal(result[row], right)
 
 
+def scaled(f, x, scale, temperature):
+    return f(x, scale=scale, temperature=temperature)
+
+
 @every_dtype
 @in_turn("scale, temperature", FACTORS)
 @every_scaled
 def test_values_with_a_factor_within_4_ulp(f, scale, temperature, dtype):
     """Also where a float32 logit times the factor is none any more."""
-    for kind, length in itertools.product(KINDS, (1, 2, 17, 40, 257)):
-        x = logits_of(kind, dtype, length, rows=2)
-        errors = ulp_errors(f, f(x, scale=scale, temperature=temperature), x, scale, temperature)
-        assert errors.max() <= f.ulp["value"], (kind, length)
+    cases = list(itertools.product(KINDS, (1, 2, 17, 40, 257)))
+    rows = [logits_of(kind, dtype, length, rows=2) for kind, length in cases]
+    for isa, k, computed in each_set(scaled, *((f, x, scale, temperature) for x in rows)):
+        errors = ulp_errors(f, computed, rows[k], scale, temperature)
+        assert errors.max() <= f.ulp["value"], (isa, cases[k])
 
 
 @every_scaled
