@@ -278,16 +278,16 @@ from fastact._engine import runtime
 
 fastact.set_buffer_limit(2**30)
 fastact.set_num_threads(1)
-x, small = np.ones(2**23, np.float32), np.ones(2**19, np.float32)
-wide, packed, labels = x.reshape(4, -1).T, np.ones((2**13, 2**12), ml_dtypes.bfloat16), np.zeros(2**13, int)
-mask, doubles = x > 0, np.ones(2**23)
+x = np.ones(2**20, np.float32)
+wide, packed, labels = x.reshape(4, -1).T, np.ones((2**10, 2**12), ml_dtypes.bfloat16), np.zeros(2**10, int)
+mask, doubles = x > 0, np.ones(2**20)
 for call in CALLS:
     exec(call)                                      # what NumPy imports late
     fastact.clear_buffers()
-    results = [fastact.tanh(np.ones(2**k, np.float32)) for k in (25, 26)]
+    results = [fastact.tanh(np.ones(2**k, np.float32)) for k in (22, 23)]
     del results
     kept = runtime.buffers()[1]
-    assert kept > 2**28, kept
+    assert kept > 2**25, kept
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, before[1]))
@@ -303,14 +303,15 @@ CALLS = ["fastact.exp(x)", "fastact.exp(doubles[::2])", "fastact.tanh(x, where=T
          "fastact.softmax(packed)", "fastact.softmax(wide)", "fastact.softmax(wide, axis=0)",
          "fastact.softmax(x, where=mask)", "fastact.softmax.backward(wide, wide)", "fastact.logsumexp(wide)",
          "fastact.softmax_cross_entropy(packed, labels)", "fastact.logsumexp.backward(1.0, x)",
-         "fastact.prelu.backward_parameter(x, x)", "fastact.softmax.jacobian(small[:1000])"]
+         "fastact.prelu.backward_parameter(x, x)", "fastact.softmax.jacobian(x[:1000])"]
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the address space is not to be measured here")
 def test_what_is_kept_is_given_up_where_memory_is_scarce():
     code = f"CALLS = {CALLS!r}\n{SCARCE}"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})
+    # glibc takes large blocks from the system then, never from what it keeps itself
+    fixed = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | fixed)
     assert result.stdout == "enough\n", result.stderr
 
 

@@ -21,7 +21,7 @@ from common import LOSSES, LOSSES_OF_LABELS
 import fastact
 from fastact import Elementwise, Gated, RowReduction
 
-CALLS = 1_000_000 if "FASTACT_TEST_SLOW" in os.environ else 2000
+CALLS = 1_000_000 if "FASTACT_TEST_SLOW" in os.environ else 500
 FEW = CALLS // 10  # blocks that the interpreter may take for itself meanwhile; a leak is one a call
 
 

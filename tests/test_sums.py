@@ -4,7 +4,6 @@ They are reached by the gradient of a parameter, whose terms are here the number
 """
 
 import math
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -19,12 +18,13 @@ def total(numbers, parameter=0.25):
 
 
 def exact(numbers):
-    """By rational arithmetic, rounded to double and then to the dtype of the numbers."""
-    rational = sum(map(Fraction, numbers.ravel().tolist()))
+    """As a multiple of 2^-1074 in integer arithmetic, rounded to double and then to the dtype of the numbers."""
+    ratios = map(float.as_integer_ratio, numbers.ravel().tolist())     # over powers of two
+    multiple = sum(numerator << 1075 - denominator.bit_length() for numerator, denominator in ratios)
     try:
-        rounded = rational.numerator / rational.denominator
+        rounded = multiple / 2**1074
     except OverflowError:
-        rounded = math.inf if rational > 0 else -math.inf
+        rounded = math.inf if multiple > 0 else -math.inf
     with np.errstate(all="ignore"):
         return numbers.dtype.type(rounded)
 
