@@ -2,8 +2,12 @@
 
 Matrix products take one thread, here and in the processes that tests start: those of the tests are small, and the other
 threads of OpenBLAS would spin for longer than they compute.
+
+The garbage collector leaves out what was imported, and looks at the rest every 50,000 new objects.  The default, 700,
+are a few dozen steps of mpmath, whose numbers the tests keep by the hundred thousand.
 """
 
+import gc
 import os
 
 import pytest
@@ -11,3 +15,9 @@ import pytest
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 pytest.register_assert_rewrite("common", "instruction_sets", "row_helpers", "processes")
+
+
+def pytest_collection_finish():
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
