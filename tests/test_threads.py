@@ -40,6 +40,12 @@ def run(code, timeout=60, **variables):
     return processes.run(code, *options, timeout=timeout, without=VARIABLES, **variables)
 
 
+def run_each(cases):
+    """The codes of these cases, pairs of variables and code, by their position."""
+    options = "-W", "error", "-W", "ignore::DeprecationWarning"
+    return processes.run_each(cases, *options, timeout=120, without=VARIABLES)
+
+
 def results(f, dtype):
     """Every mode of `f` on arrays that are worth several threads."""
     x = (np.random.default_rng(0).standard_normal(100_003) * 5).astype(dtype)
@@ -299,27 +305,30 @@ SAY = "import fastact; print(fastact.get_num_threads())"
 
 @needs_openmp
 def test_who_decides():
-    assert run(SAY) == str(_threads.available_processors())
-    assert run(SAY, OMP_NUM_THREADS="3") == "3"
-    assert run(SAY, OMP_NUM_THREADS="3", FASTACT_NUM_THREADS="5") == "5"
-    assert run(SAY, FASTACT_NUM_THREADS="") == str(_threads.available_processors())
     set_too = "import fastact; fastact.set_num_threads(2); print(fastact.get_num_threads())"
-    assert run(set_too, OMP_NUM_THREADS="3", FASTACT_NUM_THREADS="5") == "2"
     with_too = "import fastact; fastact.set_num_threads(2)\nwith fastact.threads(4): print(fastact.get_num_threads())"
-    assert run(with_too, FASTACT_NUM_THREADS="5") == "4"
+    every = str(_threads.available_processors())
+    cases = [({}, SAY, every), ({"OMP_NUM_THREADS": "3"}, SAY, "3"),
+             ({"OMP_NUM_THREADS": "3", "FASTACT_NUM_THREADS": "5"}, SAY, "5"),
+             ({"FASTACT_NUM_THREADS": ""}, SAY, every),
+             ({"OMP_NUM_THREADS": "3", "FASTACT_NUM_THREADS": "5"}, set_too, "2"),
+             ({"FASTACT_NUM_THREADS": "5"}, with_too, "4")]
+    found = run_each([(variables, code) for variables, code, _ in cases])
+    assert [(*case[:2], count) for case, count in zip(cases, found, strict=True)] == cases
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "many", "1.5", "٣", "100000", "2 ", "9" * 5000, "+2"])
-def test_a_bad_variable_is_an_error_at_import(value):
-    code = f"""
+def test_a_bad_variable_is_an_error_at_import():
+    values = ["0", "-1", "many", "1.5", "٣", "100000", "2 ", "9" * 5000, "+2"]
+    codes = [f"""
     try:
         import fastact
     except ValueError as error:
         assert {value[:40]!r} in str(error) and "FASTACT_NUM_THREADS" in str(error), error
         assert len(str(error)) < 200
         print("refused")
-    """
-    assert run(code, FASTACT_NUM_THREADS=value) == "refused"
+    """ for value in values]
+    cases = [({"FASTACT_NUM_THREADS": value}, code) for value, code in zip(values, codes, strict=True)]
+    assert dict(zip(values, run_each(cases), strict=True)) == dict.fromkeys(values, "refused")
 
 
 EXPLAIN = "from fastact import _threads; print(*_threads.explain())"
@@ -328,14 +337,18 @@ BINDING = [{"OMP_PROC_BIND": "true"}, {"OMP_PROC_BIND": "close"}, {"OMP_PROC_BIN
 
 
 @needs_openmp
-@pytest.mark.parametrize("variables", BINDING, ids=str)
-def test_threads_that_are_bound_to_processors(variables):
+def test_threads_that_are_bound_to_processors():
     """The first one is bound while OpenMP is loaded, perhaps by somebody else, and has one processor from then on."""
     first = "import ctypes; ctypes.CDLL('libgomp.so.1', ctypes.RTLD_GLOBAL)\n"
-    for code in (SAY, first + SAY) if sys.platform == "linux" else (SAY,):
-        assert run(code, **variables) == str(_threads.available_processors())
+    every = str(_threads.available_processors())
+    codes = {SAY: every}
+    if sys.platform == "linux":
+        codes[first + SAY] = every
     if hasattr(os, "sched_setaffinity"):
-        assert run("import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); " + SAY, **variables) == "1"
+        codes["import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); " + SAY] = "1"
+    cases = [(variables, code) for variables in BINDING for code in codes]
+    for (variables, code), found in zip(cases, run_each(cases), strict=True):
+        assert found == codes[code], (variables, code)
 
 
 @needs_openmp
@@ -349,13 +362,14 @@ def test_places_are_the_processors():
 
 
 @needs_openmp
-@pytest.mark.parametrize(("value", "number"), [("3", 3), (" 3", 3), ("3,1", 3), ("0", None), ("-1", None),
-                                               ("1.0", None), ("", None), ("3,x", None), ("many", None),
-                                               ("9" * 5000, None)])
-def test_what_openmp_refuses_is_no_reason(value, number):
-    count, reason = run(EXPLAIN, OMP_NUM_THREADS=value).split(" ", 1)
-    assert count == str(number or _threads.available_processors())
-    assert ("OMP_NUM_THREADS" in reason) == bool(number), reason
+def test_what_openmp_refuses_is_no_reason():
+    numbers = {"3": 3, " 3": 3, "3,1": 3, "0": None, "-1": None, "1.0": None, "": None, "3,x": None, "many": None,
+               "9" * 5000: None}
+    found = run_each([({"OMP_NUM_THREADS": value}, EXPLAIN) for value in numbers])
+    for (value, number), printed in zip(numbers.items(), found, strict=True):
+        count, reason = printed.split(" ", 1)
+        assert count == str(number or _threads.available_processors()), value[:40]
+        assert ("OMP_NUM_THREADS" in reason) == bool(number), (value[:40], reason)
 
 
 @needs_openmp
@@ -394,9 +408,8 @@ def test_threadpoolctl_is_obeyed():
 
 def test_the_environment_stays_as_it_was():
     code = "import os; before = dict(os.environ); import fastact; assert dict(os.environ) == before; print('same')"
-    assert run(code) == "same"
-    assert run(code, GOMP_SPINCOUNT="10") == "same"
-    assert run(code, OMP_WAIT_POLICY="passive") == "same"
+    assert run_each([({}, code), ({"GOMP_SPINCOUNT": "10"}, code), ({"OMP_WAIT_POLICY": "passive"}, code)]) == [
+        "same"] * 3
 
 
 @pytest.mark.parametrize(("files", "process", "expected"), [
