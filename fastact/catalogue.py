@@ -6,8 +6,8 @@ The kernels are made from what has the same name in _math/formulas.pxd and _math
 * the parameters with their defaults, or for a gated activation the elementwise one, whose parameters it has;
 * `parameter_domain`: the accepted numbers, if not every number is accepted; `output_domain`: the same for the
   derivative from the output;
-* `ulp`: the promised error of value and derivative, if it is not the default one; `value_zero`, `derivative_zero`: the
-  interval around a root in which the error is counted in ulp of 1/4;
+* `ulp`: the promised errors of value, derivative and derivatives in parameters that are not the usual ones;
+  `value_zero`, `derivative_zero`: the interval around a root in which the error is counted in ulp of 1/4;
 * `cost`: nanoseconds per float32 element on one thread (_costs.py), by which the engine decides whether a second thread
   pays.
 """
@@ -53,6 +53,7 @@ softplus = Elementwise(
     parameter_domain={"beta": (*_FINITE, 0.0)},
     source="C. Dugas et al., Incorporating second-order functional knowledge for better option pricing (2001)",
     cost=_cost("softplus"),
+    ulp={"derivative_in_beta": 2.5},
 )
 sigmoid = Elementwise(
     "sigmoid",
@@ -215,6 +216,7 @@ celu = Elementwise(
     parameter_domain={"alpha": (-_INFINITE, _INFINITE, 0.0)},
     source="J. T. Barron, Continuously differentiable exponential linear units (2017)",
     cost=_cost("celu"),
+    ulp={"derivative_in_alpha": 3.0},
 )
 silu = Elementwise(
     "silu",
@@ -225,7 +227,7 @@ silu = Elementwise(
     parameter_domain={"beta": _FINITE},
     source="D. Hendrycks and K. Gimpel, Gaussian error linear units (2016)",
     cost=_cost("silu"),
-    ulp={"value": 2.0, "derivative": 2.0},
+    ulp={"value": 2.0, "derivative": 2.0, "derivative_in_beta": 2.5},
     derivative_zero=(-2.0, -0.75),
 )
 gelu_quick = Elementwise(

@@ -44,10 +44,12 @@ cdef class Elementwise(Activation):
     ----------
     ufuncs : mapping
         Mode to NumPy ufunc.
+    learnt : tuple of str
+        The parameters of which there is a gradient, `backward_parameter`.
     ulp : mapping
         The largest error promised of "value" and "derivative", in units in the last place, for either dtype and every
         input, the parameters having their defaults as numbers of the dtype; without fused multiply-add (x86-64-v2),
-        twice as much.
+        twice as much. "derivative_in_beta" is the same of the derivative in the parameter beta.
     value_zero, derivative_zero : tuple of float, or None
         Between these two numbers, where the value or the derivative crosses zero and x is not 0, its error is promised
         in units in the last place of 1/4 instead. With other parameters the zero lies elsewhere: there, and wherever
@@ -62,14 +64,16 @@ cdef class Elementwise(Activation):
     """
 
     cdef readonly object ufuncs, ulp, value_zero, derivative_zero, parameter_domain, output_domain
+    cdef readonly tuple learnt
     cdef object (*vectorcall)(object, PyObject* const*, size_t, PyObject*)
-    cdef KernelSet value_mode, derivative_mode, backward_mode, from_output_mode, parameter_mode, both_mode
+    cdef KernelSet value_mode, derivative_mode, backward_mode, from_output_mode, both_mode
+    cdef dict parameter_modes       # of each parameter in `learnt`
     cdef Parameters known
     cdef Elementwise origin         # of the catalogue, if this one has other defaults
     cdef double cost
     cdef bint output_suffices       # for a derivative with the defaults
 
-    def __cinit__(self, str name, *, double cost, ulp=MappingProxyType({"value": 1.5, "derivative": 2.0}),
+    def __cinit__(self, str name, *, double cost, ulp=(),
                   value_zero=None, derivative_zero=None, parameter_domain=(), output_domain=(),
                   Elementwise origin=None, **description):
         self.known = Parameters("fastact.Elementwise", self.parameters, parameter_domain)
@@ -77,7 +81,6 @@ cdef class Elementwise(Activation):
         self.output_domain = MappingProxyType(dict(output_domain))
         self.output_suffices = all([
             domain[0] <= self.parameters[one] <= domain[1] for one, domain in self.output_domain.items()])
-        self.ulp = MappingProxyType(dict(ulp))
         self.value_zero = value_zero
         self.derivative_zero = derivative_zero
         self.cost = cost
@@ -90,8 +93,11 @@ cdef class Elementwise(Activation):
             self.ufuncs = origin.ufuncs
             self.value_mode, self.derivative_mode, self.both_mode = (
                 origin.value_mode, origin.derivative_mode, origin.both_mode)
-            self.backward_mode, self.from_output_mode, self.parameter_mode = (
-                origin.backward_mode, origin.from_output_mode, origin.parameter_mode)
+            self.backward_mode, self.from_output_mode, self.parameter_modes = (
+                origin.backward_mode, origin.from_output_mode, origin.parameter_modes)
+        self.learnt = tuple(self.parameter_modes)
+        self.ulp = MappingProxyType({"value": 1.5, "derivative": 2.0,
+                                     **{f"derivative_in_{one}": 1.5 for one in self.learnt}, **dict(ulp)})
         self.keeps = "output" if self.from_output_mode is not None and self.output_suffices else "x"
 
     cdef _make_modes(self, str name, double cost):
@@ -108,8 +114,10 @@ cdef class Elementwise(Activation):
                  "value_and_derivative": self.both_mode}
         if f"{name}.backward_from_output.float" in KERNELS.KERNELS:
             modes["backward_from_output"] = self.from_output_mode = self._mode("backward_from_output", 2, 1, cost)
-        if f"{name}.backward_parameter.float" in KERNELS.KERNELS:
-            modes["backward_parameter"] = self.parameter_mode = self._mode("backward_parameter", 2, 1, cost)
+        self.parameter_modes = {
+            one: self._mode(f"backward_{one}", 2, 1, cost) for one in self.parameters
+            if f"{name}.backward_{one}.float" in KERNELS.KERNELS}
+        modes.update({f"backward_{one}": mode for one, mode in self.parameter_modes.items()})
         self.ufuncs = MappingProxyType({mode: (<KernelSet> modes[mode]).ufunc for mode in modes})
 
     def _mode(self, str mode, int inputs, int outputs, double cost):
@@ -182,6 +190,8 @@ cdef class Elementwise(Activation):
         described = "".join(f"\n{name} : array_like, optional\n    Broadcast against `x`, "
                             f"{in_words(self.parameter_domain[name])}. Default {default:g}."
                             for name, default in self.parameters.items())
+        learnt = "".join(f"\n{self.name}.backward_parameter(dy, x{names}, name={name!r}) : the gradient in {name}"
+                         for name in self.learnt)
         return f"""{self.name}{self._signature()}
 
 {self.summary}
@@ -217,7 +227,7 @@ See Also
 --------
 {self.name}.derivative(x{names}) : the derivative
 {self.name}.backward(dy, x{names}) : dy times the derivative, in one pass
-{self.name}.value_and_derivative(x{names}) : both in one pass
+{self.name}.value_and_derivative(x{names}) : both in one pass{learnt}
 
 Notes
 -----
@@ -329,11 +339,11 @@ Source: {self.source}.
             keywords.pop("output", None)
         return self._call(".backward", mode, arrays, arguments, keywords)
 
-    def backward_parameter(self, dy, x, parameter=None):
-        """backward_parameter($self, dy, x, parameter=None)
+    def backward_parameter(self, dy, x, *parameters, name=None, **keywords):
+        """backward_parameter($self, dy, x, *parameters, name=None, **keywords)
 --
 
-        The gradient with respect to the parameter: for `prelu`, whose parameter is learnt.
+        The gradient with respect to a parameter that is learnt, one of `learnt`.
 
         Parameters
         ----------
@@ -341,39 +351,61 @@ Source: {self.source}.
             Gradient with respect to the value.
         x : array_like
             What the value was computed of.
-        parameter : array_like, optional
-            The parameter, as for the value.
+        *parameters : array_like, optional
+            Those of the activation, by position or by name; an only one also as ``parameter=``.
+        name : str, optional
+            The parameter whose gradient is wanted. It may be left out if only one is learnt.
 
         Returns
         -------
         ndarray or scalar
-            Of the shape of `parameter`: ``dy`` times the derivative in it, summed over all that one of its entries was
-            broadcast to. The sum is rounded once, whatever the order and the layout of the arrays.
+            Of the shape of the parameter: ``dy`` times the derivative in it, summed over all that one of its entries
+            was broadcast to. The sum is rounded once, whatever the order and the layout of the arrays.
 
         Raises
         ------
         TypeError
-            If a dtype is not supported, an array is masked, or this activation has no such derivative.
+            If a dtype is not supported, an array is masked, an argument is unknown, or no parameter is learnt.
+        ValueError
+            If the parameter is not learnt, several are and none is named, the shapes do not broadcast, or a parameter
+            is not among the accepted numbers.
         """
         cdef str call = self.name + ".backward_parameter"
-        if self.parameter_mode is None:
-            raise TypeError(f"fastact.{call}: accepted for prelu alone")
-        if parameter is None:
-            parameter, = self.parameters.values()
-        for name, value in ("dy", dy), ("x", x), ("parameter", parameter):
-            refuse_masked(call, name, value)
+        if not self.learnt:
+            raise TypeError(f"fastact.{call}: {self.name} has no parameter that is learnt; accepted are activations "
+                            f"with `learnt`, as prelu")
+        if name is None and len(self.learnt) == 1:
+            name, = self.learnt
+        if name not in self.learnt:
+            raise ValueError(f"fastact.{call}: name is {name!r}; accepted are {', '.join(self.learnt)}")
+        if len(self.parameters) == 1 and "parameter" in keywords:
+            keywords[name] = keywords.pop("parameter")
+        if len(parameters) > len(self.parameters):
+            raise TypeError(f"fastact.{call}: got {len(parameters)} parameters by position, accepted are at most "
+                            f"{len(self.parameters)}: {', '.join(self.parameters)}")
+        given = dict(zip(self.parameters, parameters))
+        for one in keywords:
+            if one not in self.parameters:
+                raise unknown_argument(call, one, ["dy", "x", *self.parameters, "name"])
+            if one in given:
+                raise TypeError(f"fastact.{call}: got two values for the argument {one}")
+        given.update(keywords)
+        given = {one: default if given.get(one) is None else given[one] for one, default in self.parameters.items()}
+        for one, value in {"dy": dy, "x": x, **given}.items():
+            refuse_masked(call, one, value)
         if type(dy) in (int, float):        # a Python number takes the dtype of x
             x = np.asarray(x)
             dy = rounded(as_float(call, "dy", dy), working_dtype(call, "x", x.dtype))
         dy, x = np.asarray(dy), np.asarray(x)
-        keywords, dtype = {"order": "C"}, None
+        ufunc_keywords, dtype = {"order": "C"}, None
         if has_16_bits(dy.dtype) and has_16_bits(x.dtype):      # the sum alone is rounded to 16 bits
-            keywords["dtype"], dtype = np.float32, common_dtype(dy.dtype, x.dtype)
-        terms = np.asarray(self._call_ufunc(call, self.parameter_mode, ("dy", "x"), (dy, x, parameter), keywords))
-        lengths = np.shape(parameter)
-        lengths = (1,) * (terms.ndim - len(lengths)) + lengths
+            ufunc_keywords["dtype"], dtype = np.float32, common_dtype(dy.dtype, x.dtype)
+        terms = np.asarray(self._call_ufunc(call, self.parameter_modes[name], ("dy", "x"), (dy, x, *given.values()),
+                                            ufunc_keywords))
+        shape = np.shape(given[name])
+        lengths = (1,) * (terms.ndim - len(shape)) + shape
         summed = tuple([k for k in range(terms.ndim) if lengths[k] == 1])
-        return rounded(sum_over(terms, summed), dtype or terms.dtype).reshape(np.shape(parameter))[()]
+        return rounded(sum_over(terms, summed), dtype or terms.dtype).reshape(shape)[()]
 
     # The fast path if the arguments are plain, else the general one
     cdef object _call(self, str method, KernelSet mode, tuple arrays, tuple arguments, dict keywords):

@@ -9,7 +9,8 @@ A new activation is one entry of ``ELEMENTWISE`` or ``GATED``, a new loss one of
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,10 +18,11 @@ import numpy.typing as npt
 
 
 class Elementwise(NamedTuple):
-    """Value and derivative as functions of ``(m, x, *parameters)``."""
+    """Value and derivative as functions of ``(m, x, *parameters)``, and the derivatives in parameters, by name."""
 
     value: Callable[..., Any]
     derivative: Callable[..., Any]
+    in_parameters: Mapping[str, Callable[..., Any]] = MappingProxyType({})
 
 
 class Gated(NamedTuple):
@@ -307,6 +309,48 @@ def _xielu_derivative(m: Any, x: Any, alpha_p: Any, alpha_n: Any, beta: Any, eps
     return _select(m, x, x >= 0, 2 * alpha_p * x + beta, below)
 
 
+# Derivatives in parameters
+
+
+def _exp_rest(m: Any, x: Any) -> Any:
+    """Compute e^x - 1 - x, near 0 as a series: its last term is less than 1e-15 or 1e-30 times the first."""
+    near = m.asarray(m.where(abs(x) < 0.5, x, 0))
+    series = _series(near * near / 2, 14 if m is np else 25, lambda k: near / (k + 2))
+    return m.where(abs(x) < 0.5, series, m.expm1(x) - x)
+
+
+def _softplus_in_beta(m: Any, x: Any, beta: Any) -> Any:
+    z = m.minimum(abs(beta * x), 4000)
+    e = m.exp(-z)
+    return -(m.log1p(e) + z * e / (1 + e)) / beta / beta
+
+
+def _silu_in_beta(m: Any, x: Any, beta: Any) -> Any:
+    z = abs(beta * x)
+    h = m.exp(-z / 2)
+    inside = (m.asarray(m.where(z == np.inf, 0, x * h)) / (1 + h * h)) ** 2
+    return m.where(beta == 0, x / 4 * x, inside)
+
+
+def _celu_in_alpha(m: Any, x: Any, alpha: Any) -> Any:
+    flat = abs(alpha) == np.inf
+    t = m.maximum(m.minimum(m.minimum(x, 0) / m.asarray(m.where(flat, 1, alpha)), 4000), -4000)
+    near = m.asarray(m.where(abs(t) < 0.5, t, 0))
+    inside = m.where(abs(t) < 0.5, -m.exp(near) * _exp_rest(m, -near), (1 - t) * m.exp(t) - 1)
+    return _select(m, x, (x >= 0) | flat, 0, inside)
+
+
+def _xielu_in_alpha_n(m: Any, x: Any, eps: Any) -> Any:
+    inner = m.minimum(x, eps)
+    near = _exp_rest(m, inner) + m.where(x < eps, 0, eps - x)
+    return _select(m, x, x > 0, 0, m.where(abs(inner) < 0.5, near, m.expm1(inner) - x))
+
+
+def _squareplus_in_b(m: Any, x: Any, b: Any) -> Any:
+    root = _root(m, x, b)
+    return m.asarray(m.where(root == 0, np.inf, 1 / m.asarray(m.where(root == 0, 1, root)) / 4))
+
+
 def _is_sixth(slope: Any, offset: Any) -> Any:
     """Whether the parameters are the defaults, in float32 or float64: the slope is then exactly 1/6."""
     return ((slope == 1 / 6) | (slope == float(np.float32(1 / 6)))) & (offset == 0.5)
@@ -347,6 +391,7 @@ ELEMENTWISE = {
     "softplus": Elementwise(
         value=lambda m, x, beta=1.0: (m.maximum(t := beta * x, 0) + m.log1p(m.exp(-abs(t)))) / beta,
         derivative=lambda m, x, beta=1.0: _sigmoid(m, beta * x),
+        in_parameters={"beta": _softplus_in_beta},
     ),
     "sigmoid": Elementwise(
         value=_sigmoid,
@@ -367,10 +412,12 @@ ELEMENTWISE = {
     "leaky_relu": Elementwise(
         value=lambda m, x, negative_slope=0.01: m.where(x < 0, negative_slope * x, x),
         derivative=lambda m, x, negative_slope=0.01: _select(m, x, x < 0, negative_slope, 1),
+        in_parameters={"negative_slope": lambda m, x, negative_slope: m.minimum(x, 0)},
     ),
     "prelu": Elementwise(
         value=lambda m, x, negative_slope=0.25: m.where(x < 0, negative_slope * x, x),
         derivative=lambda m, x, negative_slope=0.25: _select(m, x, x < 0, negative_slope, 1),
+        in_parameters={"negative_slope": lambda m, x, negative_slope: m.minimum(x, 0)},
     ),
     "threshold": Elementwise(
         value=lambda m, x, threshold=1.0, value=0.0: _select(m, x, x > threshold, x, value),
@@ -403,6 +450,7 @@ ELEMENTWISE = {
     "elu": Elementwise(
         value=lambda m, x, alpha=1.0: _elu(m, x, alpha),
         derivative=lambda m, x, alpha=1.0: _elu_derivative(m, x, alpha),
+        in_parameters={"alpha": lambda m, x, alpha: m.expm1(m.minimum(x, 0))},
     ),
     "selu": Elementwise(
         value=lambda m, x: _elu(m, x, *(_constant(m, x, digits) for digits in _SELU)),
@@ -419,10 +467,12 @@ ELEMENTWISE = {
     "celu": Elementwise(
         value=lambda m, x, alpha=1.0: _celu(m, x, alpha, derivative=False),
         derivative=lambda m, x, alpha=1.0: _celu(m, x, alpha, derivative=True),
+        in_parameters={"alpha": _celu_in_alpha},
     ),
     "silu": Elementwise(
         value=lambda m, x, beta=1.0: _silu(m, x, beta),
         derivative=lambda m, x, beta=1.0: _silu_derivative(m, x, beta),
+        in_parameters={"beta": _silu_in_beta},
     ),
     "gelu_quick": Elementwise(
         value=lambda m, x: _silu(m, x, _constant(m, x, "1.702")),
@@ -442,6 +492,7 @@ ELEMENTWISE = {
     "squareplus": Elementwise(
         value=lambda m, x, b=4.0: _squareplus(m, x, b),
         derivative=lambda m, x, b=4.0: _squareplus_derivative(m, x, b),
+        in_parameters={"b": _squareplus_in_b},
     ),
     "tanh_shrink": Elementwise(
         value=_tanh_shrink,
@@ -461,6 +512,11 @@ ELEMENTWISE = {
         derivative=lambda m, x, alpha_p=0.8, alpha_n=0.8, beta=0.5, eps=-1e-6: _xielu_derivative(
             m, x, alpha_p, alpha_n, beta, eps
         ),
+        in_parameters={
+            "alpha_p": lambda m, x, alpha_p, alpha_n, beta, eps: _select(m, x, x > 0, x * x, 0),
+            "alpha_n": lambda m, x, alpha_p, alpha_n, beta, eps: _xielu_in_alpha_n(m, x, eps),
+            "beta": lambda m, x, alpha_p, alpha_n, beta, eps: x,
+        },
     ),
     "gelu_clipped": Elementwise(
         value=lambda m, x, min_value=-10.0, max_value=10.0: m.minimum(m.maximum(_gelu(m, x), min_value), max_value),
@@ -625,8 +681,8 @@ def evaluate(name: str, mode: str, *arguments: npt.ArrayLike, m: Any = np) -> An
     name : str
         A key of ``ELEMENTWISE``, ``GATED``, ``ROWWISE`` or ``LOSSES``.
     mode : str
-        ``"value"``, ``"derivative"`` (elementwise), ``"in_gate"`` and ``"in_other"`` (gated), ``"backward"`` (rowwise)
-        or ``"gradient"`` (losses).
+        ``"value"``, ``"derivative"`` and ``"derivative_in_beta"``, with the name of a parameter (elementwise),
+        ``"in_gate"`` and ``"in_other"`` (gated), ``"backward"`` (rowwise) or ``"gradient"`` (losses).
     *arguments : array_like
         The arrays and parameters of the formula. Rows lie along the last axis.
     m : namespace, optional
@@ -645,7 +701,8 @@ def evaluate(name: str, mode: str, *arguments: npt.ArrayLike, m: Any = np) -> An
     tables: dict[str, Any] = {**ELEMENTWISE, **GATED, **ROWWISE, **LOSSES}
     if name not in tables:
         raise LookupError(f"{name} has no reference: write it into its table in fastact/reference.py")
-    formula = getattr(tables[name], mode)
+    parameter = mode.removeprefix("derivative_in_")
+    formula = getattr(tables[name], mode) if parameter == mode else tables[name].in_parameters[parameter]
     widen = _widen if m is np else m.asarray
     with np.errstate(all="ignore"):
         return formula(m, *map(widen, arguments))

@@ -143,8 +143,8 @@ def calls(draw):
             names = ["out", "gate", *(["axis", "layout"] if packed else []), *f.parameters]
         else:
             names = ["out", "axis", "where", "keepdims" if isinstance(f, RowReduction) else "scale"]
-        names = {"backward_parameter": [], "jacobian": ["where"], "with_defaults": list(f.parameters)}.get(
-            method, names)
+        names = {"backward_parameter": ["name", *f.parameters] if isinstance(f, Elementwise) and f.learnt else [],
+                 "jacobian": ["where"], "with_defaults": list(f.parameters)}.get(method, names)
         if not fits:
             names += ["out", "where", "output", "dtype", "order", "casting", "temperature", "unknown"]
     first = draw(view(FLOATS))
@@ -173,6 +173,7 @@ def calls(draw):
             "class_weight": view(FLOATS, shape[-1:]),
             "sample_weight": view(FLOATS, shape[:-1]),
             "ignore_index": st.none(),
+            "name": st.sampled_from(getattr(f, "learnt", ()) or ("relu",)),
         }.get(name, st.floats(0.1, 3))
         if name == "out" and call == getattr(f, "value_and_derivative", None):
             wanted = st.tuples(wanted, st.one_of(st.none(), view([dtype], shape)))

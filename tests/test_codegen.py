@@ -19,7 +19,7 @@ from fastact import _isa, _threads
 
 REGISTER = {name: one.register for name, one in _isa.SETS.items()}
 CHOICES = ("relu", "leaky_relu", "threshold", "hard_tanh", "hard_shrink", "soft_shrink", "sparse", "identity",
-           "prelu", "exp_backward_from_output")  # little or no arithmetic
+           "prelu", "exp_backward_from_output", "xielu_backward_beta", "xielu_backward_alpha_p")  # little arithmetic
 # Element by element these have branches in which most operations stand twice; that of logit computes the limits of its
 # parameter before each loop, as single numbers, and hard_sigmoid on v2 its line in double.
 BRANCHES = {"squareplus_derivative": 0.4, "squareplus_backward": 0.4, "xielu": 0.4, "hard_sigmoid_backward": 0.5,

@@ -300,7 +300,7 @@ def test_backward_parameter_beyond_the_range():
 def test_backward_parameter_refuses_masked_arrays(argument):
     arguments = [np.ones(3), -np.ones(3), np.full(3, 0.1)]
     arguments[argument] = np.ma.masked_array(arguments[argument], [True, False, False])
-    name = ("dy", "x", "parameter")[argument]
+    name = ("dy", "x", "negative_slope")[argument]
     with pytest.raises(TypeError, match=rf"^fastact.prelu.backward_parameter: {name} is a masked array"):
         fastact.prelu.backward_parameter(*arguments)
 
@@ -318,7 +318,8 @@ def test_backward_parameter(dtype):
         gradient = fastact.prelu.backward_parameter(dy, x, slope)
         assert gradient.shape == shape
         same(gradient, sums(expected, summed).astype(dtype).reshape(shape)[()])
-    same(fastact.prelu.backward_parameter(dy, x), fastact.prelu.backward_parameter(dy, x, 0.25))
+    for keywords in ({}, {"parameter": None}, {"parameter": 0.25}, {"negative_slope": 0.25, "name": "negative_slope"}):
+        same(fastact.prelu.backward_parameter(dy, x, **keywords), fastact.prelu.backward_parameter(dy, x, 0.25))
     nan = fastact.prelu.backward_parameter(dtype(1), dtype(NAN))
     assert np.isnan(nan)
     with pytest.raises(TypeError, match=r"fastact\.relu\.backward_parameter.*prelu"):
@@ -689,8 +690,8 @@ def test_a_python_number_takes_the_dtype_of_the_array(f, dtype):
         same(f.backward(x, number), f.backward(x, one))
         if f in FROM_OUTPUT:
             same(f.backward(number, output=x), f.backward(one, output=x))
-        if "backward_parameter" in f.ufuncs:
-            same(f.backward_parameter(number, x), f.backward_parameter(np.full(20, one), x))
+        for name in f.learnt:
+            same(f.backward_parameter(number, x, name=name), f.backward_parameter(np.full(20, one), x, name=name))
     assert f.backward(1.0, np.arange(3)).dtype == np.float64
     assert f.backward(1.0, 2.0).dtype == np.float64
 

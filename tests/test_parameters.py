@@ -7,9 +7,11 @@ import math
 import re
 
 import ml_dtypes
+import mpmath
 import numpy as np
 import pytest
-from common import DTYPES, ELEMENTWISE, WIDE, each, in_turn
+from common import DTYPES, ELEMENTWISE, HALF, WIDE, each, in_turn, same
+from facts import FACTS
 
 import fastact
 from fastact import _isa, reference
@@ -20,7 +22,10 @@ LIMITED = [(f, name) for f in FUNCTIONS for name, domain in f.parameter_domain.i
 LARGEST = float(np.finfo(np.float64).max)
 UNSIGNED = {np.float32: np.uint32, np.float64: np.uint64}
 
+LEARNT = [(f, name) for f in FUNCTIONS for name in f.learnt]
+
 every_function = each("f", FUNCTIONS)
+every_learnt = pytest.mark.parametrize(("f", "name"), LEARNT, ids=lambda one: getattr(one, "name", one))
 every_limited = pytest.mark.parametrize(("f", "name"), LIMITED, ids=lambda one: getattr(one, "name", one))
 
 
@@ -74,6 +79,11 @@ def largest_term(f, mode, x, parameters):
         z = parameters[0] * x
         s = 1 / (1 + np.exp(-z))
         return np.maximum(s, abs(z) * s * (1 - s))
+    if (f.name, mode) == ("xielu", "derivative_in_alpha_n"):
+        eps = parameters[3]
+        return np.where((x <= 0) & (x > eps), np.maximum(abs(x), abs(np.expm1(np.minimum(x, eps)))), 0)
+    if mode.startswith("derivative_in_"):
+        return np.zeros(x.shape)
     if f.name == "xielu":
         _, alpha, beta, _ = parameters
         if mode == "value":
@@ -85,8 +95,14 @@ def largest_term(f, mode, x, parameters):
     return np.zeros(x.shape)
 
 
+def in_parameter(f, name, x, *parameters):
+    return f.ufuncs[f"backward_{name}"](x.dtype.type(1), x, *parameters)
+
+
 def errors(f, mode, x, parameters, m):
-    computed = (f if mode == "value" else f.derivative)(x, *parameters)
+    name = mode.removeprefix("derivative_in_")
+    call = {"value": f, "derivative": f.derivative}.get(mode, lambda *arguments: in_parameter(f, name, *arguments))
+    computed = call(x, *parameters)
     beyond = np.zeros(x.shape, bool)
     if f.name == "logit":                       # both ends of what is clipped are numbers of the dtype
         eps, = parameters
@@ -104,17 +120,27 @@ def errors(f, mode, x, parameters, m):
         return np.where(term > size, error * ratio, error)
 
 
-@in_turn("mode", ["value", "derivative"])
-@in_turn("dtype", WIDE)
-@every_function
-def test_promise_holds_for_every_parameter(f, dtype, mode):
-    exactly = dtype == np.float64 or f.name == "hard_sigmoid"
+def judge(f, mode, dtype, exactly):
+    """Assert the promise at numbers of all binades."""
     digits = 700 if f.name == "hard_sigmoid" else 60  # where a straight piece ends is told by exact numbers alone
     x, parameters = points(f, dtype, 2500 if exactly else 60_000, 11)
     error = errors(f, mode, x, parameters, reference.mpmath_namespace(digits) if exactly else np)
     i = int(np.argmax(error))
     shown = f"{error[i]:.3f} ulp at {x[i]!r}, {[one[i] for one in parameters]}"
     assert error[i] <= f.ulp[mode] * (2 if _isa.CHOSEN == "v2" else 1), shown
+
+
+@in_turn("mode", ["value", "derivative"])
+@in_turn("dtype", WIDE)
+@every_function
+def test_promise_holds_for_every_parameter(f, dtype, mode):
+    judge(f, mode, dtype, dtype == np.float64 or f.name == "hard_sigmoid")
+
+
+@in_turn("dtype", WIDE)
+@every_learnt
+def test_promise_holds_for_the_derivative_in_every_learnt_parameter(f, name, dtype):
+    judge(f, f"derivative_in_{name}", dtype, dtype == np.float64)
 
 
 INF = math.inf
@@ -266,3 +292,149 @@ def test_the_gradient_from_the_output_of_keras_prelu_is_that_of_relu():
     f = fastact.get("PReLU", convention="keras")
     x = np.array([-2.0, -1.0, 0.0, 1.0, 3.0])
     np.testing.assert_array_equal(f.backward(np.ones(5), output=f(x)), [0, 0, 0, 1, 1])
+
+
+# ------------------------------------------------------------------------------------------------- learnt parameters
+
+
+def terms(f, name, dy, x, *parameters):
+    """dy times the derivative in a parameter, in float64, by the reference."""
+    arrays = [np.asarray(one, np.float64) for one in np.broadcast_arrays(dy, x, *parameters)]
+    return arrays[0] * reference.evaluate(f.name, f"derivative_in_{name}", *arrays[1:])
+
+
+def test_what_is_learnt():
+    assert [(f.name, name) for f, name in LEARNT] == [
+        ("softplus", "beta"), ("leaky_relu", "negative_slope"), ("prelu", "negative_slope"), ("elu", "alpha"),
+        ("celu", "alpha"), ("silu", "beta"), ("squareplus", "b"), ("xielu", "alpha_p"), ("xielu", "alpha_n"),
+        ("xielu", "beta")]
+    for f in ELEMENTWISE:
+        assert set(f.learnt) <= set(f.parameters)
+        assert set(f.ulp) == {"value", "derivative", *(f"derivative_in_{name}" for name in f.learnt)}
+        assert set(reference.ELEMENTWISE[f.name].in_parameters) == set(f.learnt), (
+            f"write the derivatives of {f.name} in {f.learnt} into in_parameters of fastact/reference.py")
+
+
+@every_learnt
+def test_reference_is_the_derivative_of_the_textbook_definition(f, name):
+    k = list(f.parameters).index(name)
+    with mpmath.workdps(60):
+        for usual in (f.parameters[name], 0.3, 3.0, -0.7):
+            if not f.parameter_domain[name][0] <= usual <= f.parameter_domain[name][1]:
+                continue
+            for x in (-9.5, -1.25, -0.4, -1e-3, 1e-3, 0.75, 8.0):
+                parameters = [usual if i == k else float(one) for i, one in enumerate(f.parameters.values())]
+                number = mpmath.mpf(x)
+                right = mpmath.diff(lambda one, number=number, parameters=parameters: FACTS[f.name].definition(
+                    number, *[one if i == k else mpmath.mpf(p) for i, p in enumerate(parameters)]), usual)
+                exact = reference.evaluate(f.name, f"derivative_in_{name}", x, *parameters)
+                np.testing.assert_allclose(float(exact), float(right), rtol=1e-13, atol=1e-40)
+
+
+IN_PARAMETER = [  # x, parameters and the derivative: at infinity, at 0, where terms meet
+    ("softplus", "beta", INF, (1.0,), 0.0), ("softplus", "beta", -INF, (-2.0,), 0.0),
+    ("softplus", "beta", 0.0, (2.0,), -math.log(2) / 4), ("softplus", "beta", 0.0, (-1.0,), -math.log(2)),
+    ("leaky_relu", "negative_slope", 0.0, (0.01,), 0.0), ("leaky_relu", "negative_slope", -INF, (0.01,), -INF),
+    ("prelu", "negative_slope", -0.0, (0.25,), 0.0), ("prelu", "negative_slope", INF, (0.25,), 0.0),
+    ("elu", "alpha", -INF, (3.0,), -1.0), ("elu", "alpha", 0.0, (3.0,), 0.0), ("elu", "alpha", INF, (3.0,), 0.0),
+    ("celu", "alpha", -INF, (2.0,), -1.0), ("celu", "alpha", -INF, (-2.0,), -INF), ("celu", "alpha", 0.0, (2.0,), 0.0),
+    ("celu", "alpha", -3.0, (INF,), 0.0), ("celu", "alpha", -INF, (INF,), 0.0), ("celu", "alpha", INF, (2.0,), 0.0),
+    ("silu", "beta", -INF, (1.0,), 0.0), ("silu", "beta", INF, (-1.0,), 0.0), ("silu", "beta", 2.0, (0.0,), 1.0),
+    ("silu", "beta", -INF, (0.0,), INF), ("silu", "beta", 0.0, (1.0,), 0.0),
+    ("squareplus", "b", 0.0, (0.0,), INF), ("squareplus", "b", -2.0, (0.0,), 0.125),
+    ("squareplus", "b", 0.0, (4.0,), 0.125), ("squareplus", "b", -INF, (4.0,), 0.0),
+    ("xielu", "alpha_p", 0.0, (0.8, 0.8, 0.5, -1e-6), 0.0), ("xielu", "alpha_p", INF, (0.8, 0.8, 0.5, -1e-6), INF),
+    ("xielu", "alpha_p", -INF, (0.8, 0.8, 0.5, -1e-6), 0.0), ("xielu", "alpha_n", INF, (0.8, 0.8, 0.5, -1e-6), 0.0),
+    ("xielu", "alpha_n", -INF, (0.8, 0.8, 0.5, -1e-6), INF),
+    ("xielu", "alpha_n", 0.0, (0.8, 0.8, 0.5, -2.0), math.expm1(-2)),
+    ("xielu", "beta", -INF, (0.8, 0.8, 0.5, -1e-6), -INF), ("xielu", "beta", 2.0, (0.8, 0.8, 0.5, -1e-6), 2.0),
+]
+
+
+@in_turn("dtype", DTYPES)
+@in_turn("name, parameter, x, parameters, right", IN_PARAMETER)
+def test_derivatives_in_parameters_at_infinity_and_at_kinks(name, parameter, x, parameters, right, dtype):
+    f, wide = fastact.get(name), np.float64 if dtype == np.float64 else np.float32
+    for shape in ((), (37,)):
+        array = np.full(shape, x, dtype)
+        for given in (parameters, [np.full(shape, one, wide) for one in parameters]):
+            with np.errstate(all="raise"):
+                gradient = f.backward_parameter(np.ones(shape, dtype), array, *given, name=parameter)
+            count = array.size // np.size(gradient)
+            np.testing.assert_allclose(np.asarray(gradient, float), right * count, rtol=1e-2 if dtype in HALF else 1e-6)
+        nan = f.backward_parameter(np.ones(shape, dtype), np.full(shape, np.nan, dtype), *parameters, name=parameter)
+        assert np.isnan(nan)
+
+
+@in_turn("dtype", DTYPES)
+@every_learnt
+def test_gradient_is_the_sum_over_what_the_parameter_was_broadcast_to(f, name, dtype):
+    random = np.random.default_rng(5)
+    dy, x = (random.uniform(-4, 4, (3, 5, 8)).astype(dtype) for _ in range(2))
+    wide = np.float64 if dtype == np.float64 else np.float32
+    k = list(f.parameters).index(name)
+    for shape in ((), (8,), (5, 1), (3, 1, 8), (3, 5, 8), (1, 1, 1), (2, 3, 5, 8), (2, 1, 1, 1)):
+        parameters = list(f.parameters.values())
+        parameters[k] = random.uniform(0.3, 2, shape).astype(wide)
+        gradient = f.backward_parameter(dy, x, *parameters, name=name)
+        assert gradient.shape == shape
+        assert gradient.dtype == dtype
+        each_term = terms(f, name, dy, x, *parameters)
+        lengths = (1,) * (each_term.ndim - len(shape)) + shape
+        summed = tuple(i for i in range(each_term.ndim) if lengths[i] == 1)
+        right, size = (np.asarray(one).sum(axis=summed).reshape(shape) for one in (each_term, abs(each_term)))
+        eps = float(np.finfo(wide).eps)
+        rounding = abs(right) * 2.0**-8 if dtype not in WIDE else 0
+        np.testing.assert_array_less(abs(np.asarray(gradient, float) - right), 6 * eps * size + rounding + 1e-30)
+
+
+@in_turn("dtype", WIDE)
+@every_learnt
+def test_gradient_has_the_same_bits_for_any_layout_and_threads_and_its_sum_is_exact(f, name, dtype):
+    random = np.random.default_rng(6)
+    dy, x = (random.uniform(-4, 4, (40, 50)).astype(dtype) for _ in range(2))
+    parameters = list(f.parameters.values())
+    expected = f.backward_parameter(dy, x, name=name)
+    numbers = f.ufuncs[f"backward_{name}"](dy, x, *map(dtype, parameters))
+    assert expected == dtype(math.fsum(numbers.ravel().tolist()))
+    order = random.permutation(dy.size)
+    spread = np.zeros((80, 150), dtype)[::2, ::3]
+    spread[...] = x
+    locked = x.copy()
+    locked.flags.writeable = False
+    for one, other in ((dy.T, x.T), (dy.ravel()[order], x.ravel()[order]), (np.asfortranarray(dy), spread),
+                       (dy[::-1, ::-1], x[::-1, ::-1]), (dy, locked)):
+        for count in (1, 3):
+            with fastact.threads(count):
+                same(f.backward_parameter(one, other, name=name)[()].astype(dtype), expected)
+    zero = f.backward_parameter(np.empty((0, 3), dtype), np.empty((0, 3), dtype), name=name)
+    assert zero == 0
+    assert zero.dtype == dtype
+    g = f.with_defaults(**dict.fromkeys([name], 0.75))
+    same(g.backward_parameter(dy, x, name=name), f.backward_parameter(dy, x, name=name, **{name: 0.75}))
+
+
+@pytest.mark.parametrize(("name", "arguments", "keywords", "error", "words"), [
+    ("xielu", (), {}, ValueError, "name is None; accepted are alpha_p, alpha_n, beta"),
+    ("xielu", (), {"name": "eps"}, ValueError, "name is 'eps'; accepted are alpha_p, alpha_n, beta"),
+    ("xielu", (), {"parameter": 0.8, "name": "beta"}, TypeError, "unknown argument parameter; accepted are dy, x, a"),
+    ("elu", (1.0,), {"alpha": 2.0}, TypeError, "got two values for the argument alpha"),
+    ("elu", (1.0, 2.0), {}, TypeError, "got 2 parameters by position, accepted are at most 1: alpha"),
+    ("gelu", (), {}, TypeError, "gelu has no parameter that is learnt; accepted are activations with `learnt`"),
+    ("softplus", (0.0,), {}, ValueError, "beta is 0; accepted is "),
+])
+def test_gradients_of_parameters_that_are_refused(name, arguments, keywords, error, words):
+    x = np.linspace(-2, 2, 9)
+    with pytest.raises(error, match=rf"^fastact\.{name}\.backward_parameter: {words}"):
+        fastact.get(name).backward_parameter(x, x, *arguments, **keywords)
+
+
+def test_gradients_of_parameters_take_parameters_by_position_and_by_name():
+    x = np.linspace(-2, 2, 9)
+    one = fastact.xielu.backward_parameter(x, x, alpha_n=0.3, name="beta")
+    assert one == fastact.xielu.backward_parameter(x, x, None, 0.3, name="beta") == (x * x).sum()
+    assert fastact.xielu.backward_parameter([1, 2], [3, 4], name="alpha_p") == 41
+    with pytest.raises(TypeError, match=r"^fastact.softplus.backward_parameter: x has the dtype complex128; accepted"):
+        fastact.softplus.backward_parameter(x, x + 1j)
+    with pytest.raises(ValueError, match="broadcast"):
+        fastact.softplus.backward_parameter(x, x, np.ones(4))

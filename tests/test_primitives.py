@@ -26,7 +26,7 @@ FORMULAS = (PACKAGE / "_math" / "formulas.pxd").read_text()
 HEADER = (PACKAGE / "_math" / "tables.h").read_text()
 
 PRECISION = {"float": 24, "double": 53}
-CASES = [(name, dtype) for name in ("exp", "atanh", "tanh") for dtype in PRECISION]
+CASES = [(name, dtype) for name in ("exp", "exp_rest", "atanh", "tanh") for dtype in PRECISION]
 
 LED = ("tanh_shrink", "normal_tail", "erf")  # polynomials that are led by a constant in two parts
 
@@ -37,6 +37,7 @@ BEYOND = exact.mpf("1.0001")  # the interval of exp is ln(2) / 2 times this
 
 DOMAINS = {
     "exp": (-BEYOND * LN2 / 2, BEYOND * LN2 / 2),
+    "exp_rest": (exact.mpf(-0.5), exact.mpf(0.5)),
     "atanh": (exact.mpf(0), exact.mpf(1) / 9),
     "tanh": (exact.mpf(0), (BEYOND * LN2 / 4) ** 2),
 }
@@ -44,6 +45,10 @@ DOMAINS = {
 
 def exp_quotient(r: mpmath.mpf) -> mpmath.mpf:
     return exact.expm1(r) / r if r else exact.one
+
+
+def exp_rest_quotient(x: mpmath.mpf) -> mpmath.mpf:
+    return (exact.expm1(x) - x) * 2 / x**2 if x else exact.one
 
 
 def atanh_quotient(v: mpmath.mpf) -> mpmath.mpf:
@@ -56,7 +61,7 @@ def tanh_quotient(s: mpmath.mpf) -> mpmath.mpf:
     return exact.tanh(r) / r if r else exact.one
 
 
-QUOTIENTS = {"exp": exp_quotient, "atanh": atanh_quotient, "tanh": tanh_quotient}
+QUOTIENTS = {"exp": exp_quotient, "exp_rest": exp_rest_quotient, "atanh": atanh_quotient, "tanh": tanh_quotient}
 
 
 # what the page says
@@ -151,7 +156,7 @@ def constants_gelu_tanh(dtype: str) -> dict[str, float]:
 
 
 def claimed_bits(name: str, dtype: str) -> float:
-    figures = r"Error relative to [ru]: 2\^-(?P<float>[\d.]+) \(float\), 2\^-(?P<double>[\d.]+) \(double\)"
+    figures = r"Error relative to (?:[ru]|x\^2): 2\^-(?P<float>[\d.]+) \(float\), 2\^-(?P<double>[\d.]+) \(double\)"
     return float(find(rf"{figures}.*\n(?:#.*\n)*cdef inline floating {name}_polynomial\(", PAGE)[dtype])
 
 
@@ -189,7 +194,7 @@ def supremum(
 
 @cache
 def measured_bits(name: str, dtype: str) -> float:
-    """-log2 of the error of r (1 + P(r)) relative to r, and of u (1 + P(u^2)) relative to u."""
+    """-log2 of the error of r (1 + P(r)) relative to r, of x^2 (1 + P(x)) to x^2, and of u (1 + P(u^2)) to u."""
     polynomial = [1, *coefficients(name, dtype)]
 
     def error(x: mpmath.mpf) -> mpmath.mpf:

@@ -549,8 +549,8 @@ def elementwise(f, x):
             f.backward(a, output=f(a))
         own = [slope[: a.shape[-1]] for slope in slopes]
         f(a, *own), f.derivative(a, *own), f.value_and_derivative(a, *own), f.backward(a, a, *own)
-        if "backward_parameter" in f.ufuncs:
-            f.backward_parameter(a, a), f.backward_parameter(a, a, *own)
+        for name in f.learnt:
+            f.backward_parameter(a, a, name=name), f.backward_parameter(a, a, *own, name=name)
 
 def gated(f, x):
     parameters = {name: np.full(x.shape[-1] // 2, 2, np.float32) for name in f.parameters}

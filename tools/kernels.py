@@ -45,7 +45,6 @@ MODES = (
     Mode("backward", ("_derivative",), multiplied=True),
     Mode("value_and_derivative", ("", "_derivative")),
     Mode("backward_from_output", ("_derivative_from_output",), multiplied=True),
-    Mode("backward_parameter", ("_derivative_in_parameter",), multiplied=True),
 )
 MODES_OF_GATED = (
     Mode("value", ("",)),
@@ -192,7 +191,9 @@ def modes_of(name: str, formulas: dict[str, Formula]) -> list[Mode]:
     """List the modes for which an activation has formulas; none if the name is not an activation."""
     if f"{name}_derivative" not in formulas:
         return []
-    return [mode for mode in MODES if all(name + suffix in formulas for suffix in mode.suffixes)]
+    of_parameters = [Mode(f"backward_{parameter}", (f"_derivative_in_{parameter}",), multiplied=True)
+                     for parameter in formulas[name].parameters]
+    return [mode for mode in (*MODES, *of_parameters) if all(name + suffix in formulas for suffix in mode.suffixes)]
 
 
 def versions(formula: Formula) -> Iterator[str]:

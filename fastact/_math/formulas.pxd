@@ -5,7 +5,7 @@
 #     name(x, parameters...)                      the value
 #     name_derivative(x, parameters...)           its derivative in x; at a kink the right-hand one
 #     name_derivative_from_output(y, ...)         optional: the derivative as a function of the value
-#     name_derivative_in_parameter(x, ...)        optional: the derivative in its only parameter
+#     name_derivative_in_PARAMETER(x, ...)        optional: the derivative in a parameter that may be learnt
 #
 # The last argument may be a compile-time flag `bounded` (|x| <= 40; in double 350) or `bounded_square` (|x| <= 9; in
 # double 20): see bound_of in _loops/elementwise.pxd.  A parameter is then 1.  The variant may drop range guards only;
@@ -13,7 +13,7 @@
 #
 # Formulas know nothing of arrays, threads or instruction sets: tools/kernels.py finds them by these names, and the
 # loops of _loops/elementwise.pxd make of them the kernels `value`, `derivative`, `backward`, `backward_from_output`,
-# `backward_parameter` and `value_and_derivative`, for float and double.  They are straight-line code: see the head of
+# `backward_PARAMETER` and `value_and_derivative`, for float and double.  They are straight-line code: see the head of
 # primitives.pxd.  An activation also needs an entry in catalogue.py and one in reference.py; the tests say what is
 # missing.
 
@@ -30,15 +30,17 @@
 from libc.math cimport INFINITY, NAN
 
 from fastact._math.primitives cimport (
-    absolute, at_least, at_most, atanh_polynomial, clipped_to_middle, erf_polynomial, exp_anywhere, exp_negative_scaled,
-    exp_of_bounded, exp_polynomial, exp_reduce, exp_reduce_1702, exp_reduce_gelu_tanh, exp_reduce_product, exp_split,
-    expm1_bounded, expm1_in_two, expm1_rounded, exponent_beside, far_half, far_product_limit, floating, fma, four_times,
-    inverse_of_power, inverse_power_of_two, largest, line, line_in_two, log1p_exp_negative, logistic, logistic_product,
+    absolute, at_least, at_most, atanh_polynomial, clipped_to_middle, erf_polynomial, exp_anywhere,
+    exp_negative_scaled, exp_of_bounded, exp_polynomial, exp_reduce, exp_reduce_1702, exp_reduce_gelu_tanh,
+    exp_reduce_product, exp_rest_polynomial, exp_split, expm1_bounded, expm1_in_two, expm1_rounded, exponent_beside,
+    far_half, far_product_limit, floating, fma, four_times, half_square_and_rest, inverse_of_power,
+    inverse_power_of_two, largest, line, line_in_two, log1p_exp_negative, logistic, logistic_product,
     logistic_product_derivative, logistic_slope, magnitude_at_most, near_product_limit, normal_limit, normal_tail,
-    normal_tail_in_two, operand_of, power_in, power_of_two, product_in_two, product_limit, product_low, quotient_in_two,
-    ratio_to_two_more, rectified, remainder, scale_bits, scaled_back, scaled_back_clamped, scaled_back_signed,
-    scaled_limit, sixth, smallest, split_into_square, square_root, standardized, sum_in_two, tanh_positive,
-    tanh_shrink_polynomial, times_exponential, times_falling_sigmoid, times_ln2, two_to, with_sign_of)
+    normal_tail_in_two, operand_of, power_in, power_of_two, product_in_two, product_limit, product_low,
+    quotient_in_two, ratio_to_two_more, rectified, remainder, root_of_square_and, root_of_times_exponential,
+    scale_bits, scaled_back, scaled_back_clamped, scaled_back_signed, scaled_limit, sixth, smallest,
+    split_into_square, square_root, standardized, sum_in_two, tanh_positive, tanh_shrink_polynomial,
+    times_exponential, times_falling_sigmoid, times_ln2, two_to, with_sign_of)
 
 
 # identity
@@ -113,6 +115,8 @@ cdef inline floating tanh_derivative_from_output(floating y) noexcept nogil:
 # softplus: the softened relu (Dugas et al. 2001)
 #   y  = log(1 + e^(beta x)) / beta                     = max(x, 0) + log(1 + e^-|beta x|) / beta
 #   y' = sigmoid(beta x) = 1 - e^(-beta y)
+#   in beta: -H(beta x) / beta^2 with H(z) = log(1 + e^-|z|) + |z| / (1 + e^|z|), the entropy of a coin
+#                                                       = -e^-|z| / beta^2 (log(1 + e) / e + |z| / (1 + e)), e = e^-|z|
 #
 # beta x has two parts, product and magnitude_low: its relative rounding error enters the value times |beta x|.  For
 # beta = 1 the loops pass the literal 1, and the compiler removes all of that.
@@ -162,6 +166,38 @@ cdef inline floating softplus_derivative_from_output(floating y, floating beta) 
     return (high + low) / (<floating> 1 + high)
 
 
+cdef inline floating softplus_derivative_in_beta(floating x, floating beta) noexcept nogil:
+    cdef floating product = beta * x, magnitude = absolute(beta)
+    cdef floating z_low = product_low(x, beta, product), z = at_most(absolute(product), 2 * far_product_limit(x))
+    cdef floating size, divisor, a, a_low, e, root, root_low, d, d_low, inverse, part, part_low, two_more, half_inverse
+    cdef floating start, start_low, u, v, total, total_low, w, w_low, one = 1, two = 2
+    if floating is float:
+        size = two_to(24, x) if magnitude < two_to(-100, x) else one
+    else:
+        size = two_to(54, x) if magnitude < two_to(-900, x) else one
+    divisor = magnitude * size
+    a = one / divisor
+    a_low = remainder(a, divisor, one) * a
+    root = root_of_times_exponential(a, a_low, size, z, z_low, &e, &root_low)
+    d = one + e
+    d_low = e - (d - one)
+    inverse = one / d
+    part = z * inverse
+    part_low = (remainder(part, d, z) - fma(part, d_low, z_low)) * inverse
+    two_more = two + e
+    half_inverse = one / two_more
+    start = half_inverse + half_inverse
+    start_low = (remainder(start, two_more, two) - start * (e - (two_more - two))) * half_inverse
+    u = e * half_inverse
+    v = u * u
+    start_low = fma(start * v, atanh_polynomial(v), start_low)
+    total = sum_in_two(part, start, &total_low)
+    total_low = total_low + (part_low + start_low)
+    w = root * total
+    w_low = fma(root_low, total, fma(root, total_low, -remainder(root, total, w)))
+    return -fma(w, root, fma(w_low, root, w * root_low))
+
+
 # relu6: relu, saturated at 6 (Krizhevsky 2010)
 #   y  = min(max(0, x), 6)
 #   y' = 1 for 0 <= x < 6, else 0                       from y: 1 for 0 < y < 6
@@ -197,6 +233,7 @@ cdef inline floating relu2_derivative(floating x) noexcept nogil:
 # leaky_relu: relu with a small slope for negative numbers (Maas et al. 2013)
 #   y  = x for x >= 0, negative_slope x for x < 0       by the sign of x, not a maximum: for slopes > 1 and < 0 too
 #   y' = 1 for x >= 0, negative_slope for x < 0         from y: the same of y for negative_slope > 0; as relu for 0
+#   in negative_slope: min(x, 0)
 cdef inline floating leaky_relu(floating x, floating negative_slope) noexcept nogil:
     cdef floating leak = negative_slope * x
     return x if x >= 0 else leak
@@ -215,9 +252,13 @@ cdef inline floating leaky_relu_derivative_from_output(floating y, floating nega
     return known if y == y else y
 
 
+cdef inline floating leaky_relu_derivative_in_negative_slope(floating x, floating negative_slope) noexcept nogil:
+    return <floating> 0 if x >= 0 else x
+
+
 # prelu: leaky_relu with a learnt slope (He et al. 2015)
 #   y  = x for x >= 0, negative_slope x for x < 0
-#   y' = 1 for x >= 0, negative_slope for x < 0         derivative in the slope: min(x, 0)
+#   y' = 1 for x >= 0, negative_slope for x < 0
 cdef inline floating prelu(floating x, floating negative_slope) noexcept nogil:
     return leaky_relu(x, negative_slope)
 
@@ -230,8 +271,8 @@ cdef inline floating prelu_derivative_from_output(floating y, floating negative_
     return leaky_relu_derivative_from_output(y, negative_slope)
 
 
-cdef inline floating prelu_derivative_in_parameter(floating x, floating negative_slope) noexcept nogil:
-    return <floating> 0 if x >= 0 else x
+cdef inline floating prelu_derivative_in_negative_slope(floating x, floating negative_slope) noexcept nogil:
+    return leaky_relu_derivative_in_negative_slope(x, negative_slope)
 
 
 # threshold: numbers up to it are replaced (Konda et al. 2014: the thresholded relu, threshold = 1, value = 0)
@@ -379,6 +420,7 @@ cdef inline floating hard_swish_derivative(floating x) noexcept nogil:
 # elu: the exponential linear unit (Clevert et al. 2015)
 #   y  = x for x >= 0, alpha (e^x - 1) for x < 0
 #   y' = 1 for x >= 0, alpha e^x for x < 0              from y: y + alpha for y < 0 and alpha > 0; as relu for alpha = 0
+#   in alpha: e^x - 1 for x < 0, 0 for x >= 0
 cdef inline floating elu(floating x, floating alpha) noexcept nogil:
     cdef floating low
     cdef floating high = expm1_bounded[floating](at_least[floating](at_most[floating](x, 0), -40), 0, &low)
@@ -399,6 +441,12 @@ cdef inline floating elu_derivative_from_output(floating y, floating alpha) noex
     known = y + (alpha if alpha >= 0 else <floating> NAN)
     first = first if alpha >= 0 else <floating> NAN
     return <floating> 1 if y >= first else known
+
+
+cdef inline floating elu_derivative_in_alpha(floating x, floating alpha) noexcept nogil:
+    cdef floating low
+    cdef floating high = expm1_bounded[floating](at_least[floating](at_most[floating](x, 0), -40), 0, &low)
+    return high + low                           # 0 for x >= 0
 
 
 # selu: the self-normalising elu (Klambauer et al. 2017), alpha = 1.6732632423543772848, scale = 1.0507009873554804935
@@ -476,6 +524,7 @@ cdef inline floating exp_derivative_from_output(floating y) noexcept nogil:
 # celu: an elu without a kink (Barron 2017); for alpha < 0 its slope grows without bound towards -infinity
 #   y  = x for x >= 0, alpha (e^(x / alpha) - 1) for x < 0
 #   y' = 1 for x >= 0, e^(x / alpha) for x < 0
+#   in alpha: e^t (1 - t) - 1 for x < 0 with t = x / alpha      = -e^t (e^-t - 1 + t) for a small t; 0 for x >= 0
 #
 # The quotient has two parts: its relative rounding error enters the exponential times |x / alpha|.
 cdef inline floating celu(floating x, floating alpha) noexcept nogil:
@@ -500,10 +549,34 @@ cdef inline floating celu_derivative(floating x, floating alpha, bint bounded) n
     return <floating> 1 if x >= first else (usual if alpha == 1 else given)
 
 
+# A small t takes a polynomial, one beyond -8 or 40 no second parts.
+cdef inline floating celu_derivative_in_alpha(floating x, floating alpha) noexcept nogil:
+    cdef floating t_low, high, low, near, first, inner, product, product_rest, less, less_low, between, rest, far
+    cdef floating one = 1
+    cdef floating quotient = quotient_in_two(at_most[floating](x, 0), alpha, &t_low)
+    cdef floating t = at_most[floating](at_least[floating](quotient, -100), 1000)
+    cdef floating bounded = at_most[floating](at_least[floating](t, -8), 40)
+    cdef floating polynomial = exp_rest_polynomial(-bounded)
+    high = expm1_bounded(bounded, t_low, &low)
+    inner = high + low
+    near = -half_square_and_rest(bounded, t_low, fma(polynomial, inner, polynomial + inner))
+    product = product_in_two(bounded, high, &product_rest)
+    less = sum_in_two(high, -bounded, &less_low)
+    between = sum_in_two(less, -product, &rest)
+    rest = rest + (less_low - product_rest)
+    between = between + (rest + fma(t_low, one + high, fma(-bounded, low, low)))
+    far = fma(fma(t - one, t_low, one - t), exp_anywhere(t), -one)
+    between = near if absolute(bounded) <= <floating> 0.5 else between
+    between = between if t == bounded else far
+    first = <floating> -INFINITY if absolute(alpha) > largest(x) else <floating> 0
+    return <floating> 0 if x >= first else between
+
+
 # silu: also called swish (Hendrycks and Gimpel 2016, Ramachandran et al. 2017)
 #   y  = x sigmoid(beta x)                              = max(x, 0) - |x| / (1 + e^|beta x|) for beta > 0
 #   y' = s (1 + beta x (1 - s)) with s = sigmoid(beta x)
 #      = d for x < 0, 1 - d for x >= 0, with e = e^-|beta x|, d = e (1 - |beta x| + e) / (1 + e)^2
+#   in beta: x^2 sigmoid(beta x) sigmoid(-beta x)       = x^2 e / (1 + e)^2
 cdef inline floating silu(floating x, floating beta, bint bounded) noexcept nogil:
     cdef floating product = beta * x
     cdef floating low = <floating> 0 if beta == 1 else product_low(x, beta, product)
@@ -525,6 +598,19 @@ cdef inline floating silu_derivative(floating x, floating beta, bint bounded) no
     rising = <floating> 1 - falling
     rising = <floating> 0.5 if beta == 0 and x == x else rising
     return falling if product < 0 else rising
+
+
+cdef inline floating silu_derivative_in_beta(floating x, floating beta) noexcept nogil:
+    cdef floating product = beta * x
+    cdef floating e, root_low, d, inverse, quotient, quotient_low, y, one = 1
+    cdef floating root = root_of_times_exponential[floating](absolute(x), 0, 1, absolute(product),
+                                                             product_low(x, beta, product), &e, &root_low)
+    d = one + e
+    inverse = one / d
+    quotient = root * inverse
+    quotient_low = (remainder(quotient, d, root) + fma(-quotient, e - (d - one), root_low)) * inverse
+    y = fma(quotient, quotient, (quotient + quotient) * quotient_low)
+    return x * <floating> 0.25 * x if beta == 0 else y                          # not 0 times infinity
 
 
 # gelu_quick: silu with beta = 1.702, an approximation of gelu (Hendrycks and Gimpel 2016)
@@ -720,6 +806,7 @@ cdef inline floating sparse_plus_derivative(floating x) noexcept nogil:
 #   y  = (x + sqrt(x^2 + b)) / 2                        = max(x, 0) + t with t = b / (2 (|x| + sqrt(x^2 + b)))
 #   y' = (1 + x / sqrt(x^2 + b)) / 2                    = d for x < 0, 1 - d for x >= 0, d = t / sqrt(x^2 + b)
 #                                                       from y: y^2 / (y^2 + b / 4)
+#   in b: 1 / (4 sqrt(x^2 + b))
 #
 # The root takes as long as twenty other operations; the rounding errors of the denominators are computed in parallel.
 #
@@ -768,6 +855,20 @@ cdef inline floating squareplus_derivative_from_output(floating y, floating b) n
     cdef floating bounded = at_most[floating](y * factor, 1152921504606846976)    # 2^60
     cdef floating square = bounded * bounded
     return square / (square + quarter) if square > 0 else square
+
+
+# With q = 1 / (4 root) the rounding errors of root and quotient are 8 q^3 lacking and 4 q times a remainder.
+cdef inline floating squareplus_derivative_in_b(floating x, floating b) noexcept nogil:
+    cdef floating lacking, quarter, near, far, q, one_quarter = 0.25
+    cdef floating factor = split_into_square(b, &quarter)
+    cdef floating a = absolute(x), scaled = a * factor
+    cdef floating root = root_of_square_and(four_times(quarter), scaled, &lacking)
+    q = one_quarter / root
+    q = fma(<floating> 4 * q, remainder(q, root, one_quarter) - (q + q) * q * lacking, q)
+    near = q * factor
+    far = one_quarter / a
+    near = far if scaled > 1073741824 else near                         # 2^30: b is negligible
+    return far if b == 0 else near
 
 
 # tanh_shrink: the identity minus tanh
@@ -946,6 +1047,7 @@ cdef inline floating erf_derivative(floating x, bint bounded_square) noexcept no
 # xielu (Huang and Schlag 2025), with alpha_p and alpha_n given directly, not through softplus
 #   y  = alpha_p x^2 + beta x for x > 0, alpha_n (e^min(x, eps) - 1 - x) + beta x for x <= 0
 #   y' = 2 alpha_p x + beta for x >= 0, alpha_n (e^x - 1) + beta for x < eps, beta - alpha_n between
+#   in alpha_p: x^2 for x > 0, else 0    in alpha_n: e^min(x, eps) - 1 - x for x <= 0, else 0    in beta: x
 #
 # `factor` scales tiny alpha_p and beta up: their line must not be subnormal before the multiplication by a large x.
 cdef inline floating xielu(floating x, floating alpha_p, floating alpha_n, floating beta,
@@ -976,6 +1078,30 @@ cdef inline floating xielu_derivative(floating x, floating alpha_p, floating alp
     cdef floating rising = line(alpha_p, x, beta * <floating> 0.5)
     e = e if x < eps else <floating> 0
     return fma(alpha_n, e, slope) + slope_low if x < 0 else rising + rising
+
+
+cdef inline floating xielu_derivative_in_alpha_p(floating x, floating alpha_p, floating alpha_n, floating beta,
+                                                 floating eps) noexcept nogil:
+    return <floating> 0 if x <= 0 else x * x
+
+
+# A small min(x, eps) takes a polynomial.
+cdef inline floating xielu_derivative_in_alpha_n(floating x, floating alpha_p, floating alpha_n, floating beta,
+                                                 floating eps) noexcept nogil:
+    cdef floating high, low, near, far, flat_low, rest_low
+    cdef floating inner = at_least[floating](at_most(x, at_most[floating](eps, 0)), -60)
+    cdef floating flat = sum_in_two(at_most(x, eps), -x, &flat_low)             # 0, or negative between eps and 0
+    near = flat + (half_square_and_rest[floating](inner, 0, exp_rest_polynomial(inner)) + flat_low)
+    high = expm1_bounded[floating](inner, 0, &low)
+    far = sum_in_two(high, -x, &rest_low)
+    far = far + (rest_low + low if x > -largest(x) else <floating> 0)           # avoids inf - inf
+    far = near if inner >= <floating> -0.5 else far
+    return <floating> 0 if x > 0 else far
+
+
+cdef inline floating xielu_derivative_in_beta(floating x, floating alpha_p, floating alpha_n, floating beta,
+                                              floating eps) noexcept nogil:
+    return x
 
 
 # gelu_clipped (Wu et al. 2020): for quantization

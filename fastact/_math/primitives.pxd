@@ -258,6 +258,16 @@ cdef inline floating inverse_of_power(floating power) noexcept nogil:
         return fastact_double_of_bits((<uint64_t> 2046 << 52) - fastact_bits_of_double(power))
 
 
+# sqrt(x^2 + b) for x >= 0 and 2^-106 <= b <= 16, and the residual x^2 + b - root^2.  From 2^40 on the root is x.
+cdef inline floating root_of_square_and(floating b, floating x, floating* lacking) noexcept nogil:
+    cdef floating square_low, total_low, root, bounded = at_most[floating](x, 1099511627776)
+    cdef floating square = product_in_two(bounded, bounded, &square_low)
+    cdef floating total = sum_in_two(square, b, &total_low)
+    root = square_root(total)
+    lacking[0] = remainder(root, root, total) + (total_low + square_low)
+    return at_least(root, x)
+
+
 # ---------------------------------------------------------------------------------------------------------- exponential
 #
 # x = n ln 2 + r with an integer n and |r| <= ln(2) / 2, then e^x = 2^n (1 + q) with q = e^r - 1.
@@ -414,6 +424,29 @@ cdef inline floating exp_polynomial(floating r, floating r2) noexcept nogil:
         odd = fma[floating](r2, odd, 8.3333333333151429e-3)
         odd = fma[floating](r2, odd, 0.16666666666666685)
     return fma(odd, r, even)
+
+
+# (e^x - 1 - x) 2 / x^2 - 1 on |x| <= 1/2.  Error relative to x^2: 2^-30.3 (float), 2^-57.8 (double).
+cdef inline floating exp_rest_polynomial(floating x) noexcept nogil:
+    cdef floating chain
+    if floating is float:
+        chain = fma[floating](x, 4.9900383601197973e-5, 3.99259617552161217e-4)
+        chain = fma[floating](x, chain, 2.7777280192822218e-3)
+        chain = fma[floating](x, chain, 1.66663583368062973e-2)
+        chain = fma[floating](x, chain, 8.3333335816860199e-2)
+        chain = fma[floating](x, chain, 0.333333343267440796)
+    else:
+        chain = fma[floating](x, 3.232070812727344e-10, 4.19228310262224906e-9)
+        chain = fma[floating](x, chain, 5.0103257326160169e-8)
+        chain = fma[floating](x, chain, 5.5114174274422794e-7)
+        chain = fma[floating](x, chain, 5.51146405765103126e-6)
+        chain = fma[floating](x, chain, 4.9603175180428695e-5)
+        chain = fma[floating](x, chain, 3.96825396802206174e-4)
+        chain = fma[floating](x, chain, 2.77777777774647263e-3)
+        chain = fma[floating](x, chain, 1.66666666666678079e-2)
+        chain = fma[floating](x, chain, 8.3333333333333884e-2)
+        chain = fma[floating](x, chain, 0.333333333333333315)
+    return chain * x
 
 
 # 2^(n + offset); the result must be normal
@@ -749,6 +782,48 @@ cdef inline floating times_exponential(floating a, floating z, floating z_low, f
         return (high if absolute(product) <= largest(z) else product) * half        # avoids inf - inf
     else:
         return a * half * fma(scale, q, scale) * half
+
+
+# x^2 (1 + rest) / 2, rounded once.  The exact x is x - x_low.
+cdef inline floating half_square_and_rest(floating x, floating x_low, floating rest) noexcept nogil:
+    cdef floating half = x * <floating> 0.5
+    cdef floating factor = <floating> 1 + rest
+    cdef floating factor_low = rest - (factor - <floating> 1)
+    cdef floating product = half * factor
+    cdef floating product_low = fma(half, factor_low, -remainder(half, factor, product))
+    return fma(x, product, fma(x, product_low, <floating> -2 * x_low * product))
+
+
+# (a + a_low)^2 size^2 e^(z_low - z) for a, z >= 0 and a power of two as size, as the square of root + root_low, and
+# e^(z_low - z), which is 0 where it is negligible beside 1.  So the square is in range where a^2 and e^-z are not.  The
+# root is at most 2^66 (2^520), whose square is infinite.
+cdef inline floating root_of_times_exponential(floating a, floating a_low, floating size, floating z, floating z_low,
+                                               floating* e, floating* root_low) noexcept nogil:
+    cdef floating r, r2, q, m, m_low, magnitude, product, product_rest, power, scale, before, after, root, limit, least
+    cdef floating one = 1, half = 0.5, quarter = 0.25
+    cdef floating half_z = at_most(z * half, far_product_limit(z))
+    cdef bint is_near = half_z <= near_product_limit(z)
+    cdef floating shifted = exp_reduce(-half_z, z_low * -half, &r)
+    if floating is float:
+        limit, least = two_to(66, z), <floating> 30
+    else:
+        limit, least = two_to(520, z), <floating> 60
+    r2 = r * r
+    q = fma(r2, exp_polynomial(r, r2), r)
+    m = one + q
+    m_low = q - (m - one)
+    magnitude = at_most(a, largest(a)) * quarter                    # m is less than 2
+    product = magnitude * m
+    product_rest = fma(magnitude, m_low, fma(a_low * quarter, m, -remainder(magnitude, m, product)))
+    power = power_of_two(shifted, 0)
+    scale = power if is_near else power_of_two(shifted, far_bits(z))
+    before = one if is_near else far_half(z)
+    after = before * size * <floating> 4
+    root = at_most(product * before * scale * after, limit)
+    root_low[0] = product_rest * before * scale * after if root < limit else <floating> 0
+    power = power if half_z < least else <floating> 0
+    e[0] = power * power * fma(m, m, (m + m) * m_low)
+    return root
 
 
 # x / a = quotient - low, for the exponent of an exponential.  Where a is small, x and a are scaled up so that the
