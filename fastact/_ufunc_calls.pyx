@@ -2,6 +2,7 @@
 
 cimport numpy as cnp
 
+from numbers import Real
 from types import MappingProxyType
 
 import numpy as np
@@ -62,6 +63,21 @@ cdef class Parameters:
                 if not is_inside(self.domains[name], rounded_number):
                     return False
         return True
+
+    # The defaults with others for some, which are checked.  `others`: what the caller accepts besides.
+    cdef dict replaced(self, str call, dict given, tuple others=()):
+        for name, default in given.items():
+            if name not in self.defaults:
+                raise unknown_argument(call, name, [*self.defaults, *others] or ["none"])
+            if not isinstance(default, Real):
+                raise TypeError(f"fastact.{call}: {name} must be a number, got {type(default).__name__}")
+            check_domain(call, name, self.domains[name], as_float(call, name, default))
+        return {name: float(given.get(name, default)) for name, default in self.defaults.items()}
+
+
+# Defaults to compare: 0 and -0 are two, NaN is itself.
+cdef list bits_of(object parameters):
+    return [default.hex() for default in parameters.values()]
 
 
 cdef bint is_inside(tuple domain, double number):

@@ -8,7 +8,6 @@ kernels.
 cimport numpy as cnp
 from cpython.object cimport PyObject
 
-from numbers import Real
 from operator import methodcaller
 from types import MappingProxyType
 
@@ -17,21 +16,16 @@ import numpy as np
 from fastact._activation cimport (
     Activation, PyVectorcall_NARGS, are_keywords, as_float, call_generally, common_dtype, fastact_enable_vectorcall,
     has_16_bits, refuse_masked, replace_method, rounded, unknown_argument, working_dtype)
-from fastact._domains cimport check_domain, in_words
+from fastact._domains cimport in_words
 from fastact._engine.elementwise cimport KernelSet, Numbers
 from fastact._layout cimport sum_over
-from fastact._ufunc_calls cimport Parameters, call_ufunc
+from fastact._ufunc_calls cimport Parameters, bits_of, call_ufunc
 
 from fastact._activation import ACCEPTED, make_signature
 from fastact._isa import KERNELS
 from fastact._ufunc_calls import UFUNC_KEYWORDS
 
 cnp.import_array()
-
-# Defaults to compare: 0 and -0 are two, NaN is itself.
-cdef list bits_of(object parameters):
-    return [default.hex() for default in parameters.values()]
-
 
 cdef class Elementwise(Activation):
     """An activation of each number by itself: value, derivative and backward.
@@ -147,14 +141,7 @@ cdef class Elementwise(Activation):
         ValueError
             If a default is outside of `parameter_domain`.
         """
-        cdef str call = f"{self.name}.with_defaults"
-        for name, default in parameters.items():
-            if name not in self.parameters:
-                raise unknown_argument(call, name, list(self.parameters) or ["none"])
-            if not isinstance(default, Real):
-                raise TypeError(f"fastact.{call}: {name} must be a number, got {type(default).__name__}")
-            check_domain(call, name, self.parameter_domain[name], as_float(call, name, default))
-        merged = {name: float(parameters.get(name, default)) for name, default in self.parameters.items()}
+        merged = self.known.replaced(f"{self.name}.with_defaults", parameters)
         for there in self, self.origin:
             if there is not None and bits_of(merged) == bits_of(there.parameters):
                 return there

@@ -17,16 +17,21 @@ class Gated(Activation):
         activation: Elementwise,
         cost: float,
         gate: str = "first",
+        layout: str = "halves",
         ulp: Mapping[str, float],
         summary: str,
         formula: str,
         derivative_formula: str,
         source: str,
+        parameters: Mapping[str, float] = ...,
     ) -> None: ...
+    def with_defaults(self, **options: float | str) -> Gated: ...
     @property
     def activation(self) -> Elementwise: ...
     @property
     def gate(self) -> str: ...
+    @property
+    def layout(self) -> str: ...
     @property
     def ulp(self) -> Mapping[str, float]: ...
     @property
@@ -41,7 +46,7 @@ class Gated(Activation):
         b: npt.ArrayLike | None = None,
         *,
         axis: int = -1,
-        layout: str = "halves",
+        layout: str | None = None,
         gate: str | None = None,
         out: Array | None = None,
         **parameters: npt.ArrayLike,
@@ -53,7 +58,7 @@ class Gated(Activation):
         b: npt.ArrayLike | None = None,
         *,
         axis: int = -1,
-        layout: str = "halves",
+        layout: str | None = None,
         gate: str | None = None,
         out: Array | tuple[Array | None, Array | None] | None = None,
         **parameters: npt.ArrayLike,

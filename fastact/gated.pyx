@@ -9,6 +9,7 @@ cimport numpy as cnp
 from cpython.object cimport PyObject
 
 import inspect
+from operator import methodcaller
 from types import MappingProxyType
 
 import numpy as np
@@ -21,7 +22,7 @@ from fastact._engine.elementwise cimport KernelSet, Numbers
 from fastact._engine.formats cimport is_plain, is_plain_out
 from fastact._engine.runtime cimport empty_like, empty_of_shape
 from fastact._layout cimport row_axes
-from fastact._ufunc_calls cimport Parameters, call_ufunc
+from fastact._ufunc_calls cimport Parameters, bits_of, call_ufunc
 
 from fastact._activation import ACCEPTED
 from fastact._isa import KERNELS
@@ -114,6 +115,8 @@ cdef class Gated(Activation):
         What the gate goes through.
     gate : {"first", "second"}
         Which half of a packed array is the gate, unless a call says so.
+    layout : {"halves", "interleaved"}
+        How a packed array is laid out, unless a call says so.
     ufuncs : mapping
         Mode to NumPy ufunc: "value" of gate and other input, "backward" of dy, gate and other input.
     ulp : mapping
@@ -124,13 +127,16 @@ cdef class Gated(Activation):
     """
 
     cdef readonly object activation, ufuncs, ulp, parameter_domain
-    cdef readonly str gate
+    cdef readonly str gate, layout
+    cdef Gated origin                   # of the catalogue, if this one has other defaults
+    cdef double cost
     cdef object (*vectorcall)(object, PyObject* const*, size_t, PyObject*)
     cdef KernelSet value_mode, backward_mode
     cdef Parameters known
     cdef bint gate_last                 # the default for packed arrays
 
-    def __cinit__(self, str name, *, activation, double cost, str gate="first", ulp, **description):
+    def __cinit__(self, str name, *, activation, double cost, str gate="first", str layout="halves", ulp,
+                  Gated origin=None, parameters=(), **description):
         written = KERNELS.GATED.get(name)
         if written is None or written[0] != activation.name:
             raise ValueError(
@@ -138,14 +144,15 @@ cdef class Gated(Activation):
                 f"a line into the list of gated activations in fastact/_math/formulas.pxd, and build again "
                 f"(python setup.py build_ext --inplace)")
         limits, domains = (LIMITS, DOMAINS_OF_LIMITS) if written[1] else ({}, {})
-        self.parameters = MappingProxyType({**activation.parameters, **limits})
+        self.parameters = MappingProxyType({**activation.parameters, **limits, **dict(parameters)})
         self.known = Parameters("fastact.Gated", self.parameters, {**activation.parameter_domain, **domains})
         self.parameter_domain = self.known.domains
-        self.activation, self.gate, self.gate_last = activation, gate, GATES.index(gate)
+        self.activation, self.gate, self.gate_last, self.layout = activation, gate, GATES.index(gate), layout
         self.ulp = MappingProxyType(dict(ulp))
         self.keeps = "x"
-        self.value_mode = self._mode("value", 2, 1, cost)
-        self.backward_mode = self._mode("backward", 3, 2, cost)
+        self.cost, self.origin = cost, origin
+        self.value_mode = self._mode("value", 2, 1, cost) if origin is None else origin.value_mode
+        self.backward_mode = self._mode("backward", 3, 2, cost) if origin is None else origin.backward_mode
         self.ufuncs = MappingProxyType({"value": self.value_mode.ufunc, "backward": self.backward_mode.ufunc})
         self.vectorcall = call_gated
         fastact_enable_vectorcall(self, &self.vectorcall)
@@ -156,6 +163,50 @@ cdef class Gated(Activation):
         neutral = tuple([LIMITS.get(one, 1.0) for one in self.parameters])
         return KernelSet(kernels, name, f"The ufunc of fastact.{self.name}, {mode}: {self.summary}", inputs,
                          len(neutral), outputs, cost, neutral)
+
+    def with_defaults(self, **options):
+        """with_defaults(*, parameter=number, gate=None, layout=None): the same activation, with other defaults.
+
+        Parameters
+        ----------
+        **options : float or str
+            The new defaults: of the parameters, of `gate` and of `layout`; what is not named keeps its own.
+
+        Returns
+        -------
+        Gated
+            On the same kernels and ufuncs; the object itself, or that of the catalogue, if it has these defaults. Two
+            are equal if their names and their defaults are.
+
+        Raises
+        ------
+        TypeError
+            If a parameter is unknown, or its default no number.
+        ValueError
+            If a default is outside of `parameter_domain`, or `gate` or `layout` is none of the accepted words.
+        """
+        cdef str call = f"{self.name}.with_defaults"
+        gate, layout = options.pop("gate", None), options.pop("layout", None)
+        check_words(call, gate, layout)
+        merged = self.known.replaced(call, options, ("gate", "layout"))
+        made = Gated(
+            self.name, summary=self.summary, formula=self.formula, derivative_formula=self.derivative_formula,
+            source=self.source, activation=self.activation, cost=self.cost, gate=gate or self.gate,
+            layout=layout or self.layout, ulp=self.ulp, parameters=merged, origin=self.origin or self)
+        return next((there for there in (self, self.origin) if there == made), made)
+
+    def __eq__(self, other):
+        return (isinstance(other, Gated)
+                and (self.name, self.gate, self.layout) == (other.name, other.gate, other.layout)
+                and bits_of(self.parameters) == bits_of(other.parameters))
+
+    def __hash__(self):
+        return hash(self.name)
+
+    def __reduce__(self):
+        if self.origin is None:
+            return self.name
+        return methodcaller("with_defaults", **self.parameters, gate=self.gate, layout=self.layout), (self.origin,)
 
     @property
     def ufunc(self):
@@ -168,13 +219,15 @@ cdef class Gated(Activation):
     def _signature_of(self, required):
         kinds = inspect.Parameter
         either = kinds.POSITIONAL_OR_KEYWORD
-        keywords = {**self.parameters, "axis": LAST, "layout": LAYOUTS[0], "gate": None, "out": None}
+        keywords = {**self.parameters, "axis": LAST, "layout": self.layout, "gate": None, "out": None}
         return inspect.Signature([
             *[kinds(one, either) for one in required], kinds("b", either, default=None),
             *[kinds(one, kinds.KEYWORD_ONLY, default=default) for one, default in keywords.items()]])
 
     def __repr__(self):
         parameters = "".join(f", {name}={default:g}" for name, default in self.parameters.items())
+        if self.origin is not None:
+            parameters += f", gate={self.gate!r}, layout={self.layout!r}"
         return f"<fastact.{self.name}(a, b{parameters}): {self.summary}>"
 
     @property
@@ -198,7 +251,7 @@ b : array_like, optional
 {described}axis : int, optional
     Along which the halves of a packed array lie. Default: the last.
 layout : {{"halves", "interleaved"}}, optional
-    Of a packed array: one half after the other, or their entries in turn. Default: "halves".
+    Of a packed array: one half after the other, or their entries in turn. Default: "{self.layout}".
 gate : {{"first", "second"}}, optional
     Which of two arrays, or which half, is the gate. Default: of two arrays the first, of halves the {self.gate}.
 out : ndarray, optional
@@ -225,13 +278,14 @@ Notes
 Source: {self.source}.
 """
 
-    def __call__(self, a, b=None, *, axis=LAST, layout="halves", gate=None, out=None, **parameters):
+    def __call__(self, a, b=None, *, axis=LAST, layout=None, gate=None, out=None, **parameters):
         cdef Numbers numbers
         cdef PyObject* given[2]
         cdef bint gate_last = self._is_gate_last(self.name, axis, layout, gate, b is None, parameters)
         cdef bint are_numbers = self.known.are_numbers(parameters, &numbers)
         if b is None:
-            return self._packed_value(a, axis, layout, gate_last, out, parameters, &numbers if are_numbers else NULL)
+            return self._packed_value(a, axis, layout or self.layout, gate_last, out, parameters,
+                                      &numbers if are_numbers else NULL)
         arrays = {"a": a, "b": b}
         names = ("b", "a") if gate_last else ("a", "b")
         if are_numbers:
@@ -246,8 +300,8 @@ Source: {self.source}.
         return call_ufunc(self.name, self.value_mode, names, self.known, tuple([arrays[name] for name in names]),
                           parameters)
 
-    def backward(self, dy, a, b=None, *, axis=LAST, layout="halves", gate=None, out=None, **parameters):
-        """backward($self, dy, a, b=None, *, axis=-1, layout='halves', gate=None, out=None, **parameters)
+    def backward(self, dy, a, b=None, *, axis=LAST, layout=None, gate=None, out=None, **parameters):
+        """backward($self, dy, a, b=None, *, axis=-1, layout=None, gate=None, out=None, **parameters)
 --
 
         Both gradients, in one pass.
@@ -284,7 +338,7 @@ Source: {self.source}.
         cdef bint gate_last = self._is_gate_last(call, axis, layout, gate, b is None, parameters)
         cdef bint are_numbers = self.known.are_numbers(parameters, &numbers)
         if b is None:
-            return self._packed_backward(dy, a, axis, layout, gate_last, out, parameters,
+            return self._packed_backward(dy, a, axis, layout or self.layout, gate_last, out, parameters,
                                          &numbers if are_numbers else NULL)
         if out is not None and (not isinstance(out, tuple) or len(out) != 2):
             raise TypeError(f"fastact.{call}: out is a {type(out).__name__}; accepted is a tuple of two arrays, for "
@@ -310,11 +364,8 @@ Source: {self.source}.
     # Whether the gate is the second half or array; checks the arguments that say where the inputs lie.
     cdef bint _is_gate_last(self, str call, object axis, object layout, object gate, bint packed,
                             dict parameters) except *:
-        if layout not in LAYOUTS:
-            raise ValueError(f"fastact.{call}: layout is {layout!r}; accepted are {', '.join(LAYOUTS)}")
-        if gate is not None and gate not in GATES:
-            raise ValueError(f"fastact.{call}: gate is {gate!r}; accepted are {', '.join(GATES)}")
-        if not packed and (axis is not LAST and axis != LAST or layout != LAYOUTS[0]):
+        check_words(call, gate, layout)
+        if not packed and (axis is not LAST and axis != LAST or layout not in (None, LAYOUTS[0])):
             raise TypeError(f"fastact.{call}: axis and layout say where the halves of one packed array lie; got two "
                             f"arrays")
         for name in parameters:
@@ -360,6 +411,14 @@ Source: {self.source}.
         return target
 
 
+cdef int check_words(str call, object gate, object layout) except -1:
+    if layout is not None and layout not in LAYOUTS:
+        raise ValueError(f"fastact.{call}: layout is {layout!r}; accepted are {', '.join(LAYOUTS)}")
+    if gate is not None and gate not in GATES:
+        raise ValueError(f"fastact.{call}: gate is {gate!r}; accepted are {', '.join(GATES)}")
+    return 0
+
+
 # The shape of arguments that must have the same one
 cdef tuple common_shape(str call, dict arrays):
     for name, array in arrays.items():
@@ -390,7 +449,7 @@ cdef object call_gated(object activation, PyObject* const* arguments, size_t cou
     elif positional == 2 and are_keywords(names, "out"):
         result = self.value_mode.call_plain(arguments, <object> arguments[2], &self.known.numbers)
     elif positional == 1 and (names == NULL or are_keywords(names, "out")) and is_plain(<object> arguments[0]):
-        return self._packed_value(<object> arguments[0], LAST, "halves", self.gate_last,
+        return self._packed_value(<object> arguments[0], LAST, self.layout, self.gate_last,
                                   None if names == NULL else <object> arguments[1], {}, &self.known.numbers)
     return call_generally(value_by_def, self, arguments, positional, names) if result is None else result
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from fastact._activation import Activation
 from fastact.catalogue import activations
 from fastact.elementwise import Elementwise
-from fastact.names import CONVENTIONS, DEFAULTS, LEFT_OUT, SPELLINGS
+from fastact.gated import Gated
+from fastact.names import CONVENTIONS, NOT_OFFERED, SPELLINGS, Options
 
 
 def get(name: str, convention: str | None = None) -> Activation:
@@ -17,9 +18,10 @@ def get(name: str, convention: str | None = None) -> Activation:
     ----------
     name : str
         A key of `fastact.activations`, or a name that a library of `fastact.names` has for an activation.
-    convention : {"torch", "jax", "keras", "onnx", "transformers", "scipy", "sklearn", "thinc"}, optional
-        The library whose function is wanted, with its defaults. Without it, a key of `fastact.activations` has
-        precedence, and any other name means what it means in the libraries that have it.
+    convention : str, optional
+        The library whose function is wanted, with its defaults: "torch", "jax", "keras", "tensorflow", "onnx",
+        "transformers", "mlx", "vllm", "ggml", "scipy", "sklearn" or "thinc". Without it, a key of
+        `fastact.activations` has precedence, and any other name means what it means in the libraries that have it.
 
     Returns
     -------
@@ -58,10 +60,11 @@ def get(name: str, convention: str | None = None) -> Activation:
         known = {convention: _spellings(convention)}
         accepted = f"for {convention} {', '.join(known[convention])}"
 
-    left_out = [library for library in known if (library, name) in LEFT_OUT]
+    left_out = {library: reasons[name] for library in known if name in (reasons := not_offered(library))}
     meanings = {library: spellings[name] for library, spellings in known.items() if name in spellings}
     if not meanings and left_out:
-        raise ValueError(f"fastact.get: {name} of {left_out[0]} {LEFT_OUT[left_out[0], name]}")
+        library, reason = next(iter(left_out.items()))
+        raise ValueError(f"fastact.get: {name} of {library} {reason}")
     if not meanings:
         here = activations if convention is None else {}
         raise _unknown("activation", name, [*here, *itertools.chain(*known.values())], accepted)
@@ -71,17 +74,32 @@ def get(name: str, convention: str | None = None) -> Activation:
     return next(iter(meanings.values()))
 
 
+def spelt(library: str) -> dict[str, tuple[str, Options]]:
+    """Each spelling of a library: the name of the activation, and the options."""
+    found: dict[str, tuple[str, Options]] = {}
+    for name, row in SPELLINGS.items():
+        words = row.get(library, "")
+        for spellings, options in {words: {}}.items() if isinstance(words, str) else words.items():
+            found.update(dict.fromkeys(spellings.split(), (name, options)))
+    return found
+
+
+def not_offered(library: str) -> dict[str, str]:
+    """Each name of a library that no spelling expresses, and the reason."""
+    return {name: reason for reason, row in NOT_OFFERED.items() for name in row.get(library, "").split()}
+
+
 def _spellings(library: str) -> dict[str, Activation]:
     """The activation of each spelling of a library, and of fastact's own name of each activation that it has."""
     meanings: dict[str, Activation] = {}
-    for name, spellings in SPELLINGS.items():
-        for spelling in spellings.get(library, "").split():
-            activation = activations[name]
-            if isinstance(activation, Elementwise):
-                activation = activation.with_defaults(**DEFAULTS.get((library, spelling), {}))
-            meanings[spelling] = activation
+    for spelling, (name, options) in spelt(library).items():
+        activation = activations[name]
+        if isinstance(activation, Elementwise | Gated):
+            activation = activation.with_defaults(**options)
+        meanings[spelling] = activation
+    left_out = not_offered(library)
     for activation in list(meanings.values()):
-        if (library, activation.name) not in LEFT_OUT:
+        if activation.name not in left_out:
             meanings.setdefault(activation.name, activation)
     return meanings
 

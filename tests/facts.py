@@ -76,7 +76,7 @@ class GatedFacts:
     definition: Callable[..., object]
     examples: tuple[tuple[tuple[list[float], ...], Mapping[str, object], list[float]], ...]
     parameters: tuple[tuple[float, ...], ...] = ((),)
-    named_elsewhere: bool = False
+    named_elsewhere: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,8 +303,7 @@ FACTS = {
 FACTS_OF_GATED = Rows({
     "glu": GatedFacts(
         definition=lambda g, u: u / (1 + mpmath.exp(-g)),
-        examples=((([1.0, 2.0, -1.0, 0.5],), {}, [0.2689414213699951, 1.2449186624037092]),),       # torch: F.glu
-        named_elsewhere=True),
+        examples=((([1.0, 2.0, -1.0, 0.5],), {}, [0.2689414213699951, 1.2449186624037092]),)),      # torch: F.glu
     "swiglu": GatedFacts(
         definition=lambda g, u, beta=1, limit=INF, offset=0: (
             (h := min(g, limit)) * (max(-limit, min(u, limit)) + offset) / (1 + mpmath.exp(-beta * h))),

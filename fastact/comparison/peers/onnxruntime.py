@@ -39,6 +39,7 @@ GRAPHS = {
     ("gelu_tanh", "value"): 'z = Gelu <approximate = "tanh"> (x)',
     ("gelu_quick", "value"): "z = com.microsoft.QuickGelu <alpha = 1.702> (x)",
     ("silu", "value"): "z = Swish <alpha = 1.0> (x)",
+    ("swiglu", "value"): "s = Swish <alpha = 1.0> (x)  z = Mul (s, u)",
     ("mish", "value"): "z = Mish (x)",
     ("hard_sigmoid", "value"): "z = HardSigmoid <alpha = 0.16666667, beta = 0.5> (x)",
     ("hard_swish", "value"): "z = HardSwish (x)",
