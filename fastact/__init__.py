@@ -9,11 +9,13 @@ from fastact._activation import Activation
 from fastact._buffers import clear_buffers, get_buffer_limit, set_buffer_limit
 from fastact.catalogue import *  # noqa: F403
 from fastact.catalogue import activations
+from fastact.divergences import softmax_entropy, softmax_kl
 from fastact.elementwise import Elementwise
 from fastact.gated import Gated
 from fastact.lookup import get
 from fastact.losses import softmax_cross_entropy, softmax_mse
 from fastact.rowwise import RowReduction, Rowwise
+from fastact.sigmoid_losses import sigmoid_cross_entropy, sigmoid_focal
 
 __version__ = "0.1.0"
 
@@ -31,7 +33,11 @@ __all__ = [
     "get_num_threads",
     "set_buffer_limit",
     "set_num_threads",
+    "sigmoid_cross_entropy",
+    "sigmoid_focal",
     "softmax_cross_entropy",
+    "softmax_entropy",
+    "softmax_kl",
     "softmax_mse",
     "threads",
     "ufuncs",

@@ -92,7 +92,7 @@ cdef bint overlaps(cnp.ndarray out, cnp.ndarray array):
 
 
 # x with `absent` wherever `where` is false, and `where` as an array of its shape
-cdef tuple masked(str call, cnp.ndarray x, object where, double absent):
+cpdef tuple masked(str call, cnp.ndarray x, object where, double absent):
     mask = np.asarray(where)
     if mask.dtype != bool:
         raise TypeError(f"fastact.{call}: where has the dtype {mask.dtype}; accepted is bool")

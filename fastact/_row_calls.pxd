@@ -11,3 +11,4 @@ cdef object run_entries(str call, RowOperation operation, cnp.ndarray x, cnp.nda
                         cnp.ndarray scales, Factor factor)
 cdef object run_plain(RowOperation operation, object x, object y, object out, object axis, Factor factor)
 cdef object reduce_plain(RowOperation operation, object x, object axis)
+cpdef tuple mean_of_labels(RowOperation operation, object x, object labels)

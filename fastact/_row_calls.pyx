@@ -8,6 +8,7 @@ from fastact._activation cimport check_out, rounded, store
 from fastact._engine.formats cimport is_plain, is_plain_out, is_plain_pair
 from fastact._engine.rows cimport RowCall, RowOperation, data_of, row_call
 from fastact._engine.runtime cimport empty_like, fastact_nearest_float
+from fastact._engine.sums cimport exact_sums
 from fastact._layout cimport Layout, overlaps
 
 cnp.import_array()
@@ -91,3 +92,41 @@ cdef object reduce_plain(RowOperation operation, object x, object axis):
     for k in range(count):
         (<float*> cnp.PyArray_DATA(rows))[k] = fastact_nearest_float(call.results[k])
     return rows[()]
+
+
+# The mean loss of labels and its gradient, for plain logits of float32 or float64 with the classes along the last axis
+# and labels of int64; None if an argument is anything else, or a label is no class.
+cpdef tuple mean_of_labels(RowOperation operation, object x, object labels):
+    cdef RowCall call
+    cdef cnp.ndarray logits, given, copied, results, target
+    cdef Py_ssize_t n, count, k
+    cdef cnp.npy_intp label
+    cdef int ndim
+    if not is_plain(x) or type(labels) is not np.ndarray:
+        return None
+    logits, given = x, labels
+    ndim = cnp.PyArray_NDIM(logits)
+    if (cnp.PyArray_TYPE(logits) not in (cnp.NPY_FLOAT, cnp.NPY_DOUBLE) or cnp.PyArray_TYPE(given) != cnp.NPY_INTP
+            or not cnp.PyArray_ISCARRAY_RO(given) or cnp.PyArray_SIZE(logits) == 0 or ndim == 0
+            or cnp.PyArray_NDIM(given) != ndim - 1):
+        return None
+    for k in range(ndim - 1):
+        if cnp.PyArray_DIM(given, k) != cnp.PyArray_DIM(logits, k):
+            return None
+    n, count = cnp.PyArray_DIM(logits, ndim - 1), cnp.PyArray_SIZE(given)
+    copied = cnp.PyArray_EMPTY(ndim - 1, cnp.PyArray_DIMS(logits), cnp.NPY_INTP, 0)
+    for k in range(count):          # read once: another thread could change them
+        label = (<const cnp.npy_intp*> cnp.PyArray_DATA(given))[k]
+        if not 0 <= label < n:
+            return None
+        (<cnp.npy_intp*> cnp.PyArray_DATA(copied))[k] = label
+    target = empty_like(logits)
+    results = cnp.PyArray_EMPTY(ndim - 1, cnp.PyArray_DIMS(logits), cnp.NPY_DOUBLE, 0)
+    call = row_call(logits, count, n, 1)
+    call.out, call.results, call.scale = data_of(target), <double*> cnp.PyArray_DATA(results), 1.0 / count
+    call.labels = <const cnp.npy_intp*> cnp.PyArray_DATA(copied)
+    operation.run(&call)
+    mean = exact_sums(results, 1, 1, count, count)
+    if cnp.PyArray_TYPE(logits) == cnp.NPY_FLOAT:
+        mean = rounded(mean, logits.dtype)
+    return mean[0], target

@@ -5,7 +5,8 @@ Each formula is written once, over a namespace ``m``: NumPy (float64 or longdoub
 ulps at every float32 input, tails included, and decides the error of every float32 result. The errors of float64
 results are computed with mpmath, which only the callers of :func:`mpmath_namespace` need.
 
-A new activation is one entry of ``ELEMENTWISE`` or ``GATED``, a new loss one of ``LOSSES``.
+A new activation is one entry of ``ELEMENTWISE`` or ``GATED``, a new loss one of ``LOSSES``, ``SIGMOID_LOSSES`` or
+``DIVERGENCES``.
 """
 
 import math
@@ -48,6 +49,17 @@ class Loss(NamedTuple):
 
     value: Callable[..., Any]
     gradient: Callable[..., Any]
+
+
+class SigmoidLoss(NamedTuple):
+    """Loss of ``(m, logits, targets, *parameters)``, elementwise, with its derivatives in the logits.
+
+    The Hessian is None where the library has none.
+    """
+
+    value: Callable[..., Any]
+    gradient: Callable[..., Any]
+    hessian: Callable[..., Any] | None = None
 
 
 def _sigmoid(m: Any, x: Any) -> Any:
@@ -673,16 +685,85 @@ LOSSES = {
 }
 
 
+def _two_cases(formula: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the case y = 1 and the case y = 0; a case whose weight is 0 adds nothing, whatever its logit is.
+
+    The formula is that of one case, with z = x for y = 1 and z = -x for y = 0.
+    """
+    def total(m: Any, x: Any, weights: tuple[Any, Any], sign: int, *parameters: Any) -> Any:
+        cases = [(weights[0], formula(m, x, *parameters)), (weights[1], sign * formula(m, -x, *parameters))]
+        terms = [m.asarray(m.where(weight == 0, 0, weight * case)) for weight, case in cases]
+        return m.where(x == x, m.asarray(terms[0] + terms[1]), x)
+    return total
+
+
+def _log_of_one_more_exp(m: Any, z: Any) -> Any:
+    """log(1 + e^z)"""
+    return m.where(z > 0, z, 0) + m.log1p(m.exp(-abs(z)))
+
+
+_entropy_case = _two_cases(lambda m, z: _log_of_one_more_exp(m, -z))
+_entropy_slope = _two_cases(lambda m, z: -_sigmoid(m, -z))
+_entropy_curvature = _two_cases(lambda m, z: _sigmoid(m, z) * _sigmoid(m, -z))
+
+
+def _focal_power(m: Any, z: Any, gamma: Any) -> Any:
+    return m.exp(-gamma * _log_of_one_more_exp(m, z))
+
+
+_focal_case = _two_cases(lambda m, z, gamma: _focal_power(m, z, gamma) * _log_of_one_more_exp(m, -z))
+_focal_slope = _two_cases(lambda m, z, gamma: -_focal_power(m, z, gamma) * (
+    gamma * _sigmoid(m, z) * _log_of_one_more_exp(m, -z) + _sigmoid(m, -z)))
+
+SIGMOID_LOSSES = {
+    "sigmoid_cross_entropy": SigmoidLoss(
+        value=lambda m, x, y, q=1: _entropy_case(m, x, (q * y, 1 - y), 1),
+        gradient=lambda m, x, y, q=1: _entropy_slope(m, x, (q * y, 1 - y), -1),
+        hessian=lambda m, x, y, q=1: _entropy_curvature(m, x, (q * y, 1 - y), 1)),
+    "sigmoid_focal": SigmoidLoss(
+        value=lambda m, x, y, alpha=0.25, gamma=2: _focal_case(m, x, (alpha * y, (1 - alpha) * (1 - y)), 1, gamma),
+        gradient=lambda m, x, y, alpha=0.25, gamma=2: _focal_slope(m, x, (alpha * y, (1 - alpha) * (1 - y)), -1,
+                                                                   gamma)),
+}
+
+
+def _entropy(m: Any, logits: Any) -> Any:
+    log_p = _log_softmax(m, logits)
+    p = m.exp(log_p)
+    return -m.asarray(m.where(p == 0, 0, p * log_p)).sum(axis=-1)
+
+
+def _entropy_gradient(m: Any, logits: Any) -> Any:
+    log_p = _log_softmax(m, logits)
+    p = m.exp(log_p)
+    terms = m.asarray(m.where(p == 0, 0, p * log_p))
+    return m.asarray(m.where(p == 0, 0, -p * (log_p - terms.sum(axis=-1, keepdims=True))))
+
+
+def _divergence(m: Any, logits: Any, target_logits: Any) -> Any:
+    log_p, log_t = _log_softmax(m, logits), _log_softmax(m, target_logits)
+    t = m.exp(log_t)
+    return m.asarray(m.where(t == 0, 0, t * (log_t - log_p))).sum(axis=-1)
+
+
+DIVERGENCES = {
+    "softmax_entropy": Loss(value=_entropy, gradient=_entropy_gradient),
+    "softmax_kl": Loss(
+        value=_divergence,
+        gradient=lambda m, logits, target_logits: _softmax(m, logits) - _softmax(m, target_logits)),
+}
+
+
 def evaluate(name: str, mode: str, *arguments: npt.ArrayLike, m: Any = np) -> Any:
     """Compute what a function of the library should return, to the precision of ``m``.
 
     Parameters
     ----------
     name : str
-        A key of ``ELEMENTWISE``, ``GATED``, ``ROWWISE`` or ``LOSSES``.
+        A key of ``ELEMENTWISE``, ``GATED``, ``ROWWISE``, ``LOSSES``, ``SIGMOID_LOSSES`` or ``DIVERGENCES``.
     mode : str
         ``"value"``, ``"derivative"`` and ``"derivative_in_beta"``, with the name of a parameter (elementwise),
-        ``"in_gate"`` and ``"in_other"`` (gated), ``"backward"`` (rowwise) or ``"gradient"`` (losses).
+        ``"in_gate"`` and ``"in_other"`` (gated), ``"backward"`` (rowwise) or ``"gradient"`` and ``"hessian"`` (losses).
     *arguments : array_like
         The arrays and parameters of the formula. Rows lie along the last axis.
     m : namespace, optional
@@ -698,7 +779,7 @@ def evaluate(name: str, mode: str, *arguments: npt.ArrayLike, m: Any = np) -> An
     LookupError
         If nothing has that name.
     """
-    tables: dict[str, Any] = {**ELEMENTWISE, **GATED, **ROWWISE, **LOSSES}
+    tables: dict[str, Any] = {**ELEMENTWISE, **GATED, **ROWWISE, **LOSSES, **SIGMOID_LOSSES, **DIVERGENCES}
     if name not in tables:
         raise LookupError(f"{name} has no reference: write it into its table in fastact/reference.py")
     parameter = mode.removeprefix("derivative_in_")

@@ -126,6 +126,25 @@ class LossFacts:
     gradient_error: Callable[..., np.ndarray]
 
 
+@dataclass(frozen=True, kw_only=True)
+class SigmoidLossFacts:
+    """What one loss of sigmoid is.
+
+    Attributes
+    ----------
+    definition : callable
+        The loss of a logit and a target, mpmath numbers, as a textbook writes it.
+    ulp : float
+        The error that the loss and the gradient may have for targets of 0 and 1.
+    parameters : tuple of dict
+        Parameters with which it is checked, the defaults as an empty dict.
+    """
+
+    definition: Callable[..., object]
+    ulp: float
+    parameters: tuple[Mapping[str, float], ...] = ({},)
+
+
 def sum_of_row(terms):
     return terms.sum(axis=-1, keepdims=True)
 
@@ -360,4 +379,16 @@ FACTS_OF_LOSSES = Rows({
             eps * abs(t * np.where(t == 0, 0, log_p)) + 8 * least).sum(axis=-1),
         gradient_error=lambda p, log_p, t, eps, least: (
             (eps * p + 8 * least) * (sum_of_row(abs(t)) + 1) + eps * abs(t))),
+})
+
+FACTS_OF_SIGMOID_LOSSES = Rows({
+    "sigmoid_cross_entropy": SigmoidLossFacts(
+        definition=lambda x, y, q=1: (
+            -q * y * mpmath.log(1 / (1 + mpmath.exp(-x))) - (1 - y) * mpmath.log(1 - 1 / (1 + mpmath.exp(-x)))),
+        ulp=4, parameters=({}, {"pos_weight": 2.5})),
+    "sigmoid_focal": SigmoidLossFacts(
+        definition=lambda x, y, alpha=0.25, gamma=2: (
+            -alpha * y * (1 - 1 / (1 + mpmath.exp(-x))) ** gamma * mpmath.log(1 / (1 + mpmath.exp(-x)))
+            - (1 - alpha) * (1 - y) * (1 / (1 + mpmath.exp(-x))) ** gamma * mpmath.log(1 - 1 / (1 + mpmath.exp(-x)))),
+        ulp=9, parameters=({}, {"alpha": 0.5, "gamma": 0.0}, {"alpha": 0.75, "gamma": 1.5})),
 })

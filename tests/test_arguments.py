@@ -129,7 +129,7 @@ def calls(draw):
     if f in LOSSES:
         call, count, names = f, 2, ["axis", "reduction"]
         if f is softmax_cross_entropy:
-            names += ["class_weight", "sample_weight", "ignore_index", "out"]
+            names += ["class_weight", "sample_weight", "ignore_index", "label_smoothing", "z_loss", "scale", "out"]
     else:
         method = draw(st.sampled_from([name for name in (
             "__call__", "__call__", "backward", "backward", "derivative", "value_and_derivative", "backward_parameter",
@@ -174,6 +174,7 @@ def calls(draw):
             "sample_weight": view(FLOATS, shape[:-1]),
             "ignore_index": st.none(),
             "name": st.sampled_from(getattr(f, "learnt", ()) or ("relu",)),
+            "label_smoothing": st.floats(0, 1),
         }.get(name, st.floats(0.1, 3))
         if name == "out" and call == getattr(f, "value_and_derivative", None):
             wanted = st.tuples(wanted, st.one_of(st.none(), view([dtype], shape)))

@@ -459,8 +459,7 @@ def test_docstrings_have_the_sections_of_numpydoc(loss):
     places = [lines.index(section) for section in sections]
     assert places == sorted(places)
     assert all(lines[place + 1] == "-" * len(section) for place, section in zip(places, sections, strict=True))
-    code = loss.__code__
-    for argument in code.co_varnames[: code.co_argcount]:
+    for argument in inspect.signature(loss).parameters:
         assert any(line.startswith(f"{argument} : ") for line in lines), argument
 
 

@@ -10,10 +10,10 @@ import common
 import kernels
 import numpy as np
 import pytest
-from facts import FACTS, FACTS_OF_GATED, FACTS_OF_LOSSES, FACTS_OF_ROWS, ROW_TO_WRITE
+from facts import FACTS, FACTS_OF_GATED, FACTS_OF_LOSSES, FACTS_OF_ROWS, FACTS_OF_SIGMOID_LOSSES, ROW_TO_WRITE
 
 import fastact
-from fastact import Elementwise, _costs, losses, reference
+from fastact import Elementwise, _costs, divergences, losses, reference, sigmoid_losses
 from fastact._engine.rows import RowOperation
 from fastact._kernels import baseline
 from fastact.comparison import peers
@@ -77,6 +77,8 @@ def test_kernels_and_registry_agree():
     built = {tuple(key.split(".")) for key in baseline.KERNELS if not key.startswith(("rows.", "columns."))}
     named = {(name, mode, dtype) for name, f in (ELEMENTWISE | GATED).items() for mode in f.ufuncs
              for dtype in ("float", "double")}
+    of_losses = kernels.read_losses((PACKAGE / "_math" / "sigmoid_losses.pxd").read_text())
+    named |= {(name, key, dtype) for name in of_losses for key in ("first", "both") for dtype in ("float", "double")}
     assert built == named, f"the compiled kernels are not those of fastact/catalogue.py: {BUILD}"
     assert {name: len(f.parameters) for name, f in ELEMENTWISE.items()} == baseline.PARAMETERS, (
         f"the compiled kernels have other parameters than fastact/catalogue.py: {BUILD}")
@@ -151,6 +153,21 @@ def test_every_loss_has_a_function_a_name_a_reference_and_a_row_of_facts():
         "fastact/reference.py has losses that LOSSES in fastact/losses.py does not name")
 
 
+def test_losses_of_sigmoid_and_divergences_have_a_function_a_name_and_a_reference():
+    for name in sigmoid_losses.LOSSES:
+        assert hasattr(sigmoid_losses, name), f"{name} has no function: write it into fastact/sigmoid_losses.py"
+        assert FACTS_OF_SIGMOID_LOSSES[name]
+    assert set(FACTS_OF_SIGMOID_LOSSES) == set(reference.SIGMOID_LOSSES) == set(sigmoid_losses.LOSSES), (
+        "fastact/reference.py or tests/facts.py has losses that fastact/sigmoid_losses.py does not name, or lacks one")
+    names = {divergences.ENTROPY.name, divergences.DIVERGENCE.name}
+    assert names == set(reference.DIVERGENCES)
+    for name in (*sigmoid_losses.LOSSES, *names):
+        assert name in fastact.__all__, f"{name} is not in fastact/__init__.py"
+    written = kernels.read_losses((PACKAGE / "_math" / "sigmoid_losses.pxd").read_text())
+    assert {name.removesuffix("_hessian") for name in written} == set(sigmoid_losses.LOSSES), (
+        "fastact/_math/sigmoid_losses.pxd has a loss that fastact/sigmoid_losses.py does not name, or lacks one")
+
+
 def test_public_names():
     assert len(set(fastact.__all__)) == len(fastact.__all__)
     assert set(fastact.activations) < set(fastact.__all__)
@@ -213,7 +230,7 @@ def test_every_function_is_measured_and_described():
     readme = ROOT / "README.md"
     if readme.exists():
         text = readme.read_text()
-        for name in (*fastact.activations, *losses.LOSSES):
+        for name in (*fastact.activations, *losses.LOSSES, *sigmoid_losses.LOSSES, *reference.DIVERGENCES):
             assert f"`{name}" in text, f"README.md does not name {name}: write `{name}` into its table of functions"
 
 

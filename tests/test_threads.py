@@ -577,6 +577,13 @@ def losses(x):
         for loss in LOSSES.values():
             function = getattr(fastact, loss.name)
             function(a, a), function(a, np.zeros(len(a), int)) if loss.labels is not None else None
+        labels = np.zeros(len(a), int)
+        for options in {"label_smoothing": 0.1}, {"scale": 2.0, "z_loss": 0.1}, {"gradient": False}:
+            fastact.softmax_cross_entropy(a, labels, **options), fastact.softmax_cross_entropy(a, a, **options)
+        fastact.softmax_cross_entropy.gradient_and_hessian(a, labels)
+        fastact.softmax_entropy(a), fastact.softmax_kl(a, a[::-1])
+        fastact.sigmoid_cross_entropy(a, a), fastact.sigmoid_cross_entropy(a, a, sample_weight=a)
+        fastact.sigmoid_cross_entropy.gradient_and_hessian(a, a), fastact.sigmoid_focal(a, a, sample_weight=a)
 
 def work():
     for dtype in np.float32, np.float64, np.float16, ml_dtypes.bfloat16, np.int8:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 DTYPES = "float", "double"
 BOUNDS = "bounded", "bounded_square"
+ROWS = "softmax.pxd", "softmax_losses.pxd"  # the files with steps of row operations
 
 
 class Formula(NamedTuple):
@@ -80,7 +81,7 @@ class OperationStep(NamedTuple):
     kind: str
     kernel: str
     reads: tuple[str, ...]
-    condition: str  # "", "if long" or "if dominant"
+    condition: str  # "" or "if ...", as the head of softmax.pxd explains them
 
 
 class Kernel(NamedTuple):
@@ -178,10 +179,12 @@ def read_operations(text: str) -> dict[str, tuple[OperationStep, ...]]:
 
 
 def operation_step(line: str) -> OperationStep:
-    parts = re.fullmatch(r"([a-z]+)(_\w+)?(?: of (x|out)(?: and (y))?)?(, stored)?(?:, (if long|if dominant))?", line)
+    parts = re.fullmatch(r"([a-z]+)(_\w+)?(?: of (x|out)(?: and (y))?)?(, stored)?"
+                         r"(?:, (if (?:long|short|dominant|long and dominant)))?", line)
     if not parts or parts[1] not in KINDS:
         raise ValueError(f"softmax.pxd: {line!r} is not a step; accepted is: function of x|out [and y][, stored]"
-                         f"[, if long|, if dominant], with a function that begins with {', '.join(KINDS)}")
+                         f"[, if long|, if short|, if dominant|, if long and dominant], with a function that begins "
+                         f"with {', '.join(KINDS)}")
     prefix, name, *reads, stored, condition = parts.groups(default="")
     return OperationStep(KINDS[prefix], prefix + name + (".store" if stored else ""), tuple(filter(None, reads)),
                          condition)
@@ -242,6 +245,22 @@ def block_kernel(name: str, mode: Mode, dtype: str, used: list[Formula], gated: 
                   f"compute_block[{dtype}](Formulas({', '.join(map(str, constants))}), <{dtype}**> operands, n, form)")
 
 
+def read_losses(text: str) -> list[str]:
+    """Find the losses of sigmoid_losses.pxd: functions of x, y and four numbers with two results."""
+    return re.findall(r"^cdef inline void (\w+)\(floating x, floating y(?:,\s+floating \w+){4}"
+                      r"(?:,\s+floating\* \w+){2}\)", text, re.MULTILINE)
+
+
+def loss_kernels(names: Iterable[str]) -> Iterator[Kernel]:
+    """Write two kernels for each loss and dtype: with both results, and with the first one alone."""
+    for name in names:
+        for key, both in ("first", False), ("both", True):
+            for dtype in DTYPES:
+                first = f"<void*> &{name}[{dtype}], {both}"
+                yield Kernel(f"{name}.{key}", dtype, "void** operands, Py_ssize_t n, int form",
+                             f"compute_losses[{dtype}]({first}, <{dtype}**> operands, n, form)")
+
+
 STRIP = "const void* x, {y}Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, {const}StripState* state"
 
 
@@ -262,7 +281,8 @@ def row_kernels(steps: Steps) -> Iterator[Kernel]:
             for name, call in (
                 ("maximum", f"extreme_of_{layout}[{dtype}](False, "),
                 ("minimum", f"extreme_of_{layout}[{dtype}](True, "),
-                ("recover_pairs", f"recover_{layout}[{dtype}]("),
+                ("recover_pairs", f"recover_{layout}[{dtype}](False, "),
+                ("recover_stored", f"recover_{layout}[{dtype}](True, "),
             ):
                 yield Kernel(f"{layout}.{name}", dtype, STRIP.format(y="", const=""),
                              f"{call}<const {dtype}*> x, n, stride, width, state)")
@@ -307,15 +327,18 @@ def table(folder: Path) -> str:
     formulas = read_formulas(elementwise)
     gated = read_gated(elementwise, formulas)
     lanes = read_lanes((folder / "_math" / "tables.h").read_text())
-    rows = (folder / "_math" / "softmax.pxd").read_text()
-    kernels = [*elementwise_kernels(formulas, lanes), *gated_kernels(gated, formulas), *row_kernels(read_steps(rows))]
+    rows = "".join((folder / "_math" / name).read_text() for name in ROWS)
+    losses = read_losses((folder / "_math" / "sigmoid_losses.pxd").read_text())
+    kernels = [*elementwise_kernels(formulas, lanes), *gated_kernels(gated, formulas), *loss_kernels(losses),
+               *row_kernels(read_steps(rows))]
     operations = read_operations(rows)
     check_operations(operations, {kernel.key for kernel in kernels})
     return "\n".join([
         "# Written by tools/kernels.py.",
         f"from fastact._math.formulas cimport {', '.join(formulas)}",
+        f"from fastact._math.sigmoid_losses cimport {', '.join(losses)}",
         "from fastact._math.row_state cimport *",
-        "from fastact._math.softmax cimport *",
+        *(f"from fastact._math.{name.removesuffix('.pxd')} cimport *" for name in ROWS),
         'cdef extern from "_math/tables.h" nogil:',
         *(f"    void* fastact_{name}_lanes" for name in lanes),
         "",

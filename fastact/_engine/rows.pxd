@@ -7,7 +7,7 @@ from fastact._engine.strips cimport Step
 from fastact._loops.elementwise cimport transposition
 
 cdef enum:
-    STEPS = 12                      # of an operation, at most
+    STEPS = 20                      # of an operation, at most
 
 # What a row operation is called with: plain arrays of one dtype, [outer, n, inner], the rows along the middle axis;
 # results, scales and labels are [outer, inner].
@@ -21,6 +21,8 @@ cdef struct RowCall:
     double scale
     double factor                   # of x, and its low part
     double factor_low
+    double smoothing                # of labels
+    double z_loss
     const cnp.npy_intp* labels      # or NULL
     Py_ssize_t outer
     Py_ssize_t n
@@ -37,6 +39,7 @@ cdef inline RowCall row_call(cnp.ndarray x, Py_ssize_t outer, Py_ssize_t n, Py_s
     call.x, call.y, call.out = data_of(x), NULL, NULL
     call.results, call.scales, call.labels = NULL, NULL, NULL
     call.scale, call.factor, call.factor_low = 1, 1, 0
+    call.smoothing = call.z_loss = 0
     call.outer, call.n, call.inner = outer, n, inner
     return call
 

@@ -17,8 +17,8 @@ from fastact._engine.formats cimport Format
 from fastact._engine.runtime cimport (
     allocate, fastact_enter, fastact_environment, fastact_leave, team, threads_for)
 from fastact._engine.strips cimport (
-    ACCUMULATE, ALWAYS, CONSTANTS, EMIT, EXTREME, IF_DOMINANT, IF_LONG, PATCH, RECOVER, Place, StripCall, place_of,
-    run_all_strips, run_strip)
+    ACCUMULATE, ALWAYS, CONSTANTS, EMIT, EXTREME, IF_DOMINANT, IF_LONG, IF_LONG_AND_DOMINANT, IF_SHORT, PATCH, RECOVER,
+    Place, StripCall, place_of, run_all_strips, run_strip)
 from fastact._loops.elementwise cimport CACHE_LINE, LANES, fetch, transposition
 from fastact._math.row_state cimport PIECE, SEGMENT, STRIP
 
@@ -275,7 +275,8 @@ cdef int run_on_copies(CopyCall* copy, Py_ssize_t outer, double nanoseconds) noe
 
 cdef dict KINDS = {"extreme": EXTREME, "constants": CONSTANTS, "accumulate": ACCUMULATE, "recover": RECOVER,
                    "patch": PATCH, "emit": EMIT}
-cdef dict CONDITIONS = {"": ALWAYS, "if long": IF_LONG, "if dominant": IF_DOMINANT}
+cdef dict CONDITIONS = {"": ALWAYS, "if long": IF_LONG, "if short": IF_SHORT, "if dominant": IF_DOMINANT,
+                        "if long and dominant": IF_LONG_AND_DOMINANT}
 
 
 cdef class RowOperation:
@@ -297,7 +298,8 @@ cdef class RowOperation:
         cdef bint stored = False
         if name not in kernels.OPERATIONS:
             raise ValueError(f"fastact: {name} has no compiled steps; write a comment `Steps of {name}` into "
-                             f"fastact/_math/softmax.pxd, and build again (python setup.py build_ext --inplace)")
+                             f"fastact/_math/softmax.pxd or softmax_losses.pxd, and build again (python setup.py "
+                             f"build_ext --inplace)")
         operation = kernels.OPERATIONS[name]
         self.cost = cost
         self.count = len(operation)
@@ -351,6 +353,7 @@ cdef class RowOperation:
         strips.fetching = size * 2 * format.itemsize > BEYOND_CACHE
         strips.results, strips.scales, strips.labels = call.results, call.scales, call.labels
         strips.scale, strips.factor, strips.factor_low = call.scale, call.factor, call.factor_low
+        strips.smoothing, strips.z_loss = call.smoothing, call.z_loss
         count = outer * strips.strips if inner != 1 else (outer + strips.width - 1) // strips.width
         copy.call, copy.format = &strips, format
         copy.reads_y, copy.writes, copy.in_place = call.y != NULL, call.out != NULL, self.in_place
@@ -402,12 +405,15 @@ cdef class RowOperation:
         return 0
 
     def apply(self, cnp.ndarray x not None, tuple shape, *, cnp.ndarray y=None, cnp.ndarray out=None,
-              cnp.ndarray results=None, cnp.ndarray labels=None, double scale=1, cnp.ndarray scales=None):
+              cnp.ndarray results=None, cnp.ndarray labels=None, double scale=1, cnp.ndarray scales=None,
+              tuple numbers=(1, 0, 0, 0)):
         """Run the operation on plain arrays of the shape [outer, n, inner] and of one dtype.
 
-        `results`, `scales` (float64) and `labels` (intp) have the shape [outer, inner]; `scales` replace `scale`.
+        `results`, `scales` (float64) and `labels` (intp) have the shape [outer, inner]; `scales` replace `scale`. The
+        `numbers` are the factor of x, its low part, the label smoothing and the weight of the z-loss.
         """
         cdef RowCall call = row_call(x, shape[0], shape[1], shape[2])
         call.y, call.out, call.results, call.scale = data_of(y), data_of(out), <double*> data_of(results), scale
         call.labels, call.scales = <const cnp.npy_intp*> data_of(labels), <const double*> data_of(scales)
+        call.factor, call.factor_low, call.smoothing, call.z_loss = numbers
         self.run(&call)

@@ -17,7 +17,7 @@ cdef int team() noexcept nogil
 cdef void* allocate(size_t size) noexcept nogil
 
 # np.empty_like of a plain array
-cdef cnp.ndarray empty_like(cnp.ndarray array)
+cpdef cnp.ndarray empty_like(cnp.ndarray array)
 
 # The same in another shape of as many dimensions
 cdef cnp.ndarray empty_of_shape(cnp.ndarray array, const cnp.npy_intp* shape)

@@ -234,7 +234,7 @@ cdef void* allocate(size_t size) noexcept nogil:
     return fastact_allocate(size)
 
 
-cdef cnp.ndarray empty_like(cnp.ndarray array):
+cpdef cnp.ndarray empty_like(cnp.ndarray array):
     return fastact_empty(array, cnp.PyArray_DIMS(array))
 
 

@@ -15,7 +15,9 @@ cdef enum:
 cdef enum:
     ALWAYS
     IF_LONG                         # those of more than SHORT_ROW entries
+    IF_SHORT                        # the others
     IF_DOMINANT                     # short ones, and long ones whose maximum outweighs the others
+    IF_LONG_AND_DOMINANT
 
 cdef struct Step:
     int kind
@@ -41,6 +43,8 @@ cdef struct StripCall:
     double scale
     double factor                   # of x, and its low part
     double factor_low
+    double smoothing                # of labels
+    double z_loss
     const cnp.npy_intp* labels      # the same, or NULL
 
 # Where rows lie that are computed together

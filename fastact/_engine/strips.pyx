@@ -24,6 +24,7 @@ cdef inline void open_strip(const StripCall* call, Py_ssize_t index, Strip* stri
     strip.place = place_of(call, index, call.width, call.strips)
     strip.state.fetching = call.fetching
     strip.state.factor, strip.state.factor_low = call.factor, call.factor_low
+    strip.state.smoothing, strip.state.z_loss, strip.state.entries = call.smoothing, call.z_loss, call.n
     for j in range(strip.place.width):
         strip.state.scale[j] = call.scales[strip.place.first + j] if call.scales != NULL else call.scale
 
@@ -120,6 +121,18 @@ cdef inline bint any_dominant(const Strip* strip) noexcept nogil:
     return False
 
 
+# Whether a step is for dominant rows alone
+cdef inline bint of_dominant(const Step* step) noexcept nogil:
+    return step.condition == IF_DOMINANT or step.condition == IF_LONG_AND_DOMINANT
+
+
+# Whether a step is for rows of another length
+cdef inline bint left_out(const Step* step, Py_ssize_t n) noexcept nogil:
+    if n <= SHORT_ROW:
+        return step.condition == IF_LONG or step.condition == IF_LONG_AND_DOMINANT
+    return step.condition == IF_SHORT
+
+
 cdef void run_strip(const StripCall* call, Py_ssize_t index) noexcept nogil:
     cdef Strip strip
     cdef double first[STRIP]        # sums of the rows that no entry dominates
@@ -130,7 +143,7 @@ cdef void run_strip(const StripCall* call, Py_ssize_t index) noexcept nogil:
     open_strip(call, index, &strip)
     for k in range(call.count):
         step = &call.steps[k]
-        if step.condition == IF_LONG and call.n <= SHORT_ROW:
+        if left_out(step, call.n):
             continue
         if step.kind == EXTREME:
             run_on_x(call, step, &strip, 0, call.n, &strip.state)
@@ -141,7 +154,7 @@ cdef void run_strip(const StripCall* call, Py_ssize_t index) noexcept nogil:
             run_emission(call, step, &strip, 0, call.n, &strip.state)
         elif step.kind != ACCUMULATE:
             run_on_few(call, step, &strip)
-        elif step.condition != IF_DOMINANT or call.n <= SHORT_ROW:
+        elif not of_dominant(step) or call.n <= SHORT_ROW:
             run_sums(call, step, &strip)
         elif any_dominant(&strip):
             for j in range(strip.place.width):
@@ -180,6 +193,8 @@ cdef void run_strip_in_segments(const StripCall* call, Py_ssize_t index, int thr
     open_strip(call, index, &strip)
     for k in range(call.count):
         step = &call.steps[k]
+        if left_out(step, call.n):
+            continue
         if step.kind == CONSTANTS or step.kind == PATCH:
             run_on_few(call, step, &strip)
             continue
@@ -187,7 +202,7 @@ cdef void run_strip_in_segments(const StripCall* call, Py_ssize_t index, int thr
             if any_dominant(&strip):
                 run_on_x(call, step, &strip, 0, call.n, &strip.state)
             continue
-        if step.condition == IF_DOMINANT and not any_dominant(&strip):
+        if of_dominant(step) and not any_dominant(&strip):
             continue
         for segment in range(segments):
             states[segment] = strip.state
@@ -203,7 +218,7 @@ cdef void run_strip_in_segments(const StripCall* call, Py_ssize_t index, int thr
                     if maximum > strip.state.maximum[j] or maximum != maximum:   # NaN stays
                         strip.state.maximum[j] = maximum
                 continue
-            if step.condition == IF_DOMINANT and not strip.state.dominant[j]:
+            if of_dominant(step) and not strip.state.dominant[j]:
                 continue
             first[0] = first[1] = second[0] = second[1] = 0
             for segment in range(segments):

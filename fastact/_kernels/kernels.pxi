@@ -6,6 +6,7 @@ from libc.stdint cimport uint16_t
 
 from fastact._loops.columns cimport accumulate_columns, emit_columns, extreme_of_columns, recover_columns
 from fastact._loops.elementwise cimport LANES, Formulas, compute_block
+from fastact._loops.losses cimport compute_losses
 from fastact._loops.rows cimport Terms, accumulate_rows, emit_rows, extreme_of_rows, recover_rows
 from fastact._loops.sums cimport add_numbers, fastact_sum
 from fastact._math.row_state cimport StripState

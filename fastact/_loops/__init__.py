@@ -1,6 +1,7 @@
 """The only loops over elements, compiled into the kernels of each instruction set.
 
     elementwise.pxd  a formula over a block: value, derivative, backward, with one or two inputs and outputs
+    losses.pxd       a loss of single logits over a block: two inputs, four numbers, one result or two
     rows.pxd         terms, sums and results along contiguous rows
     columns.pxd      the same down columns side by side, with the same bits
     sums.pxd, .h     exact sums

@@ -198,21 +198,21 @@ cdef inline void emit_some_columns(void* formula, int constants, const floating*
             out[i * stride + j] = emitted[j]
 
 
-cdef inline void recover_columns(const floating* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
+cdef inline void recover_columns(bint stored, const floating* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
                                  StripState* state) noexcept nogil:
     cdef floating maximum[STRIP]
     cdef double index[STRIP]
     cdef Py_ssize_t i, j
     if floating is float:
         for j in range(width):
-            maximum[j] = <floating> state.maximum[j]
+            maximum[j] = <floating> (state.peak[j] if stored else state.maximum[j])
             index[j] = n
         for i in range(n):
             for j in range(width):
                 index[j] = i if x[i * stride + j] == maximum[j] else index[j]
         for j in range(width):
             if state.dominant[j] and index[j] < n:
-                recover_pair(x + j, n, stride, <Py_ssize_t> index[j], state, j)
+                recover_pair(stored, x + j, n, stride, <Py_ssize_t> index[j], state, j)
 
 
 cdef inline void extreme_of_columns(bint negated, const floating* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,

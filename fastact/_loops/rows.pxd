@@ -376,12 +376,15 @@ cdef inline Py_ssize_t index_in_row(const floating* x, Py_ssize_t n, floating va
     return n
 
 
-# With the index of the maximum: the entry that the tree of additions pairs with it, `distance` apart each
-cdef inline void recover_pair(const floating* x, Py_ssize_t n, Py_ssize_t distance, Py_ssize_t index,
+# With the index of the maximum: the entry that the tree of additions pairs with it, `distance` apart each.  x holds
+# the exponentials, if they are `stored`.
+cdef inline void recover_pair(bint stored, const floating* x, Py_ssize_t n, Py_ssize_t distance, Py_ssize_t index,
                               StripState* state, Py_ssize_t i) noexcept nogil:
     cdef Py_ssize_t partner = index - index % (2 * LANES) + (index + LANES) % (2 * LANES)
     cdef floating e = 0
-    if partner < n:
+    if partner < n and stored:
+        e = x[partner * distance]
+    elif partner < n:
         e = exp_guarded(x[partner * distance] - <floating> state.constants[OFFSET + i], <floating> 0,
                         <floating> state.constants[FLOOR + i], <floating> state.constants[SHIFT + i])
     recover_pair_error(state, i, e)
@@ -396,15 +399,15 @@ cdef inline void extreme_of_rows(bint negated, const floating* x, Py_ssize_t n, 
         state.maximum[j] = extreme_of_row(negated, x + j * stride, n)
 
 
-cdef inline void recover_rows(const floating* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
+cdef inline void recover_rows(bint stored, const floating* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
                               StripState* state) noexcept nogil:
     cdef Py_ssize_t j, index
     if floating is float:                   # sums of doubles are in two parts until they are rounded once
         for j in range(width):
             if state.dominant[j]:
-                index = index_in_row(x + j * stride, n, <floating> state.maximum[j])
+                index = index_in_row(x + j * stride, n, <floating> (state.peak[j] if stored else state.maximum[j]))
                 if index < n:
-                    recover_pair(x + j * stride, n, 1, index, state, j)
+                    recover_pair(stored, x + j * stride, n, 1, index, state, j)
 
 
 cdef inline void accumulate_rows(Terms terms, const floating* x, const floating* y, floating* out, Py_ssize_t n,

@@ -4,7 +4,9 @@
     bits.h           multiply-add in one rounding, the bits of a number
     formulas.pxd     every elementwise activation: value, derivative, derivative from the output; which are gated
     tables.h         float functions that AVX-512 looks up, a vector at a time
-    softmax.pxd      the softmax family and its losses: each operation with its formulas and its list of steps
+    softmax.pxd      the softmax family: each operation with its formulas and its list of steps
+    softmax_losses.pxd   the same of the losses, the entropy and the divergence of softmax
+    sigmoid_losses.pxd   losses of single logits, with their derivatives
     row_state.pxd    what the steps of a row operation hand to each other
 
 It knows no arrays, strides, threads or instruction sets. tools/kernels.py finds the functions by their names.

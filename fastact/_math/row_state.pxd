@@ -23,10 +23,13 @@ cdef enum:
     SHIFT = 2 * STRIP       # exp_shift less the integer of the maximum
     HALF = 2 * STRIP        # 1, or 1/2 where x - m could overflow
     REST = 2 * STRIP        # gradient of the maximum's own probability: scale (1 - p)
+    BIAS = 2 * STRIP        # subtracted from every entry
     PEAK = 3 * STRIP        # the exponential of the maximum, times 2^guard
+    HIGHEST = 3 * STRIP     # the maximum, where OFFSET is in use
     FACTOR = 4 * STRIP      # of x - m
     SCALE = 4 * STRIP       # of the gradient
-    CONSTANTS_OF_ROWS = 5 * STRIP
+    TOTAL_LOW = 5 * STRIP   # low part of TOTAL
+    CONSTANTS_OF_ROWS = 6 * STRIP
 
 # Of the rows of a strip: arrays, so that the constants of all rows are computed at once
 cdef struct StripState:
@@ -39,10 +42,16 @@ cdef struct StripState:
     double inverse[STRIP]       # 1 / sum of the exponentials, without 2^guard
     double rest[STRIP]          # 1 - p for the maximum's p
     double result[STRIP]        # of operations that give one number a row
+    double at_label[STRIP]      # the logit at the label
+    double distance[STRIP]      # sum of (m - x), times the targets if there are any
+    double total[STRIP]         # sum of the targets
     double constants[CONSTANTS_OF_ROWS]
     int dominant[STRIP]         # the maximum's exponential is more than half of the sum
     double factor               # of x, and its low part
     double factor_low
+    double smoothing            # of labels
+    double z_loss               # weight of the square of the logarithm of the sum
+    double entries              # of a row
     bint fetching               # memory is prefetched
 
 # The kernels take `width` <= STRIP rows of `n` entries.  Either the rows are contiguous, `stride` entries apart, or

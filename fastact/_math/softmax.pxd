@@ -12,8 +12,8 @@
 #   emit_*              the entries of the result
 #
 # "of x and y" are the arrays that a formula receives as x and y; out is the result so far.  "if long" leaves a step out
-# for rows of up to SHORT_ROW entries; "if dominant" leaves it out for longer rows whose maximum does not outweigh the
-# others.
+# for rows of up to SHORT_ROW entries, and "if short" for longer ones; "if dominant" leaves it out for longer rows whose
+# maximum does not outweigh the others, and "if long and dominant" for all other rows.
 #
 # accumulate_* and emit_* are formulas of one entry and of constants of its row (row_state.pxd).  The loops apply them
 # along a contiguous row (_loops/rows.pxd) or down columns side by side (_loops/columns.pxd), and add up in one fixed
@@ -367,109 +367,3 @@ cdef inline void patch_ties(const floating* x, floating* entry, Py_ssize_t n, Py
 
 cdef inline floating emit_zero(floating x, floating y, const floating* c) noexcept nogil:
     return 0
-
-
-# -------------------------------------------------------------------------------------------------------- losses
-
-# sum of (p - t)^2 / 2 with its gradient p ((p - t) - sum of (p - t) p); y = t, the target
-#
-# Steps of softmax_mse:
-#   maximum of x
-#   prepare_exponentials
-#   accumulate_exponentials of x, stored
-#   finish_probabilities
-#   accumulate_squared_error of out and y, stored
-#   finish_squared_error
-#   emit_squared_error of out and y
-
-# x is e^x times 2^guard.  stored: p                    sums: (p - t)^2, (p - t) p
-cdef inline floating accumulate_squared_error(floating x, floating y, const floating* c, floating* first,
-                                              floating* second) noexcept nogil:
-    cdef floating p = x * c[INVERSE]
-    cdef floating residual = p - y
-    first[0] = residual * residual
-    second[0] = residual * p
-    return p
-
-
-cdef inline void finish_squared_error(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
-    cdef floating high = <floating> state.second[i]
-    state.result[i] = state.first[i] / 2
-    state.constants[SUM + i] = high
-    state.constants[SUM_LOW + i] = state.second[i] - high
-    state.constants[SCALE + i] = state.scale[i]
-
-
-# x = p
-cdef inline floating emit_squared_error(floating x, floating y, const floating* c) noexcept nogil:
-    return x * (((x - y) - c[SUM]) - c[SUM_LOW]) * c[SCALE]
-
-
-# -(sum of t log p) with its gradient p (sum of t) - t; y = t, the target's probability
-#
-# Steps of softmax_cross_entropy:
-#   maximum of x
-#   prepare_exponentials
-#   prepare_peak
-#   accumulate_exponentials of x, stored, if long
-#   flag_dominant, if long
-#   recover_pairs of x, if long
-#   accumulate_others of x, stored, if dominant
-#   finish_log
-#   accumulate_cross_entropy of x and y
-#   finish_cross_entropy
-#   emit_cross_entropy of out and y
-
-# sums: -t log p, t
-cdef inline floating accumulate_cross_entropy(floating x, floating y, const floating* c, floating* first,
-                                              floating* second) noexcept nogil:
-    cdef floating term = -y * emit_log_softmax[floating](x, y, c)
-    first[0] = <floating> 0 if y == 0 else term
-    second[0] = y
-    return 0
-
-
-cdef inline void finish_cross_entropy(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
-    state.result[i] = state.first[i]
-    state.constants[WEIGHT + i] = state.scale[i] * state.inverse[i] * row_guard_scale(unused)
-    state.constants[TOTAL + i] = state.second[i]
-    state.constants[REST + i] = state.scale[i] * state.rest[i]
-    state.constants[PEAK + i] = state.peak[i]
-    state.constants[SCALE + i] = state.scale[i]
-
-
-# x is e^x times 2^guard: p (sum of t - t) - t (1 - p).  For the maximum, whose p may be nearly 1, 1 - p is known to
-# more digits than the subtraction gives.
-cdef inline floating emit_cross_entropy(floating x, floating y, const floating* c) noexcept nogil:
-    cdef floating p = x * c[WEIGHT], of_maximum = c[REST]       # loaded in any case: a load in a branch is no select
-    cdef floating of_others = c[SCALE] - p
-    of_others = of_maximum if x >= c[PEAK] else of_others
-    return fma(-y, of_others, p * (c[TOTAL] - y))
-
-
-# The same with one label: -log p, with its gradient p, and p - 1 at the label
-#
-# Steps of softmax_cross_entropy_labels:
-#   maximum of x
-#   prepare_exponentials
-#   prepare_peak
-#   accumulate_exponentials of x, stored, if long
-#   flag_dominant, if long
-#   recover_pairs of x, if long
-#   accumulate_others of x, stored, if dominant
-#   finish_label
-#   patch_label of x
-#   emit_weighted of out
-
-cdef inline void finish_label(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
-    finish_log[floating](state, i, unused)
-    set_weight(state, i, state.scale[i] * state.inverse[i], unused)
-
-
-# Gradient at the label: -(sum of the other probabilities).  p - 1 cancels to 0 when p rounds to 1.
-cdef inline void patch_label(const floating* x, floating* entry, Py_ssize_t n, Py_ssize_t distance,
-                             StripState* state, Py_ssize_t i) noexcept nogil:
-    cdef double e = entry[0], first = state.first[i], peak = state.peak[i]
-    cdef double above = state.second[i] * peak
-    entry[0] = <floating> -(first + (above - peak) if e >= peak else (first - e) + above)
-    state.result[i] = (state.maximum[i] - x[0]) + state.log_rest[i]

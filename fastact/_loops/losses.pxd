@@ -1,0 +1,44 @@
+# The loop over the elements of a loss (_math/sigmoid_losses.pxd): two inputs, four parameters, one result or two.  It
+# keeps the rules of the loops of elementwise.pxd.
+
+from fastact._loops.elementwise cimport ARRAYS, LANES
+from fastact._math.primitives cimport floating
+
+ctypedef void (*float_loss)(float, float, float, float, float, float, float*, float*) noexcept nogil
+ctypedef void (*double_loss)(double, double, double, double, double, double, double*, double*) noexcept nogil
+
+
+cdef inline void loss_of_element(void* formula, floating x, floating y, floating a, floating b, floating c, floating d,
+                                 floating* first, floating* second) noexcept nogil:
+    if floating is float:
+        (<float_loss> formula)(x, y, a, b, c, d, first, second)
+    else:
+        (<double_loss> formula)(x, y, a, b, c, d, first, second)
+
+
+# The kernel of the formula.  `both`: the second result is written too; both are known to the compiler.
+cdef inline void compute_losses(void* formula, bint both, floating** operands, Py_ssize_t n, int form) noexcept nogil:
+    cdef floating* x = operands[0]
+    cdef floating* y = operands[1]
+    cdef floating* a = operands[2]
+    cdef floating* b = operands[3]
+    cdef floating* c = operands[4]
+    cdef floating* d = operands[5]
+    cdef floating* out = operands[6]
+    cdef floating* second = operands[7] if both else operands[6]
+    cdef floating first_result, second_result, number_a, number_b, number_c, number_d
+    cdef Py_ssize_t i
+    n = n // LANES * LANES
+    if form == ARRAYS:
+        for i in range(n):
+            loss_of_element(formula, x[i], y[i], a[i], b[i], c[i], d[i], &first_result, &second_result)
+            out[i] = first_result
+            if both:
+                second[i] = second_result
+    else:
+        number_a, number_b, number_c, number_d = a[0], b[0], c[0], d[0]
+        for i in range(n):
+            loss_of_element(formula, x[i], y[i], number_a, number_b, number_c, number_d, &first_result, &second_result)
+            out[i] = first_result
+            if both:
+                second[i] = second_result

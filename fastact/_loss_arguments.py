@@ -1,0 +1,176 @@
+"""What the losses share: checks of their arguments, their reduction, and objects with `gradient_and_hessian`."""
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from functools import update_wrapper, wraps
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from fastact._activation import as_numbers, check_out, has_16_bits, rounded, working_dtype
+from fastact._engine.runtime import give_up_buffers
+from fastact._layout import sum_over
+
+Array = npt.NDArray[Any]
+Loss = Any  # a scalar, or with reduction="none" an array
+Result = tuple[Loss, Array] | Loss  # without a gradient the loss alone
+Factor = tuple[float, float]  # in two parts
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+T = TypeVar("T")
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+class WithHessian(Generic[P, T, Q]):
+    """A loss that has another function, `gradient_and_hessian`.
+
+    It is called, described and pickled as the function is.
+    """
+
+    __name__: str
+
+    def __init__(self, function: Callable[P, T], gradient_and_hessian: Callable[Q, tuple[Array, Array]]) -> None:
+        update_wrapper(self, function)
+        self._function = function
+        self.gradient_and_hessian = gradient_and_hessian
+
+    def __call__(self, *arguments: P.args, **keywords: P.kwargs) -> T:
+        return self._function(*arguments, **keywords)
+
+    def __repr__(self) -> str:
+        return f"<fastact.{self.__name__}>"
+
+    def __reduce__(self) -> str:
+        return self.__name__
+
+
+def with_hessian(
+    gradient_and_hessian: Callable[Q, tuple[Array, Array]],
+) -> Callable[[Callable[P, T]], WithHessian[P, T, Q]]:
+    """Decorate a loss with the function of its second derivatives, which pickles as an attribute of it."""
+    def decorate(function: Callable[P, T]) -> WithHessian[P, T, Q]:
+        gradient_and_hessian.__name__ = "gradient_and_hessian"
+        gradient_and_hessian.__qualname__ = f"{function.__name__}.gradient_and_hessian"
+        return WithHessian(function, gradient_and_hessian)
+    return decorate
+
+
+def with_retry(function: Callable[P, T]) -> Callable[P, T]:
+    """Wrap a function: on a MemoryError, free the kept memory and call it again, if it was given no `out`."""
+    @wraps(function)
+    def called(*arguments: P.args, **keywords: P.kwargs) -> T:
+        try:
+            return function(*arguments, **keywords)
+        except MemoryError:
+            if keywords.get("out") is not None or not give_up_buffers():
+                raise
+        return function(*arguments, **keywords)
+    return called
+
+
+def check_reduction(call: str, reduction: str) -> None:
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"fastact.{call}: unknown reduction {reduction!r}; accepted are {', '.join(REDUCTIONS)}")
+
+
+def number_within(call: str, name: str, number: Any, low: float, high: float, accepted: str) -> float:
+    """Check that an argument is a number in this closed interval."""
+    if type(number) is float and low <= number <= high and number < math.inf:
+        return number
+    if isinstance(number, bool | np.bool_ | str) or np.ndim(number) or not hasattr(number, "__float__"):
+        raise TypeError(f"fastact.{call}: {name} must be a number, got {number!r}")
+    try:
+        checked = float(number)
+    except OverflowError:
+        checked = math.inf
+    if not low <= checked <= high or math.isinf(checked):
+        raise ValueError(f"fastact.{call}: {name} is {number!r}; accepted is {accepted}")
+    return checked
+
+
+def factor_of(call: str, scale: float, temperature: float) -> Factor:
+    """Divide scale by temperature, in two parts."""
+    if scale == temperature == 1:
+        return 1.0, 0.0
+    numerator, denominator = (number_within(call, name, number, 5e-324, math.inf, "a positive number")
+                              for name, number in (("scale", scale), ("temperature", temperature)))
+    exact = Fraction(numerator) / Fraction(denominator)
+    if not 1e-30 * (1 - 1e-15) <= exact <= 1e30 * (1 + 1e-15):  # 1 / 1e30 is a little less than 1e-30
+        quotient = float(min(exact, Fraction(10**308)))
+        raise ValueError(f"fastact.{call}: scale / temperature is {quotient:g}; accepted is 1e-30 to 1e30")
+    return float(exact), float(exact - Fraction(float(exact)))
+
+
+def numbers_in_shape(call: str, name: str, weights: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
+    """Return weights as float64 in that shape."""
+    array = as_numbers(call, name, weights).astype(np.float64)
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError:
+        raise ValueError(f"fastact.{call}: {name} has the shape {array.shape}; accepted is what broadcasts to "
+                         f"{shape}") from None
+
+
+def in_dtype(call: str, x: Array, dtype: npt.DTypeLike | None) -> Array:
+    """Return the logits in the dtype that is asked for."""
+    if dtype is None:
+        return x
+    wanted = np.dtype(dtype)
+    if wanted.kind not in "fV" or not np.can_cast(x.dtype, wanted, "same_kind"):
+        raise TypeError(f"fastact.{call}: dtype is {wanted}; accepted is a dtype of floats that logits of {x.dtype} "
+                        f"can be cast to")
+    return rounded(x, working_dtype(call, "dtype", wanted)) if x.dtype != wanted else x
+
+
+def check_gradient(call: str, gradient: bool, out: Array | None, x: Array) -> None:
+    """Check that `gradient` is a bool, and that `out` can take one."""
+    if not isinstance(gradient, bool | np.bool_):
+        raise TypeError(f"fastact.{call}: gradient must be True or False, got {gradient!r}")
+    if out is None:
+        return
+    if not gradient:
+        raise ValueError(f"fastact.{call}: out takes the gradient; accepted is None with gradient=False")
+    check_out(call, out, x.shape, x.dtype)
+
+
+def check_outs(call: str, out: tuple[Array | None, Array | None], x: Array) -> None:
+    """Check the pair of arrays for a gradient and a Hessian."""
+    if not isinstance(out, tuple) or len(out) != 2:
+        raise TypeError(f"fastact.{call}: out must be a tuple of two, for the gradient and the Hessian, got {out!r}")
+    for one in out:
+        if one is not None:
+            check_out(call, one, x.shape, x.dtype)
+    if out[0] is not None and out[1] is not None and np.may_share_memory(out[0], out[1]):
+        raise ValueError(f"fastact.{call}: both arrays of out share memory")
+
+
+def is_direct(out: Array | None, dtype: np.dtype[Any], inputs: tuple[Array, ...]) -> bool:
+    """Tell whether a kernel may write to `out`, whose axes are in the kernel's order: then it is plain, and an input
+    that it overlaps is the same array.
+    """
+    if out is None or type(out) is not np.ndarray or out.dtype != dtype or not out.dtype.isnative:
+        return False
+    if not out.flags.c_contiguous or not out.flags.aligned:
+        return False
+    return all((out.ctypes.data == one.ctypes.data and out.dtype == one.dtype and out.size == one.size)
+               or not np.may_share_memory(out, one) for one in inputs)
+
+
+def loss_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype of the loss for logits of `dtype`: 16 bits are too few for it."""
+    return np.dtype(np.float32) if has_16_bits(dtype) else dtype
+
+
+def reduced(losses: Array, reduction: str, divisor: float) -> Any:
+    """Add the losses exactly; the mean is rounded once if its divisor is a number of losses."""
+    axes = tuple(range(losses.ndim))
+    if reduction == "sum":
+        return sum_over(losses, axes)
+    if not divisor:
+        return np.nan  # NumPy's mean gives NaN too, with a warning
+    if isinstance(divisor, float):
+        return sum_over(losses, axes) / divisor
+    return sum_over(losses, axes, divisor)

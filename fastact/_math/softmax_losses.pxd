@@ -1,0 +1,477 @@
+# Losses over rows of logits: their steps and formulas, as the head of softmax.pxd explains them.
+#
+# No step reads the logits after the first result was stored, but where a second array is named: so the gradient may
+# overwrite the logits.
+
+from fastact._math.primitives cimport (
+    absolute, at_least, at_most, exp_negative_scaled, expm1_rounded, floating, fma, scale_bits, scaled_back)
+from fastact._math.row_state cimport (
+    BIAS, FLOOR, HIGHEST, INVERSE, MAXIMUM, OFFSET, PEAK, REST, SCALE, SHIFT, SUM, SUM_LOW, TOTAL, TOTAL_LOW, WEIGHT,
+    WEIGHT_LOW, StripState)
+from fastact._math.softmax cimport exp_guarded, finish_log, row_guard_scale, row_limit, set_weight
+
+
+# --------------------------------------------------------------------------------------------------- squared error
+
+# sum of (p - t)^2 / 2 with its gradient p ((p - t) - sum of (p - t) p); y = t, the target
+#
+# Steps of softmax_mse:
+#   maximum of x
+#   prepare_exponentials
+#   accumulate_exponentials of x, stored
+#   finish_probabilities
+#   accumulate_squared_error of out and y, stored
+#   finish_squared_error
+#   emit_squared_error of out and y
+
+# x is e^x times 2^guard.  stored: p                    sums: (p - t)^2, (p - t) p
+cdef inline floating accumulate_squared_error(floating x, floating y, const floating* c, floating* first,
+                                              floating* second) noexcept nogil:
+    cdef floating p = x * c[INVERSE]
+    cdef floating residual = p - y
+    first[0] = residual * residual
+    second[0] = residual * p
+    return p
+
+
+cdef inline void finish_squared_error(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
+    cdef floating high = <floating> state.second[i]
+    state.result[i] = state.first[i] / 2
+    state.constants[SUM + i] = high
+    state.constants[SUM_LOW + i] = state.second[i] - high
+    state.constants[SCALE + i] = state.scale[i]
+
+
+# x = p
+cdef inline floating emit_squared_error(floating x, floating y, const floating* c) noexcept nogil:
+    return x * (((x - y) - c[SUM]) - c[SUM_LOW]) * c[SCALE]
+
+
+# ------------------------------------------------------------------------------- cross-entropy with probabilities
+
+# sum of t (log s - x) + z (log s)^2, where log s is the logarithm of the sum of e^x, and its gradient
+# p (sum of t + 2 z log s) - t; y = t, the target's probability
+#
+# With the maximum m, log s - x is (m - x) + log(sum of e^(x - m)): neither part is negative.
+#
+# Steps of softmax_cross_entropy:
+#   maximum of x
+#   prepare_maximum
+#   accumulate_targets of x and y
+#   finish_targets
+#   prepare_exponentials
+#   prepare_peak
+#   accumulate_exponentials of x, stored, if long
+#   flag_dominant, if long
+#   recover_stored of out, if long
+#   accumulate_below of out, if long and dominant
+#   accumulate_others of x, stored, if short
+#   finish_log
+#   finish_cross_entropy
+#   emit_cross_entropy of out and y
+#
+# Steps of softmax_cross_entropy_alone:
+#   maximum of x
+#   prepare_maximum
+#   accumulate_targets of x and y
+#   finish_targets
+#   prepare_exponentials
+#   prepare_peak
+#   accumulate_exponentials of x, if long
+#   flag_dominant, if long
+#   recover_pairs of x, if long
+#   accumulate_others of x, if dominant
+#   finish_log
+#   finish_cross_entropy
+#
+# Steps of softmax_cross_entropy_scaled:
+#   maximum of x
+#   prepare_maximum
+#   accumulate_targets of x and y
+#   finish_targets
+#   prepare_scaled
+#   accumulate_scaled_exponentials of x, stored, if long
+#   flag_dominant, if long
+#   accumulate_below of out, if long and dominant
+#   accumulate_scaled_others of x, stored, if short
+#   finish_log
+#   finish_cross_entropy
+#   emit_cross_entropy of out and y
+#
+# Steps of softmax_cross_entropy_scaled_alone:
+#   maximum of x
+#   prepare_maximum
+#   accumulate_targets of x and y
+#   finish_targets
+#   prepare_scaled
+#   accumulate_scaled_exponentials of x, if long
+#   flag_dominant, if long
+#   accumulate_scaled_others of x, if dominant
+#   finish_log
+#   finish_cross_entropy
+
+# sums: t (m - x), t.  A class whose target is 0 adds nothing, not even where its logit is -inf.
+cdef inline floating accumulate_targets(floating x, floating y, const floating* c, floating* first,
+                                        floating* second) noexcept nogil:
+    cdef floating term = y * (c[MAXIMUM] - x)
+    first[0] = <floating> 0 if y == 0 else term
+    second[0] = y
+    return 0
+
+
+cdef inline void finish_targets(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
+    state.distance[i] = state.first[i]
+    state.total[i] = state.second[i]
+
+
+# x is e^x times 2^guard.  sums: of those below the maximum's, number of the others
+cdef inline floating accumulate_below(floating x, floating y, const floating* c, floating* first,
+                                      floating* second) noexcept nogil:
+    first[0] = <floating> 0 if x >= c[PEAK] else x
+    second[0] = <floating> 1 if x >= c[PEAK] else <floating> 0
+    return x
+
+
+# log of the sum of e^(factor x), by which z is multiplied twice
+cdef inline double log_of_sum(const StripState* state, Py_ssize_t i) noexcept nogil:
+    return (state.maximum[i] * state.factor + state.maximum[i] * state.factor_low) + state.log_rest[i]
+
+
+# factor times a distance from the maximum, which may be infinite
+cdef inline double times_factor(const StripState* state, double distance) noexcept nogil:
+    cdef double product = state.factor * distance
+    return product if state.factor_low == 0 else product + state.factor_low * distance
+
+
+cdef inline void finish_cross_entropy(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
+    cdef double log_s = log_of_sum(state, i), z = state.z_loss, total = state.total[i]
+    state.result[i] = times_factor(state, state.distance[i]) + total * state.log_rest[i]
+    if z != 0:
+        state.result[i] += z * log_s * log_s
+        total += 2 * z * log_s
+    state.constants[WEIGHT + i] = state.scale[i] * state.inverse[i] * row_guard_scale(unused)
+    state.constants[TOTAL + i] = <floating> total
+    state.constants[TOTAL_LOW + i] = total - <floating> total
+    state.constants[REST + i] = state.scale[i] * state.rest[i]
+    state.constants[PEAK + i] = state.peak[i]
+    state.constants[SCALE + i] = state.scale[i]
+
+
+# x is e^x times 2^guard: p (total - t) - t (1 - p).  For the maximum, whose p may be nearly 1, 1 - p is known to more
+# digits than the subtraction gives; total is in two parts, since total - t may be small.
+cdef inline floating emit_cross_entropy(floating x, floating y, const floating* c) noexcept nogil:
+    cdef floating p = x * c[WEIGHT], of_maximum = c[REST]       # loaded in any case: a load in a branch is no select
+    cdef floating of_others = c[SCALE] - p
+    of_others = of_maximum if x >= c[PEAK] else of_others
+    return fma(-y, of_others, p * ((c[TOTAL] - y) + c[TOTAL_LOW]))
+
+
+# -------------------------------------------------------------------------------------- cross-entropy with labels
+
+# log s - x at the label, with its gradient p, and p - 1 at the label
+#
+# Steps of softmax_cross_entropy_labels:
+#   maximum of x
+#   patch_logit of x
+#   prepare_exponentials
+#   prepare_peak
+#   accumulate_exponentials of x, stored, if long
+#   flag_dominant, if long
+#   recover_stored of out, if long
+#   accumulate_below of out, if long and dominant
+#   accumulate_others of x, stored, if short
+#   finish_label
+#   patch_label of out
+#   emit_weighted of out
+#
+# Steps of softmax_cross_entropy_labels_alone:
+#   maximum of x
+#   patch_logit of x
+#   prepare_exponentials
+#   prepare_peak
+#   accumulate_exponentials of x, if long
+#   flag_dominant, if long
+#   recover_pairs of x, if long
+#   accumulate_others of x, if dominant
+#   finish_label
+
+cdef inline void patch_logit(const floating* x, floating* entry, Py_ssize_t n, Py_ssize_t distance,
+                             StripState* state, Py_ssize_t i) noexcept nogil:
+    state.at_label[i] = x[0]
+
+
+cdef inline void finish_label(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
+    finish_log[floating](state, i, unused)
+    set_weight(state, i, state.scale[i] * state.inverse[i], unused)
+    state.result[i] = (state.maximum[i] - state.at_label[i]) + state.log_rest[i]
+
+
+# The sum of all exponentials but the one at the label, which is e
+cdef inline double sum_of_others(const StripState* state, Py_ssize_t i, double e) noexcept nogil:
+    cdef double first = state.first[i], peak = state.peak[i]
+    cdef double above = state.second[i] * peak
+    return first + (above - peak) if e >= peak else (first - e) + above
+
+
+# Gradient at the label: -(sum of the other probabilities).  p - 1 cancels to 0 when p rounds to 1.
+cdef inline void patch_label(const floating* x, floating* entry, Py_ssize_t n, Py_ssize_t distance,
+                             StripState* state, Py_ssize_t i) noexcept nogil:
+    entry[0] = <floating> -sum_of_others(state, i, entry[0])
+
+
+# The same with label smoothing, a factor and a z-loss.  With e = smoothing, of n classes, t is e / n, and at the label
+# 1 - e more:  (log s - x at the label) (1 - e) + e (log s - mean of x) + z (log s)^2,  gradient p (1 + 2 z log s) - t.
+# At the label it is  -(sum of the other p) + e (n - 1) / n + 2 z p log s.
+#
+# Steps of softmax_cross_entropy_labels_smoothed:
+#   maximum of x
+#   patch_logit of x
+#   prepare_maximum
+#   accumulate_distances of x
+#   finish_targets
+#   prepare_exponentials
+#   prepare_peak
+#   accumulate_exponentials of x, stored, if long
+#   flag_dominant, if long
+#   recover_stored of out, if long
+#   accumulate_below of out, if long and dominant
+#   accumulate_others of x, stored, if short
+#   finish_log
+#   finish_smoothed
+#   patch_smoothed of out
+#   emit_smoothed of out
+#   patch_gradient of out
+#
+# Steps of softmax_cross_entropy_labels_smoothed_alone:
+#   maximum of x
+#   patch_logit of x
+#   prepare_maximum
+#   accumulate_distances of x
+#   finish_targets
+#   prepare_exponentials
+#   prepare_peak
+#   accumulate_exponentials of x, if long
+#   flag_dominant, if long
+#   recover_pairs of x, if long
+#   accumulate_others of x, if dominant
+#   finish_log
+#   finish_smoothed
+#
+# Steps of softmax_cross_entropy_labels_scaled:
+#   maximum of x
+#   patch_logit of x
+#   prepare_maximum
+#   accumulate_distances of x
+#   finish_targets
+#   prepare_scaled
+#   accumulate_scaled_exponentials of x, stored, if long
+#   flag_dominant, if long
+#   accumulate_below of out, if long and dominant
+#   accumulate_scaled_others of x, stored, if short
+#   finish_log
+#   finish_smoothed
+#   patch_smoothed of out
+#   emit_smoothed of out
+#   patch_gradient of out
+#
+# Steps of softmax_cross_entropy_labels_scaled_alone:
+#   maximum of x
+#   patch_logit of x
+#   prepare_maximum
+#   accumulate_distances of x
+#   finish_targets
+#   prepare_scaled
+#   accumulate_scaled_exponentials of x, if long
+#   flag_dominant, if long
+#   accumulate_scaled_others of x, if dominant
+#   finish_log
+#   finish_smoothed
+
+# sum: m - x
+cdef inline floating accumulate_distances(floating x, floating y, const floating* c) noexcept nogil:
+    return c[MAXIMUM] - x
+
+
+cdef inline void finish_smoothed(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
+    cdef double log_s = log_of_sum(state, i), log_rest = state.log_rest[i], total = 1
+    cdef double smoothing = state.smoothing, z = state.z_loss, result
+    result = (1 - smoothing) * (times_factor(state, state.maximum[i] - state.at_label[i]) + log_rest)
+    result = 0 if smoothing == 1 else result
+    if smoothing != 0:
+        result += smoothing * (times_factor(state, state.distance[i]) / state.entries + log_rest)
+    if z != 0:
+        result += z * log_s * log_s
+        total += 2 * z * log_s
+    state.result[i] = result
+    state.total[i] = total - 1                  # 2 z log s
+    state.constants[BIAS + i] = state.scale[i] * smoothing / state.entries
+    set_weight(state, i, state.scale[i] * state.inverse[i] * total, unused)
+
+
+# The gradient at the label, which is kept while the others are computed
+cdef inline void patch_smoothed(const floating* x, floating* entry, Py_ssize_t n, Py_ssize_t distance,
+                                StripState* state, Py_ssize_t i) noexcept nogil:
+    cdef double e = entry[0], guarded = state.inverse[i] * <double> row_guard_scale(x[0])
+    cdef double log_part = 0 if state.total[i] == 0 else e * guarded * state.total[i]
+    cdef double of_others = state.smoothing * (n - 1) / n - sum_of_others(state, i, e) * guarded
+    state.rest[i] = state.scale[i] * (of_others + log_part)
+
+
+cdef inline floating emit_smoothed(floating x, floating y, const floating* c) noexcept nogil:
+    return x * c[WEIGHT] * c[WEIGHT_LOW] - c[BIAS]
+
+
+cdef inline void patch_gradient(const floating* x, floating* entry, Py_ssize_t n, Py_ssize_t distance,
+                                StripState* state, Py_ssize_t i) noexcept nogil:
+    entry[0] = <floating> state.rest[i]
+
+
+# The diagonal of the Hessian of either cross-entropy, with targets whose sum is 1: p (1 - p)
+#
+# Steps of softmax_hessian:
+#   maximum of x
+#   prepare_exponentials
+#   prepare_peak
+#   accumulate_exponentials of x, stored, if long
+#   flag_dominant, if long
+#   recover_stored of out, if long
+#   accumulate_below of out, if long and dominant
+#   accumulate_others of x, stored, if short
+#   finish_log
+#   finish_hessian
+#   emit_hessian of out
+
+cdef inline void finish_hessian(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
+    state.constants[WEIGHT + i] = state.inverse[i] * row_guard_scale(unused)
+    state.constants[REST + i] = state.rest[i]
+    state.constants[PEAK + i] = state.peak[i]
+    state.constants[SCALE + i] = state.scale[i]
+
+
+cdef inline floating emit_hessian(floating x, floating y, const floating* c) noexcept nogil:
+    cdef floating p = x * c[WEIGHT], of_maximum = c[REST]
+    cdef floating of_others = <floating> 1 - p
+    of_others = of_maximum if x >= c[PEAK] else of_others
+    return p * of_others * c[SCALE]
+
+
+# --------------------------------------------------------------------------------------------- entropy, divergence
+
+# -(sum of p log p) with its gradient -p (log p + entropy).  With the mean distance d = sum of p (m - x), the entropy is
+# d + log(sum of e^(x - m)), and the gradient p ((m - x) - d): nothing cancels at a maximum that outweighs the others.
+# y is x once more, since out holds the exponentials.
+#
+# Steps of softmax_entropy:
+#   maximum of x
+#   prepare_exponentials
+#   prepare_peak
+#   accumulate_exponentials of x, if long
+#   flag_dominant, if long
+#   recover_pairs of x, if long
+#   accumulate_others of x, if dominant
+#   finish_log
+#   prepare_exponentials
+#   prepare_entropy
+#   accumulate_entropy of x, stored
+#   finish_entropy
+#   emit_entropy of out and y
+#
+# Steps of softmax_entropy_alone:
+#   maximum of x
+#   prepare_exponentials
+#   prepare_peak
+#   accumulate_exponentials of x, if long
+#   flag_dominant, if long
+#   recover_pairs of x, if long
+#   accumulate_others of x, if dominant
+#   finish_log
+#   prepare_exponentials
+#   prepare_entropy
+#   accumulate_entropy of x
+#   finish_entropy
+
+cdef inline void prepare_entropy(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
+    state.constants[HIGHEST + i] = state.maximum[i]
+
+
+# m - x, up to where p is 0
+cdef inline floating distance_below(floating x, floating highest) noexcept nogil:
+    return at_most(highest - x, row_limit(x))
+
+
+# stored: e^x / 2^N times 2^guard                       sums: of that times m - x; none
+cdef inline floating accumulate_entropy(floating x, floating y, const floating* c, floating* first,
+                                        floating* second) noexcept nogil:
+    cdef floating e = exp_guarded(x, <floating> 0, c[FLOOR], c[SHIFT])
+    first[0], second[0] = e * distance_below(x, c[HIGHEST]), <floating> 0
+    return e
+
+
+cdef inline floating accumulate_entropy_moved(floating x, floating y, const floating* c, floating* first,
+                                              floating* second) noexcept nogil:
+    cdef floating e = exp_guarded(x - c[OFFSET], <floating> 0, c[FLOOR], c[SHIFT])
+    first[0], second[0] = e * distance_below(x, c[HIGHEST]), <floating> 0
+    return e
+
+
+cdef inline void finish_entropy(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
+    cdef double weight = state.inverse[i] * row_guard_scale(unused), distance = state.first[i] * weight
+    cdef floating high = <floating> distance
+    state.result[i] = distance + state.log_rest[i]
+    state.constants[SUM + i] = high
+    state.constants[SUM_LOW + i] = distance - high
+    state.constants[SCALE + i] = state.scale[i] * weight
+
+
+cdef inline floating emit_entropy(floating x, floating y, const floating* c) noexcept nogil:
+    return x * c[SCALE] * ((distance_below(y, c[HIGHEST]) - c[SUM]) - c[SUM_LOW])
+
+
+# The divergence of x = log p from y = log t: sum of t (d + e^-d - 1) with d = y - x, whose terms are not negative and
+# sum to that of t d; its gradient in the logits of p is p - t
+#
+# Steps of softmax_kl:
+#   accumulate_divergence of x and y
+#   finish_divergence
+#   emit_difference of x and y
+#
+# Steps of softmax_kl_alone:
+#   accumulate_divergence of x and y
+#   finish_divergence
+
+# e^x for x <= 0, subnormal results included
+cdef inline floating exp_negative(floating x) noexcept nogil:
+    return scaled_back(exp_negative_scaled[floating](x, 0, False), scale_bits(x, False))
+
+
+# p - t with the digits of d, from the larger of both
+cdef inline floating difference(floating x, floating y) noexcept nogil:
+    cdef floating d = y - x, larger = y if d > 0 else x, part
+    part = exp_negative(larger) * expm1_rounded[floating](at_least[floating](-absolute(d), -40))
+    part = part if d > 0 else -part
+    return part if d == d else exp_negative(x) - exp_negative(y)          # of two that are -inf: 0
+
+
+cdef inline floating accumulate_divergence(floating x, floating y, const floating* c, floating* first,
+                                           floating* second) noexcept nogil:
+    cdef floating d = y - x, t = exp_negative(y), term, least
+    if floating is float:
+        least = <floating> 0.03125              # 2^-5
+    else:
+        least = <floating> 0.0009765625         # 2^-10
+    term = fma(t, d, difference(x, y))
+    # d + e^-d - 1 = d^2 / 2 - d^3 / 6 + d^4 / 24 - d^5 / 120
+    least = t * (d * d * fma(d, fma(d, fma[floating](d, -0.008333333333333333, 0.041666666666666664),
+                                    <floating> -0.16666666666666666), <floating> 0.5)) if absolute(d) < least else term
+    first[0] = exp_negative(x) if t == 0 else least
+    second[0] = 0
+    return 0
+
+
+cdef inline void finish_divergence(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
+    state.result[i] = state.first[i]
+    state.constants[SCALE + i] = state.scale[i]
+
+
+cdef inline floating emit_difference(floating x, floating y, const floating* c) noexcept nogil:
+    return difference(x, y) * c[SCALE]

@@ -1,0 +1,9 @@
+from typing import Any
+
+import numpy.typing as npt
+
+from fastact._engine.rows import RowOperation
+
+Array = npt.NDArray[Any]
+
+def mean_of_labels(operation: RowOperation, x: Any, labels: Any) -> tuple[Any, Array] | None: ...
