@@ -15,8 +15,11 @@ from fastact.comparison import peers, race
 from fastact.comparison.peers import formulas, numpy
 from fastact.comparison.race import Rounds, Timing
 from fastact.comparison.work import ALL_DTYPES, CALLS, CHECKED, Candidate, Inputs, Spelling, Work, is_gated, is_rowwise
-from fastact.losses import LOSSES
+from fastact.losses import LOSSES as ROW_LOSSES
 from fastact.names import SPELLINGS
+from fastact.sigmoid_losses import LOSSES as SIGMOID_LOSSES
+
+LOSSES = (*ROW_LOSSES, *SIGMOID_LOSSES)
 
 SMALL = peers.works((*fastact.activations, *LOSSES), CALLS, ("float32", "float64"), (96,), row_shapes=False)
 SMALL += [work._replace(shape=(5, 7), axis=0) for work in SMALL if work.is_rowwise and work.mode != "loss"]

@@ -16,6 +16,7 @@ from fastact.comparison import peers
 from fastact.comparison.race import Rounds, Timing, WrongResult, best_times, measure
 from fastact.comparison.work import ALL_DTYPES, Inputs, Work, is_rowwise, named_dtype
 from fastact.losses import LOSSES
+from fastact.sigmoid_losses import LOSSES as SIGMOID_LOSSES
 
 MODES_OF_OPTION = {
     "value": ("value",),
@@ -43,7 +44,7 @@ class Found(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    functions = (*fastact.activations, *LOSSES)
+    functions = (*fastact.activations, *LOSSES, *SIGMOID_LOSSES)
     parser.add_argument(
         "--function", nargs="+", metavar="NAME", choices=functions, default=functions, help="default: all"
     )

@@ -109,9 +109,12 @@ class Inputs:
             self.x = aligned(generator.uniform(0.001, 0.999, work.shape).astype(dtype))
         self.x[self.x % 0.5 == 0] = 0.3  # the libraries differ in the derivatives at kinks: -3, 0, 0.5, 1 and so on
         if work.mode == "loss":
-            self.labels = generator.integers(work.shape[-1], size=work.shape[:-1])
+            self.labels = np.asarray(generator.integers(work.shape[-1], size=work.shape[:-1]))
             self.targets = np.zeros_like(self.x)
-            np.put_along_axis(self.targets, self.labels[..., None], 1, axis=-1)
+            if work.is_rowwise:
+                np.put_along_axis(self.targets, self.labels[..., None], 1, axis=-1)
+            else:
+                self.targets[generator.random(work.shape) < 0.5] = 1
         else:
             self.u = aligned(generator.standard_normal(work.shape).astype(dtype))
             self.y = aligned(self._reference("value", self.x).astype(dtype))
@@ -119,9 +122,11 @@ class Inputs:
 
     def _repeat(self, period: "Inputs", work: Work) -> None:
         self.work, self.threads, self.axis, self.dtype = work, period.threads, period.axis, period.dtype
-        for name in ("x", "u", "y", "dy"):
+        for name in ("x", "targets") if work.mode == "loss" else ("x", "u", "y", "dy"):
             setattr(self, name, aligned(np.resize(getattr(period, name), work.shape)))
-        self.expected = tuple(np.resize(array, work.shape) for array in period.expected)
+        self.expected = tuple(np.resize(array, work.shape) if array.ndim else array for array in period.expected)
+        if work.mode == "loss":
+            self.expected = (self.expected[0], self.expected[1] * (period.work.size / work.size))
 
     @functools.cached_property
     def ones(self) -> Array:
@@ -163,10 +168,10 @@ class Inputs:
         return np.moveaxis(result, -1, self.axis) if result.ndim == len(self.work.shape) else result
 
     def _expected_loss(self) -> tuple[Array, Array]:
-        """The mean over the rows, and its gradient."""
+        """The mean over the rows, or over all logits, and its gradient."""
         losses, gradients = (reference.evaluate(self.work.function, mode, self.x, self.targets)
                              for mode in ("value", "gradient"))
-        return np.asarray(losses.mean()), gradients / len(self.x)
+        return np.asarray(losses.mean()), gradients / losses.size
 
     def named(self, name: str) -> Any:
         """The input of that name, or the literal."""

@@ -3,7 +3,7 @@
 import contextlib
 
 import fastact
-from fastact import losses
+from fastact import losses, sigmoid_losses
 from fastact.comparison.work import Inputs, Library, Spelling, Work, build, is_gated, is_rowwise
 
 
@@ -13,6 +13,8 @@ def load() -> Library:
         for name, loss in losses.LOSSES.items()
         if hasattr(losses, name)
     }
+    spellings |= {(name, "loss"): Spelling(getattr(sigmoid_losses, name), "x targets", has_out=False)
+                  for name in sigmoid_losses.LOSSES}
     for name, function in fastact.activations.items():
         axis = " axis=axis" if is_rowwise(name) else ""
         inputs = Inputs(Work(name, "value", "float32", (2, 3)))

@@ -77,6 +77,11 @@ def softmax_cross_entropy(x: Any, labels: Any) -> Any:
     return jax.value_and_grad(lambda x: -nn.log_softmax(x)[rows, labels].mean())(x)
 
 
+def sigmoid_cross_entropy(x: Any, targets: Any) -> Any:
+    return jax.value_and_grad(
+        lambda x: -(targets * nn.log_sigmoid(x) + (1 - targets) * nn.log_sigmoid(-x)).mean())(x)
+
+
 def derivative(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x: jax.vjp(function, x)[1](jnp.ones_like(x))[0]
 
@@ -108,6 +113,7 @@ def load() -> Library:
         ("logsumexp", "backward"): Spelling(logsumexp_backward, "dy x axis"),
         ("softmax_mse", "loss"): Spelling(softmax_mse, "x targets"),
         ("softmax_cross_entropy", "loss"): Spelling(softmax_cross_entropy, "x labels"),
+        ("sigmoid_cross_entropy", "loss"): Spelling(sigmoid_cross_entropy, "x targets"),
     }
     for name, function in ELEMENTWISE.items():
         spellings[name, "value"] = Spelling(function, "x")

@@ -10,6 +10,7 @@ from fastact import reference
 from fastact.comparison.peers.formulas import FORMULAS, function_of, names_in
 from fastact.comparison.work import Array, Library, Spelling, build
 from fastact.losses import LOSSES
+from fastact.sigmoid_losses import LOSSES as SIGMOID_LOSSES
 
 
 def softplus(x: Array, out: Array | None = None) -> Any:
@@ -161,11 +162,12 @@ def gradients_of(gated: reference.Gated, dy: Array, x: Array, u: Array) -> tuple
 
 
 def mean_of(name: str) -> Callable[..., tuple[Any, Array]]:
-    """The mean of a loss over the rows, and its gradient."""
+    """The mean of a loss over the rows, or over all logits, and its gradient."""
 
     def mean(x: Array, targets: Array) -> tuple[Any, Array]:
-        loss = reference.LOSSES[name]
-        return loss.value(np, x, targets).mean(), loss.gradient(np, x, targets) / len(x)
+        loss: Any = {**reference.LOSSES, **reference.SIGMOID_LOSSES}[name]
+        losses = loss.value(np, x, targets)
+        return losses.mean(), loss.gradient(np, x, targets) / losses.size
 
     return mean
 
@@ -246,6 +248,6 @@ def from_reference() -> dict[tuple[str, str], Spelling]:
     for name, gated in reference.GATED.items():
         spellings[name, "value"] = Spelling(functools.partial(gated.value, np), "x u", has_out=False)
         spellings[name, "backward"] = Spelling(functools.partial(gradients_of, gated), "dy x u", has_out=False)
-    for name in LOSSES:
+    for name in (*LOSSES, *SIGMOID_LOSSES):
         spellings[name, "loss"] = Spelling(mean_of(name), "x targets", has_out=False)
     return spellings

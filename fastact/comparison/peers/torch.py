@@ -74,6 +74,11 @@ def softmax_cross_entropy(x: Any, labels: Any) -> Any:
     return loss, aten._log_softmax_backward_data(gradient, logarithms, -1, x.dtype)
 
 
+def sigmoid_cross_entropy(x: Any, targets: Any) -> Any:
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(x, targets)
+    return loss, torch.sigmoid(x).sub_(targets).div_(x.numel())  # the formula of PyTorch's derivative
+
+
 SPELLINGS = {
     ("relu", "value"): Spelling(torch.clamp_min, "x 0"),
     ("relu", "derivative"): Spelling(aten.threshold_backward, "ones x 0"),
@@ -115,6 +120,7 @@ SPELLINGS = {
     ("logsumexp", "backward"): Spelling(logsumexp_backward, "dy x axis", has_out=False),
     ("softmax_mse", "loss"): Spelling(softmax_mse, "x targets", has_out=False),
     ("softmax_cross_entropy", "loss"): Spelling(softmax_cross_entropy, "x labels", has_out=False),
+    ("sigmoid_cross_entropy", "loss"): Spelling(sigmoid_cross_entropy, "x targets", has_out=False),
 }
 
 OPERATORS = (
