@@ -14,7 +14,9 @@ from fastact.elementwise import Elementwise
 from fastact.gated import Gated
 from fastact.lookup import get
 from fastact.losses import softmax_cross_entropy, softmax_mse
-from fastact.rowwise import RowReduction, Rowwise
+from fastact.merging import merge_softmax
+from fastact.reduction import RowReduction
+from fastact.rowwise import Rowwise
 from fastact.sigmoid_losses import sigmoid_cross_entropy, sigmoid_focal
 
 __version__ = "0.1.0"
@@ -31,6 +33,7 @@ __all__ = [
     "get",
     "get_buffer_limit",
     "get_num_threads",
+    "merge_softmax",
     "set_buffer_limit",
     "set_num_threads",
     "sigmoid_cross_entropy",

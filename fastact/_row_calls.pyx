@@ -1,15 +1,21 @@
 """Calls of row operations: on plain arrays directly, on others by way of `Layout`."""
 
 cimport numpy as cnp
+from libc.math cimport INFINITY
+
+from numbers import Real
 
 import numpy as np
 
-from fastact._activation cimport check_out, rounded, store
+from fastact._activation cimport check_out, common_dtype, has_16_bits, rounded, store, working_dtype
 from fastact._engine.formats cimport is_plain, is_plain_out, is_plain_pair
+from fastact._engine.masks cimport run_masked
 from fastact._engine.rows cimport RowCall, RowOperation, data_of, row_call
 from fastact._engine.runtime cimport empty_like, fastact_nearest_float
 from fastact._engine.sums cimport exact_sums
 from fastact._layout cimport Layout, overlaps
+from fastact._masks cimport RowMask
+from fastact._math.primitives cimport remainder
 
 cnp.import_array()
 
@@ -17,11 +23,63 @@ cdef enum:
     ROUNDED_INLINE_MAX = 32             # numbers that are rounded one by one; for more a NumPy call is faster
 
 
+FACTORS = """scale : float, optional
+    The logits are multiplied by it, without losing a digit. Default: 1.
+temperature : float, optional
+    The logits are divided by it; scale / temperature is from 1e-30 to 1e30. Default: 1.
+"""
+
+
+# sign scale / temperature
+cdef Factor factor_of(str call, double sign, object scale, object temperature) except *:
+    cdef double numerator = sign * positive(call, "scale", scale), denominator
+    cdef Factor factor
+    denominator = positive(call, "temperature", temperature)
+    factor.high = numerator / denominator
+    # 1 / 1e30 is a little less than 1e-30
+    if not 1e-30 * (1 - 1e-15) <= abs(factor.high) <= 1e30 * (1 + 1e-15):
+        raise ValueError(f"fastact.{call}: scale / temperature is {abs(factor.high):g}; accepted is 1e-30 to 1e30")
+    factor.low = remainder[double](factor.high, denominator, numerator) / denominator
+    return factor
+
+
+cdef double positive(str call, str name, object number) except -1:
+    cdef double as_double
+    if type(number) not in (float, int) and not isinstance(number, (Real, np.bool_)):
+        raise TypeError(f"fastact.{call}: {name} must be a number, got {type(number).__name__}")
+    try:
+        as_double = number
+    except OverflowError:               # an integer that no float can hold
+        as_double = INFINITY
+    if not 0 < as_double < INFINITY:
+        raise ValueError(f"fastact.{call}: {name} is {as_double:g}; accepted is a positive number")
+    return as_double
+
+
+# x in the dtype in which it is computed, and the dtype of the result: that of x, unless `dtype` or a wider `out` asks
+# for another one.  What is between the two is not rounded.
+cdef tuple computed_in(str call, cnp.ndarray x, object dtype, object out):
+    result = x.dtype
+    if dtype is not None:
+        result = np.dtype(dtype)
+        if result.kind in "biu":
+            raise TypeError(f"fastact.{call}: dtype is {result}; accepted are float16, bfloat16, float32 and float64")
+        result = working_dtype(call, "dtype", result)
+    elif has_16_bits(result) and is_wider(out):
+        result = np.dtype(np.float32)
+    return x.astype(common_dtype(x.dtype, result), copy=False), result
+
+
+# Whether results of 16 bits would be rounded before they are written to `out`
+cdef bint is_wider(object out) except -1:
+    return isinstance(out, np.ndarray) and out.dtype.kind == "f" and out.dtype.itemsize > 2
+
+
 # Runs an operation whose result has the shape of its inputs.
 cdef object run_entries(str call, RowOperation operation, cnp.ndarray x, cnp.ndarray y, tuple axes, object out,
-                        cnp.ndarray scales, Factor factor):
+                        cnp.ndarray scales, Factor factor, RowMask mask):
     cdef RowCall call_of_rows
-    cdef Layout layout = Layout(x, axes)
+    cdef Layout layout = Layout(x, axes) if mask is None else mask.layout
     cdef cnp.ndarray first = layout.matrix(x), target
     cdef cnp.ndarray second = None if y is None else layout.matrix(y)
     if out is not None:
@@ -29,7 +87,8 @@ cdef object run_entries(str call, RowOperation operation, cnp.ndarray x, cnp.nda
         ordered = out.reshape(out.shape or (1,)).transpose(layout.order) if out.ndim else None
         direct = (ordered is not None and type(out) is np.ndarray and out.dtype == x.dtype and is_plain(ordered)
                   and not overlaps(ordered, first) and (second is None or not overlaps(ordered, second))
-                  and (scales is None or not np.may_share_memory(ordered, scales)))
+                  and (scales is None or not np.may_share_memory(ordered, scales))
+                  and (mask is None or not mask.overlaps(ordered)))
         target = ordered if direct else empty_like(first)
     else:
         direct = False
@@ -37,7 +96,11 @@ cdef object run_entries(str call, RowOperation operation, cnp.ndarray x, cnp.nda
     call_of_rows = row_call(first, layout.outer, layout.n, layout.inner)
     call_of_rows.y, call_of_rows.out, call_of_rows.scales = data_of(second), data_of(target), <double*> data_of(scales)
     call_of_rows.factor, call_of_rows.factor_low = factor.high, factor.low
-    operation.run(&call_of_rows)
+    if mask is None:
+        operation.run(&call_of_rows)
+    else:
+        call_of_rows.results = <double*> data_of(mask.results)
+        run_masked(operation, &call_of_rows, &mask.call)
     if out is None:
         return layout.restore(target, x.ndim)
     if not direct:
@@ -70,8 +133,25 @@ cdef object run_plain(RowOperation operation, object x, object y, object out, ob
     return target
 
 
-# The same for one number of each row
-cdef object reduce_plain(RowOperation operation, object x, object axis):
+# Runs an operation that gives one number for each row, in the order of the engine; of rows without entries -inf.
+cdef cnp.ndarray run_reduction(RowOperation operation, cnp.ndarray x, Layout layout, Factor factor, RowMask mask):
+    cdef RowCall call
+    cdef cnp.ndarray matrix, results
+    results = np.full(layout.shape[:layout.first] + layout.shape[layout.first + layout.count:], -np.inf)
+    if layout.n == 0:
+        return results
+    matrix = layout.matrix(x)
+    call = row_call(matrix, layout.outer, layout.n, layout.inner)
+    call.results, call.factor, call.factor_low = <double*> data_of(results), factor.high, factor.low
+    if mask is None:
+        operation.run(&call)
+    else:
+        run_masked(operation, &call, &mask.call)
+    return results
+
+
+# The same for plain arrays, as the result
+cdef object reduce_plain(RowOperation operation, object x, object axis, Factor factor):
     cdef RowCall call
     cdef cnp.ndarray array, results, rows
     cdef Py_ssize_t n, count, k
@@ -82,7 +162,7 @@ cdef object reduce_plain(RowOperation operation, object x, object axis):
     count = cnp.PyArray_SIZE(array) // n
     results = cnp.PyArray_EMPTY(cnp.PyArray_NDIM(array) - 1, cnp.PyArray_DIMS(array), cnp.NPY_DOUBLE, 0)
     call = row_call(array, count, n, 1)
-    call.results = <double*> cnp.PyArray_DATA(results)
+    call.results, call.factor, call.factor_low = <double*> cnp.PyArray_DATA(results), factor.high, factor.low
     operation.run(&call)
     if cnp.PyArray_TYPE(array) == cnp.NPY_DOUBLE:
         return results[()]

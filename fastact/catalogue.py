@@ -16,7 +16,8 @@ from fastact import _costs
 from fastact._activation import Activation
 from fastact.elementwise import Elementwise
 from fastact.gated import Gated
-from fastact.rowwise import RowReduction, Rowwise
+from fastact.reduction import RowReduction
+from fastact.rowwise import Rowwise
 
 _INFINITE = float("inf")
 _FINITE = (-1.7976931348623157e308, 1.7976931348623157e308)
@@ -484,8 +485,9 @@ log_softmax = Rowwise(
 logsumexp = RowReduction(
     "logsumexp",
     summary="The logarithm of a sum of exponentials, a smooth maximum.",
-    formula=r"y = \log \sum_j e^{x_j}",
-    derivative_formula=r"\partial y / \partial x_j = \mathrm{softmax}(x)_j",
+    formula=r"y = \log \sum_j e^{s x_j}, \; s = \mathrm{scale} / \mathrm{temperature}",
+    derivative_formula=r"\partial y / \partial x_j = s \, \mathrm{softmax}(s x)_j",
+    parameters={"scale": 1.0, "temperature": 1.0},
     source="J. W. Gibbs, Elementary principles in statistical mechanics (1902)",
     cost=_cost("logsumexp"),
     derivative="softmax",

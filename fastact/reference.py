@@ -615,9 +615,9 @@ def _log_softmax(m: Any, logits: Any, scale: Any = 1.0, temperature: Any = 1.0) 
     return shifted - _log_of_sum(m, shifted)
 
 
-def _logsumexp(m: Any, logits: Any) -> Any:
+def _logsumexp(m: Any, logits: Any, scale: Any = 1.0, temperature: Any = 1.0) -> Any:
     largest = _row_maximum(m, logits)
-    finite = largest + _log_of_sum(m, logits - largest)
+    finite = largest * (scale / temperature) + _log_of_sum(m, (logits - largest) * (scale / temperature))
     return m.where(abs(largest) == np.inf, largest, finite)[..., 0]
 
 
@@ -639,9 +639,65 @@ ROWWISE = {
     "log_softmax": Rowwise(value=_log_softmax, backward=_log_softmax_backward),
     "logsumexp": Rowwise(
         value=_logsumexp,
-        backward=lambda m, dy, logits: dy[..., None] * _softmax(m, logits),
+        backward=lambda m, dy, logits, *factors: (
+            dy[..., None] * _softmax(m, logits, *factors) * (factors[0] / factors[1] if factors else 1)),
     ),
 }
+
+
+def part_of_rows(
+    shape: tuple[int, ...],
+    *,
+    where: Any = True,
+    bias: Any = 0.0,
+    lengths: Any = None,
+    causal: bool = False,
+    offset: Any = None,
+    window: Any = None,
+) -> npt.NDArray[np.bool_]:
+    """Tell which entries of rows along the last axis take part, from the definition, entry by entry."""
+    part = np.zeros(shape, bool)
+    where, bias = np.broadcast_to(where, shape), np.broadcast_to(bias, shape)
+    diagonal = causal or window is not None
+    rows = shape[:-2] if diagonal else shape[:-1]
+    left, right = window if isinstance(window, tuple) else (window, window)
+    for index in np.ndindex(*shape):
+        row, key = index[:-2] if diagonal else index[:-1], index[-1]
+        length = shape[-1] if lengths is None else np.broadcast_to(lengths, rows)[row]
+        begin, end = 0, length
+        if diagonal:
+            first = length - shape[-2] if offset is None else np.broadcast_to(offset, rows)[row]
+            diagonal_key = index[-2] + first
+            end = min(end, diagonal_key + 1) if causal else end
+            end = end if right is None else min(end, diagonal_key + right + 1)
+            begin = 0 if left is None else diagonal_key - left
+        part[index] = where[index] and bias[index] != -np.inf and begin <= key < end
+    return part
+
+
+def masked_rows(
+    logits: Any, part: Any, *, scale: float = 1.0, bias: Any = 0.0, sink: Any = -np.inf
+) -> tuple[Any, Any, Any]:
+    """Compute softmax, log_softmax and the logarithm of the denominator in float64, row by row.
+
+    Parameters
+    ----------
+    logits, part : ndarray
+        Rows along the last axis, and which of their entries take part.
+    scale, bias, sink
+        As of ``fastact.softmax``.
+    """
+    logits, part = np.asarray(logits, np.float64), np.broadcast_to(part, np.shape(logits))
+    bias, sink = np.broadcast_to(bias, logits.shape), np.broadcast_to(sink, logits.shape[:-1]).astype(np.float64)
+    p, log_p, lse = np.zeros(logits.shape), np.full(logits.shape, -np.inf), sink.copy()
+    for row in np.ndindex(*logits.shape[:-1]):
+        chosen = part[row]
+        if chosen.any():
+            terms = scale * logits[row][chosen] + bias[row][chosen]
+            largest = max(terms.max(), sink[row])
+            lse[row] = largest + np.log(np.exp(terms - largest).sum() + np.exp(sink[row] - largest))
+            p[row][chosen], log_p[row][chosen] = np.exp(terms - lse[row]), terms - lse[row]
+    return p, log_p, lse
 
 
 def _squared_error(m: Any, logits: Any, targets: Any) -> Any:

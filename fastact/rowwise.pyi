@@ -7,6 +7,7 @@ from fastact._activation import Activation
 
 Array = npt.NDArray[Any]
 Axis = int | tuple[int, ...] | None
+Window = int | tuple[int | None, int | None] | None
 
 class Rowwise(Activation):
     ulp: Mapping[str, float]
@@ -31,7 +32,15 @@ class Rowwise(Activation):
         *,
         scale: float = 1.0,
         temperature: float = 1.0,
+        bias: npt.ArrayLike | None = None,
         where: npt.ArrayLike | None = None,
+        lengths: npt.ArrayLike | None = None,
+        causal: bool = False,
+        offset: npt.ArrayLike | None = None,
+        window: Window = None,
+        sink: npt.ArrayLike | None = None,
+        return_lse: bool = False,
+        dtype: npt.DTypeLike | None = None,
         out: Array | None = None,
     ) -> Any: ...
     def backward(
@@ -43,7 +52,14 @@ class Rowwise(Activation):
         output: npt.ArrayLike | None = None,
         scale: float = 1.0,
         temperature: float = 1.0,
+        bias: npt.ArrayLike | None = None,
         where: npt.ArrayLike | None = None,
+        lengths: npt.ArrayLike | None = None,
+        causal: bool = False,
+        offset: npt.ArrayLike | None = None,
+        window: Window = None,
+        sink: npt.ArrayLike | None = None,
+        lse: npt.ArrayLike | None = None,
         out: Array | None = None,
     ) -> Any: ...
     def jacobian(
@@ -54,36 +70,3 @@ class Rowwise(Activation):
         temperature: float = 1.0,
         where: npt.ArrayLike | None = None,
     ) -> Array: ...
-
-class RowReduction(Activation):
-    def __init__(
-        self,
-        name: str,
-        *,
-        cost: float,
-        derivative: str,
-        summary: str,
-        formula: str,
-        derivative_formula: str,
-        source: str,
-        parameters: Mapping[str, float] = ...,
-    ) -> None: ...
-    def __call__(
-        self,
-        x: npt.ArrayLike,
-        axis: Axis = -1,
-        *,
-        keepdims: bool = False,
-        where: npt.ArrayLike | None = None,
-        out: Array | None = None,
-    ) -> Any: ...
-    def backward(
-        self,
-        dy: npt.ArrayLike,
-        x: npt.ArrayLike,
-        axis: Axis = -1,
-        *,
-        keepdims: bool = False,
-        where: npt.ArrayLike | None = None,
-        out: Array | None = None,
-    ) -> Any: ...

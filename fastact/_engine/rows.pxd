@@ -5,6 +5,7 @@ cimport numpy as cnp
 from fastact._engine.formats cimport Format, format_of, formats
 from fastact._engine.strips cimport Step
 from fastact._loops.elementwise cimport transposition
+from fastact._loops.masking cimport bias_addition, biased_selection, selection
 
 cdef enum:
     STEPS = 20                      # of an operation, at most
@@ -46,6 +47,9 @@ cdef inline RowCall row_call(cnp.ndarray x, Py_ssize_t outer, Py_ssize_t n, Py_s
 
 cdef class RowOperation:
     cdef Step steps[2][STEPS]       # of float and of double
+    cdef selection select[2]
+    cdef biased_selection select_biased[2]
+    cdef bias_addition add_bias[2]
     cdef transposition to_columns[2]
     cdef transposition to_rows[2]
     cdef int count

@@ -13,13 +13,14 @@ from libc.stdint cimport uint16_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy
 
-from fastact._engine.formats cimport Format
+from fastact._engine.formats cimport Format, pack_numbers, unpack_numbers
 from fastact._engine.runtime cimport (
     allocate, fastact_enter, fastact_environment, fastact_leave, team, threads_for)
 from fastact._engine.strips cimport (
     ACCUMULATE, ALWAYS, CONSTANTS, EMIT, EXTREME, IF_DOMINANT, IF_LONG, IF_LONG_AND_DOMINANT, IF_SHORT, PATCH, RECOVER,
     Place, StripCall, place_of, run_all_strips, run_strip)
 from fastact._loops.elementwise cimport CACHE_LINE, LANES, fetch, transposition
+from fastact._loops.masking cimport bias_addition, biased_selection, selection
 from fastact._math.row_state cimport PIECE, SEGMENT, STRIP
 
 cnp.import_array()
@@ -72,32 +73,6 @@ cdef StripCall call_on_copy(const CopyCall* copy, const Place* place, char* memo
     if floats.labels != NULL:
         floats.labels += place.first
     return floats
-
-
-# Converts `n` numbers to floats; `target` has room for a multiple of LANES.
-cdef inline void unpack_numbers(const Format* format, const uint16_t* source, float* target,
-                                Py_ssize_t n) noexcept nogil:
-    cdef uint16_t end[LANES]
-    cdef Py_ssize_t whole = n // LANES * LANES, i
-    format.unpack(source, target, whole)
-    if whole < n:
-        for i in range(LANES):
-            end[i] = source[whole + i] if whole + i < n else 0
-        format.unpack(end, target + whole, LANES)
-
-
-cdef inline void pack_numbers(const Format* format, const float* source, uint16_t* target,
-                              Py_ssize_t n) noexcept nogil:
-    cdef float end[LANES]
-    cdef uint16_t packed_end[LANES]
-    cdef Py_ssize_t whole = n // LANES * LANES, i
-    format.pack(source, target, whole)
-    if whole < n:
-        for i in range(LANES):
-            end[i] = source[whole + i] if whole + i < n else 0
-        format.pack(end, packed_end, LANES)
-        for i in range(n - whole):
-            target[whole + i] = packed_end[i]
 
 
 cdef inline void copy_line(char* target, const char* source, Py_ssize_t bytes) noexcept nogil:
@@ -294,7 +269,7 @@ cdef class RowOperation:
 
     def __cinit__(self, str name, kernels, double cost):
         cdef int k, d
-        cdef size_t address, back
+        cdef size_t address, back, biased, added
         cdef bint stored = False
         if name not in kernels.OPERATIONS:
             raise ValueError(f"fastact: {name} has no compiled steps; write a comment `Steps of {name}` into "
@@ -317,6 +292,9 @@ cdef class RowOperation:
                 self.steps[d][k].columns = <void*> address
                 self.steps[d][k].x, self.steps[d][k].y = arrays[:2]
         for d, dtype in enumerate(("float", "double")):
+            address, biased, added = kernels.MASKING[dtype]
+            self.select[d], self.select_biased[d] = <selection> address, <biased_selection> biased
+            self.add_bias[d] = <bias_addition> added
             address, back = kernels.TRANSPOSITIONS[dtype]
             self.to_columns[d], self.to_rows[d] = <transposition> address, <transposition> back
 
@@ -347,13 +325,14 @@ cdef class RowOperation:
         strips.arrays[0] = call.x
         strips.arrays[1] = call.x if call.y == NULL else call.y
         strips.arrays[2] = call.x if call.out == NULL else call.out
-        strips.n, strips.inner, strips.rows = n, inner, outer * inner
+        strips.n, strips.inner, strips.rows, strips.distance = n, inner, outer * inner, n
         strips.width = STRIP if inner != 1 else min(SEGMENT // n, STRIP) if n < PIECE else 1
         strips.strips = (inner + strips.width - 1) // strips.width
         strips.fetching = size * 2 * format.itemsize > BEYOND_CACHE
         strips.results, strips.scales, strips.labels = call.results, call.scales, call.labels
         strips.scale, strips.factor, strips.factor_low = call.scale, call.factor, call.factor_low
         strips.smoothing, strips.z_loss = call.smoothing, call.z_loss
+        strips.sinks = NULL                     # the masked rows alone have sinks
         count = outer * strips.strips if inner != 1 else (outer + strips.width - 1) // strips.width
         copy.call, copy.format = &strips, format
         copy.reads_y, copy.writes, copy.in_place = call.y != NULL, call.out != NULL, self.in_place

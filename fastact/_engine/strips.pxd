@@ -35,12 +35,15 @@ cdef struct StripCall:
     Py_ssize_t rows                 # how many
     Py_ssize_t n                    # entries of a row
     Py_ssize_t inner                # distance of two entries of a row: 1, or the rows are columns side by side
+    Py_ssize_t distance             # of two rows, unless they are columns
     Py_ssize_t width                # rows of a strip, at most
     Py_ssize_t strips               # of columns, for each index of the outer axes
     bint fetching
     double* results                 # one number a row, or NULL
     const double* scales            # the same, or NULL for `scale` everywhere
     double scale
+    const double* sinks             # the same, or NULL
+    bint sink_is_lse
     double factor                   # of x, and its low part
     double factor_low
     double smoothing                # of labels
@@ -59,7 +62,7 @@ cdef inline Place place_of(const StripCall* call, Py_ssize_t index, Py_ssize_t w
     cdef Place place
     if call.inner == 1:
         place.first = index * width
-        place.offset = place.first * call.n * call.itemsize
+        place.offset = place.first * call.distance * call.itemsize
         rest = call.rows - place.first
     else:
         outer, column = index // strips, index % strips * width

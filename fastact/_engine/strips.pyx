@@ -27,6 +27,10 @@ cdef inline void open_strip(const StripCall* call, Py_ssize_t index, Strip* stri
     strip.state.smoothing, strip.state.z_loss, strip.state.entries = call.smoothing, call.z_loss, call.n
     for j in range(strip.place.width):
         strip.state.scale[j] = call.scales[strip.place.first + j] if call.scales != NULL else call.scale
+    if call.sinks != NULL:
+        strip.state.sink_is_lse = call.sink_is_lse
+        for j in range(strip.place.width):
+            strip.state.sink[j] = call.sinks[strip.place.first + j]
 
 
 cdef inline void close_strip(const StripCall* call, const Strip* strip) noexcept nogil:
@@ -41,7 +45,7 @@ cdef inline char* entries(const StripCall* call, int array, const Strip* strip, 
 
 
 cdef inline Py_ssize_t stride(const StripCall* call) noexcept nogil:
-    return call.n if call.inner == 1 else call.inner
+    return call.distance if call.inner == 1 else call.inner
 
 
 cdef inline void* kernel(const StripCall* call, const Step* step) noexcept nogil:
@@ -80,7 +84,7 @@ cdef inline void run_emission(const StripCall* call, const Step* step, const Str
 
 # A step that reads no entry (constants of the rows) or few of each row (with labels, that of the label)
 cdef inline void run_on_few(const StripCall* call, const Step* step, Strip* strip) noexcept nogil:
-    cdef Py_ssize_t j, label, place, distance = call.n if call.inner == 1 else 1
+    cdef Py_ssize_t j, label, place, distance = call.distance if call.inner == 1 else 1
     if step.kind == CONSTANTS:
         (<strip_constants> step.rows)(&strip.state, strip.place.width)
         return

@@ -8,6 +8,7 @@ from fastact._loops.columns cimport accumulate_columns, emit_columns, extreme_of
 from fastact._loops.elementwise cimport LANES, Formulas, compute_block
 from fastact._loops.losses cimport compute_losses
 from fastact._loops.rows cimport Terms, accumulate_rows, emit_rows, extreme_of_rows, recover_rows
+from fastact._loops.masking cimport add_bias, select_biased, select_entries
 from fastact._loops.sums cimport add_numbers, fastact_sum
 from fastact._math.row_state cimport StripState
 
@@ -28,6 +29,7 @@ GATED = {}              # "swiglu" -> name of the activation, whether `limit` an
 OPERATIONS = {}         # "softmax" -> its steps: (kind, key without layout and dtype, arrays read, condition)
 PACKING = {}            # "float16" -> addresses of the loops from and to it
 SUMS = {}               # "float" -> address of the loop that adds numbers to an exact sum
+MASKING = {}            # "float" -> addresses of the loops that prepare a masked row
 TRANSPOSITIONS = {}     # "float" -> addresses of the loops from short rows to columns and back
 
 include "table.pxi"
@@ -83,3 +85,37 @@ cdef void to_rows_double(const void* columns, void* rows, Py_ssize_t count, Py_s
 
 TRANSPOSITIONS["float"] = <size_t> &to_columns_float, <size_t> &to_rows_float
 TRANSPOSITIONS["double"] = <size_t> &to_columns_double, <size_t> &to_rows_double
+
+
+cdef void select_entries_float(const void* x, const char* where, void* target, Py_ssize_t n,
+                               double absent) noexcept nogil:
+    select_entries[float](<const float*> x, where, <float*> target, n, <float> absent)
+
+
+cdef void select_entries_double(const void* x, const char* where, void* target, Py_ssize_t n,
+                                double absent) noexcept nogil:
+    select_entries[double](<const double*> x, where, <double*> target, n, absent)
+
+
+cdef void select_biased_float(const void* x, const void* bias, void* target, Py_ssize_t n,
+                              double absent) noexcept nogil:
+    select_biased[float](<const float*> x, <const float*> bias, <float*> target, n, <float> absent)
+
+
+cdef void select_biased_double(const void* x, const void* bias, void* target, Py_ssize_t n,
+                               double absent) noexcept nogil:
+    select_biased[double](<const double*> x, <const double*> bias, <double*> target, n, absent)
+
+
+cdef void add_bias_float(const void* x, const void* bias, void* target, Py_ssize_t n, double factor,
+                         double factor_low) noexcept nogil:
+    add_bias[float](<const float*> x, <const float*> bias, <float*> target, n, factor, factor_low)
+
+
+cdef void add_bias_double(const void* x, const void* bias, void* target, Py_ssize_t n, double factor,
+                          double factor_low) noexcept nogil:
+    add_bias[double](<const double*> x, <const double*> bias, <double*> target, n, factor, factor_low)
+
+
+MASKING["float"] = <size_t> &select_entries_float, <size_t> &select_biased_float, <size_t> &add_bias_float
+MASKING["double"] = <size_t> &select_entries_double, <size_t> &select_biased_double, <size_t> &add_bias_double

@@ -45,6 +45,7 @@ cdef struct StripState:
     double at_label[STRIP]      # the logit at the label
     double distance[STRIP]      # sum of (m - x), times the targets if there are any
     double total[STRIP]         # sum of the targets
+    double sink[STRIP]          # a logit of the denominator alone, not scaled, or the lse itself
     double constants[CONSTANTS_OF_ROWS]
     int dominant[STRIP]         # the maximum's exponential is more than half of the sum
     double factor               # of x, and its low part
@@ -52,6 +53,7 @@ cdef struct StripState:
     double smoothing            # of labels
     double z_loss               # weight of the square of the logarithm of the sum
     double entries              # of a row
+    bint sink_is_lse
     bint fetching               # memory is prefetched
 
 # The kernels take `width` <= STRIP rows of `n` entries.  Either the rows are contiguous, `stride` entries apart, or

@@ -28,8 +28,9 @@
 # Stored exponentials are multiplied by 2^guard until they are emitted: a sum or a multiple of subnormal numbers would
 # have the error of each of them.
 
-from libc.math cimport NAN, fabs, isinf
+from libc.math cimport INFINITY, NAN, fabs, isinf
 
+from fastact._math.primitives cimport exp_anywhere as exponential    # table.pxi has another exp_anywhere
 from fastact._math.primitives cimport (
     at_least, exp_integer, exp_limit, exp_negative_scaled, exp_polynomial, exp_shift, exp_split_by, floating, fma,
     largest, log_of_one_more, remainder, scale_bits, sum_in_two, two_to)
@@ -147,6 +148,7 @@ cdef inline void finish_sum(StripState* state, Py_ssize_t i, floating unused) no
     state.constants[SUM + i] = high
     state.constants[SUM_LOW + i] = state.first[i] - high
     state.constants[SCALE + i] = state.factor
+    state.result[i] = state.first[i]
 
 
 cdef inline floating emit_softmax_backward(floating x, floating y, const floating* c) noexcept nogil:
@@ -281,6 +283,14 @@ cdef inline floating emit_log_softmax_backward(floating x, floating y, const flo
 #   accumulate_scaled_others of x, if dominant
 #   finish_scaled_log
 #   emit_scaled_log_softmax of x
+#
+# Steps of logsumexp_scaled:
+#   maximum of x
+#   prepare_scaled
+#   accumulate_scaled_exponentials of x, if long
+#   flag_dominant, if long
+#   accumulate_scaled_others of x, if dominant
+#   finish_scaled_log
 
 cdef inline void prepare_scaled(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
     cdef double maximum = state.maximum[i] if state.factor > 0 else -state.maximum[i]
@@ -314,14 +324,88 @@ cdef inline floating accumulate_scaled_others(floating x, floating y, const floa
     return e
 
 
+# f m + log_rest
+cdef inline double log_of_row(StripState* state, Py_ssize_t i, double log_rest) noexcept nogil:
+    cdef double maximum = state.maximum[i]
+    cdef double log = maximum * state.factor + (maximum * state.factor_low + log_rest)
+    return maximum if isinf(maximum) else log
+
+
 cdef inline void finish_scaled_log(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
     cdef double offset = state.constants[OFFSET + i]
     finish_log[floating](state, i, unused)
     state.constants[OFFSET + i] = offset
+    state.result[i] = log_of_row(state, i, state.log_rest[i])
 
 
 cdef inline floating emit_scaled_log_softmax(floating x, floating y, const floating* c) noexcept nogil:
     return fma(x, c[HALF], -c[OFFSET]) * c[FACTOR] - c[LOG_REST]
+
+
+# --------------------------------------------------------------------------- with the logarithm of the denominator
+
+# The same with state.result, lse = log(sum of e^(f x) + e^sink), or, where the lse is given in place of a sink, with
+# that one: p = e^(f x - lse).  Their own lse is that of the row alone; the excess of the other one over it is what the
+# sink adds.  Without a sink, -inf, nothing changes.
+#
+# Steps of softmax_lse:
+#   maximum of x
+#   prepare_exponentials
+#   prepare_peak
+#   accumulate_exponentials of x, stored
+#   finish_softmax_lse
+#   emit_weighted of out
+#
+# Steps of softmax_scaled_lse:
+#   maximum of x
+#   prepare_scaled
+#   accumulate_scaled_exponentials of x, stored
+#   finish_softmax_lse
+#   emit_weighted of out
+#
+# Steps of log_softmax_lse:
+#   maximum of x
+#   prepare_exponentials
+#   prepare_peak
+#   accumulate_exponentials of x, if long
+#   flag_dominant, if long
+#   recover_pairs of x, if long
+#   accumulate_others of x, if dominant
+#   finish_log
+#   finish_sink
+#   emit_log_softmax of x
+#
+# Steps of log_softmax_scaled_lse:
+#   maximum of x
+#   prepare_scaled
+#   accumulate_scaled_exponentials of x, if long
+#   flag_dominant, if long
+#   accumulate_scaled_others of x, if dominant
+#   finish_scaled_log
+#   finish_sink
+#   emit_scaled_log_softmax of x
+
+# What the sink adds to the row's own lse, after which state.result is the lse of both; a row of -inf has that of the
+# sink alone.
+cdef inline double excess_of_sink(StripState* state, Py_ssize_t i, double own, floating unused) noexcept nogil:
+    cdef double difference = state.sink[i] - own
+    cdef double rest = log_of_one_more(exponential[double](-fabs(difference)))
+    cdef double excess = (difference if difference > 0 else 0) + rest
+    excess = difference if state.sink_is_lse else excess
+    state.result[i] = state.sink[i] if state.maximum[i] == -INFINITY else own + excess
+    return excess
+
+
+cdef inline void finish_softmax_lse(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
+    cdef double own = log_of_row(state, i, log_of_one_more(at_least[double](state.first[i] / state.peak[i] - 1, 0)))
+    cdef double excess = excess_of_sink(state, i, own, unused)
+    finish_probabilities(state, i, unused)
+    set_weight(state, i, state.scale[i] * state.inverse[i] * exponential[double](-excess), unused)
+
+
+# After finish_log or finish_scaled_log
+cdef inline void finish_sink(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
+    state.constants[LOG_REST + i] += excess_of_sink(state, i, state.result[i], unused)
 
 
 # ------------------------------------------------------------------------------------------------------- hardmax

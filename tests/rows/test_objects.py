@@ -23,7 +23,7 @@ def test_pickle_copy_and_hash(f):
 
 @every_function
 def test_repr_and_attributes(f):
-    parameters = {"scale": 1.0, "temperature": 1.0} if f in SCALED else {}
+    parameters = {"scale": 1.0, "temperature": 1.0} if f in SCALED or f in REDUCTIONS else {}
     assert repr(f) == f"<fastact.{f.name}(x{', scale=1, temperature=1' if parameters else ''}): {f.summary}>"
     assert f.__name__ == f.__qualname__ == f.name
     assert f.__module__ == "fastact"

@@ -1,0 +1,244 @@
+"""The arguments that say which entries of a row take part: bias, where, lengths, causal, offset, window; the sink."""
+
+cimport numpy as cnp
+from libc.math cimport INFINITY
+
+import numpy as np
+
+from fastact._activation cimport as_numbers, refuse_masked, rounded, unknown_argument
+from fastact._engine.masks cimport broadcast_of
+from fastact._layout cimport Layout, reorder
+
+cnp.import_array()
+
+INTERVALS = "lengths", "causal", "offset", "window"
+PARTS = "where", *INTERVALS                     # what every function of rows takes
+MASKS = "bias", *PARTS
+INDEX_MAX = 1 << 60                             # of an offset or a window, in either direction
+
+DESCRIPTION = {
+    "bias": """bias : array_like, optional
+    Added to the logits after `scale`, as float32 or, where `x` is float64, float64; the logits are the rounded sums. It
+    broadcasts to `x`. An entry whose bias is -inf takes no part.
+""",
+    "where": """where : array_like of bool, optional
+    The entries that take part; what the others hold does not matter. It broadcasts to `x`.
+""",
+    "lengths": """lengths : array_like of int, optional
+    How many entries of each row take part: the first ones. It broadcasts to the shape of the rows; with `causal` or
+    `window` to that without the queries.
+""",
+    "causal": """causal : bool, optional
+    Of query i, the last axis but one, the keys j <= i + offset take part.
+""",
+    "offset": """offset : int or array_like of int, optional
+    The key of query 0. Default: the length of the row less the number of queries, so that the last query has the last
+    key; 0 aligns the first ones.
+""",
+    "window": """window : int or (int, int), optional
+    How many keys on the left and on the right of i + offset take part; None as one of both: all of them.
+""",
+    "sink": """sink : array_like, optional
+    One more logit of the denominator alone, not scaled. It broadcasts to the shape of the rows.
+""",
+    "return_lse": """return_lse : bool, optional
+    Return the logarithm of the denominator too.
+""",
+}
+
+
+cdef class RowMask:
+    cdef tuple shape_in_order(self):
+        return self.layout.shape[:self.layout.first] + self.layout.shape[self.layout.first + self.layout.count:]
+
+    # The lse of each row, if it is given, or else its sink, which may be None; the results are those of rows without
+    # any entry that takes part.
+    cdef int set_sinks(self, str call, object sinks, object lse) except -1:
+        if lse is not None:
+            self.sinks = rows_in_order(self.layout, numbers_of_rows(call, "lse", lse, self.rows))
+        elif sinks is not None:
+            self.sinks = rows_in_order(self.layout, numbers_of_rows(call, "sink", sinks, self.rows))
+        else:
+            self.sinks = np.full(self.shape_in_order(), -np.inf)
+        self.results = self.sinks.copy()
+        self.call.sinks, self.call.sink_is_lse = <const double*> cnp.PyArray_DATA(self.sinks), lse is not None
+        return 0
+
+    cdef int set_effects(self, double x_absent, double y_absent, double fill, bint always_fills) except -1:
+        self.call.absent[0], self.call.absent[1], self.call.fill = x_absent, y_absent, fill
+        self.call.always_fills = always_fills
+        return 0
+
+    # Whether writing `out` would change what is yet to be read of the mask
+    cdef bint overlaps(self, cnp.ndarray out) except -1:
+        return any([array is not None and np.may_share_memory(out, array) for array in (self.where, self.bias)])
+
+
+# The arguments that are given, without flags that are False
+cdef dict effective(str call, dict given):
+    for name in ("causal", "return_lse"):
+        if not isinstance(given.get(name, False), (bool, np.bool_)):
+            raise TypeError(f"fastact.{call}: {name} must be True or False, got {given[name]!r}")
+    return {name: value for name, value in given.items()
+            if value is not None and (name not in ("causal", "return_lse") or value)}
+
+
+cdef int check_names(str call, dict given, object accepted, object all_arguments) except -1:
+    for name in given:
+        if name not in accepted:            # of those that another function of the class has, or of none
+            raise unknown_argument(call, name, [one for one in all_arguments
+                                                if one in accepted or one not in (*MASKS, "sink", "lse")]
+                                   if name in all_arguments else list(all_arguments))
+    return 0
+
+
+# A checked mask; with `adds_bias` the bias is added to x, else it only tells which entries take part.
+cdef RowMask mask_of(str call, cnp.ndarray x, tuple axes, dict given, bint adds_bias):
+    cdef RowMask mask = RowMask.__new__(RowMask)
+    mask.layout, mask.rows = Layout(x, axes), shape_of_rows(x, axes)
+    mask.call.begin = mask.call.end = NULL
+    mask.call.sinks, mask.call.sink_is_lse, mask.call.one_wins = NULL, False, False
+    mask.set_effects(-INFINITY, -INFINITY, 0, False)
+    where, bias = given.get("where"), given.get("bias")
+    if where is not None:
+        refuse_masked(call, "where", where)
+        where = np.asarray(where)
+        if where.dtype != bool:
+            raise TypeError(f"fastact.{call}: where has the dtype {where.dtype}; accepted is bool")
+        mask.where = entries_of_rows(mask.layout, broadcast(call, "where", where, np.shape(x)))
+    if bias is not None:
+        dtype = np.float64 if x.dtype == np.float64 else np.float32
+        bias = as_numbers(call, "bias", bias)
+        bias = bias if bias.dtype == dtype and bias.flags.aligned else rounded(bias, dtype)
+        mask.bias = entries_of_rows(mask.layout, broadcast(call, "bias", bias, np.shape(x)))
+    if any([name in given for name in INTERVALS]):
+        intervals = checked_intervals(call, np.shape(x), axes, given)
+        mask.begin, mask.end = [rows_in_order(mask.layout, numbers) for numbers in intervals]
+        mask.call.begin = <const cnp.npy_intp*> cnp.PyArray_DATA(mask.begin)
+        mask.call.end = <const cnp.npy_intp*> cnp.PyArray_DATA(mask.end)
+    mask.call.where, mask.call.bias = broadcast_of(mask.where), broadcast_of(mask.bias)
+    mask.call.adds_bias = adds_bias
+    return mask
+
+
+# As float64, in the shape of the rows
+cdef object numbers_of_rows(str call, str name, object numbers, tuple shape):
+    return broadcast(call, name, as_numbers(call, name, numbers).astype(np.float64), shape)
+
+
+cdef object broadcast(str call, str name, object array, tuple shape):
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError:
+        raise ValueError(f"fastact.{call}: {name} has the shape {array.shape}; accepted is what broadcasts to "
+                         f"{shape}") from None
+
+
+# A view of an array that is broadcast to x: the axes of the rows in the order of the engine, then the entries.  It is a
+# copy if the rows have several axes along which one distance between entries does not exist.
+cdef cnp.ndarray entries_of_rows(Layout layout, object array):
+    view = array.reshape(array.shape or (1,)).transpose(layout.order)
+    if layout.count != 1:
+        view = view.reshape(layout.shape[:layout.first] + (layout.n,) + layout.shape[layout.first + layout.count:])
+    return np.moveaxis(view, layout.first, -1)
+
+
+# One number a row, in the order of the engine, contiguous
+cdef cnp.ndarray rows_in_order(Layout layout, cnp.ndarray array):
+    rows = layout.order[:layout.first] + layout.order[layout.first + layout.count:]
+    return np.ascontiguousarray(array.transpose([sorted(rows).index(k) for k in rows]) if rows else array.reshape(1))
+
+
+# The inverse, in a shape with or without the axes of the rows
+cdef object rows_as_given(Layout layout, tuple axes, cnp.ndarray results, tuple shape):
+    remaining = [k for k in layout.order if k not in axes]
+    return reorder(results, tuple([sorted(remaining).index(k) for k in remaining])).reshape(shape)
+
+
+cdef tuple shape_of_rows(cnp.ndarray x, tuple axes, bint keepdims=False):
+    if keepdims:
+        return tuple([1 if k in axes else length for k, length in enumerate(np.shape(x))])
+    return tuple([length for k, length in enumerate(np.shape(x)) if k not in axes])
+
+
+# ---------------------------------------------------------------------------------------------------------- intervals
+
+# The first entry of each row, and the one after its last
+cdef tuple checked_intervals(str call, tuple shape, tuple axes, dict given):
+    lengths, offset, window = given.get("lengths"), given.get("offset"), given.get("window")
+    causal = "causal" in given
+    left, right = checked_window(call, window)
+    diagonal = causal or window is not None
+    if offset is not None and not diagonal:
+        raise ValueError(f"fastact.{call}: offset is given without causal or window, of which it is the diagonal")
+    if len(axes) != 1 or not shape:
+        raise ValueError(f"fastact.{call}: lengths, causal and window take rows along one axis; axis names {len(axes)} "
+                         f"of an array of {len(shape)} dimensions")
+    n = shape[axes[0]]
+    if diagonal and (len(shape) < 2 or axes[0] != len(shape) - 1):
+        raise ValueError(f"fastact.{call}: causal and window take rows along the last axis of an array (..., queries, "
+                         f"keys); got axis {axes[0]} of {len(shape)} dimensions")
+    rows = shape[:axes[0]] + shape[axes[0] + 1:]
+    outer = shape[:len(shape) - 2] if diagonal else rows
+    ends = np.asarray(n)
+    if lengths is not None:
+        ends = integers(call, "lengths", lengths, outer)
+        if ends.size and not (0 <= ends.min() and ends.max() <= n):
+            raise IndexError(f"fastact.{call}: lengths holds {ends.min() if ends.min() < 0 else ends.max()}; accepted "
+                             f"is 0 to {n}")
+    begins = np.zeros((), np.intp)
+    if diagonal:
+        ends = ends[..., np.newaxis]
+        queries = shape[len(shape) - 2]
+        first = ends - queries if offset is None else integers(call, "offset", offset, outer)[..., np.newaxis]
+        middle = first + np.arange(queries)
+        if causal:
+            right = 0 if right is None else min(right, 0)
+        if right is not None:
+            ends = np.minimum(ends, middle + (right + 1))
+        if left is not None:
+            begins = np.maximum(middle - left, 0)
+        ends = np.maximum(ends, 0)
+    holds_any = begins < ends
+    return tuple([np.broadcast_to(np.where(holds_any, numbers, 0), rows).astype(np.intp) for numbers in (begins, ends)])
+
+
+cdef tuple checked_window(str call, object window):
+    if window is None:
+        return None, None
+    both = window if isinstance(window, (tuple, list)) else (window, window)
+    if len(both) != 2:
+        raise ValueError(f"fastact.{call}: window has {len(both)} numbers; accepted is (left, right) or one number")
+    for width in both:
+        if width is None:
+            continue
+        if isinstance(width, (bool, np.bool_)) or not hasattr(width, "__index__"):
+            raise TypeError(f"fastact.{call}: window must be an integer, or (left, right) of integers or None, got "
+                            f"{window!r}")
+        if not 0 <= width.__index__() <= INDEX_MAX:
+            raise ValueError(f"fastact.{call}: window is {window!r}; accepted are numbers from 0 to 2^60")
+    return tuple([width if width is None else width.__index__() for width in both])
+
+
+cdef object integers(str call, str name, object numbers, tuple shape):
+    refuse_masked(call, name, numbers)
+    array = np.asarray(numbers)
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(f"fastact.{call}: {name} has the dtype {array.dtype}; accepted are integers")
+    if array.size and not (-INDEX_MAX <= array.min() and array.max() <= INDEX_MAX):
+        raise ValueError(f"fastact.{call}: {name} is out of range; accepted is up to 2^60")
+    return broadcast(call, name, array.astype(np.intp), shape)
+
+
+# --------------------------------------------------------------------------------------------------- sums of gradients
+
+# The gradient with respect to the sink, of its shape: -e^(sink - lse) times the sum that each row left in the results
+cdef object gradient_of_sink(str call, RowMask mask, tuple axes, object sink, object lse):
+    sinks = as_numbers(call, "sink", sink)
+    of_rows, logs = (numbers_of_rows(call, "sink", sinks, mask.rows), numbers_of_rows(call, "lse", lse, mask.rows))
+    with np.errstate(all="ignore"):
+        shares = np.where(of_rows == -np.inf, 0, np.exp(of_rows - logs))
+        gradients = -shares * rows_as_given(mask.layout, axes, mask.results, mask.rows)
+    added, shape = gradients.ndim - sinks.ndim, np.shape(sinks)
+    summed = tuple([k for k in range(gradients.ndim) if k < added or shape[k - added] == 1])
+    return rounded(gradients.sum(axis=summed).reshape(shape), sinks.dtype)[()]
