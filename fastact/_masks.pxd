@@ -18,7 +18,8 @@ cdef class RowMask:
 
 
 cdef dict effective(str call, dict given)
-cdef int check_names(str call, dict given, object accepted, object all_arguments) except -1
+cdef bint are_accepted(dict given, tuple accepted) except -1
+cdef object unaccepted(str call, dict given, tuple accepted, object arguments)
 cdef RowMask mask_of(str call, cnp.ndarray x, tuple axes, dict given, bint adds_bias)
 cdef cnp.ndarray rows_in_order(Layout layout, cnp.ndarray array)
 cdef object rows_as_given(Layout layout, tuple axes, cnp.ndarray results, tuple shape)

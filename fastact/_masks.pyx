@@ -77,19 +77,25 @@ cdef class RowMask:
 # The arguments that are given, without flags that are False
 cdef dict effective(str call, dict given):
     for name in ("causal", "return_lse"):
-        if not isinstance(given.get(name, False), (bool, np.bool_)):
+        if name in given and not isinstance(given[name], (bool, np.bool_)):
             raise TypeError(f"fastact.{call}: {name} must be True or False, got {given[name]!r}")
     return {name: value for name, value in given.items()
             if value is not None and (name not in ("causal", "return_lse") or value)}
 
 
-cdef int check_names(str call, dict given, object accepted, object all_arguments) except -1:
+# Whether all names are accepted
+cdef bint are_accepted(dict given, tuple accepted) except -1:
     for name in given:
-        if name not in accepted:            # of those that another function of the class has, or of none
-            raise unknown_argument(call, name, [one for one in all_arguments
-                                                if one in accepted or one not in (*MASKS, "sink", "lse")]
-                                   if name in all_arguments else list(all_arguments))
-    return 0
+        if name not in accepted:
+            return False
+    return True
+
+
+# For the first name that is not accepted; `arguments` has those of other functions of the class too.
+cdef object unaccepted(str call, dict given, tuple accepted, object arguments):
+    name = next(name for name in given if name not in accepted)
+    own = [one for one in arguments if one in accepted or one not in (*MASKS, "sink", "lse")]
+    return unknown_argument(call, name, own if name in arguments else list(arguments))
 
 
 # A checked mask; with `adds_bias` the bias is added to x, else it only tells which entries take part.
@@ -199,8 +205,17 @@ cdef tuple checked_intervals(str call, tuple shape, tuple axes, dict given):
         if left is not None:
             begins = np.maximum(middle - left, 0)
         ends = np.maximum(ends, 0)
-    holds_any = begins < ends
-    return tuple([np.broadcast_to(np.where(holds_any, numbers, 0), rows).astype(np.intp) for numbers in (begins, ends)])
+    if left is not None:
+        holds_any = begins < ends
+        begins, ends = begins * holds_any, ends * holds_any
+    return tuple([full_of(numbers, rows) for numbers in (begins, ends)])
+
+
+# An array of that shape and of intp
+cdef cnp.ndarray full_of(object numbers, tuple shape):
+    array = np.empty(shape, np.intp)
+    array[...] = numbers
+    return array
 
 
 cdef tuple checked_window(str call, object window):

@@ -12,7 +12,7 @@ from fastact._activation cimport (
 from fastact._engine.rows cimport RowOperation
 from fastact._layout cimport Layout, row_axes
 from fastact._masks cimport (
-    RowMask, check_names, effective, mask_of, rows_as_given, rows_in_order, shape_of_rows)
+    RowMask, are_accepted, effective, mask_of, rows_as_given, rows_in_order, shape_of_rows, unaccepted)
 from fastact._row_calls cimport Factor, computed_in, factor_of, is_wider, reduce_plain, run_entries, run_reduction
 
 from fastact._activation import ACCEPTED, make_signature
@@ -106,8 +106,8 @@ Source: {self.source}.
         cdef RowMask mask = None
         cdef cnp.ndarray results
         cdef tuple axes
-        if masks:
-            check_names(self.name, masks, MASKS, self._signature().parameters)
+        if masks and not are_accepted(masks, MASKS):
+            raise unaccepted(self.name, masks, MASKS, self._signature().parameters)
         if not (scale is ONE and temperature is ONE):
             factor = factor_of(self.name, 1, scale, temperature)
         operation = self.value_operation if factor.high == 1 else self.scaled_operation
@@ -177,9 +177,9 @@ Source: {self.source}.
         cdef RowMask mask = None
         cdef RowOperation operation
         cdef bint is_unscaled
-        if masks:
-            check_names(call, masks, [*MASKS, "lse"],
-                        ["dy", "x", "axis", "scale", "temperature", *MASKS, "lse", "keepdims", "out"])
+        if masks and not are_accepted(masks, (*MASKS, "lse")):
+            raise unaccepted(call, masks, (*MASKS, "lse"),
+                             ["dy", "x", "axis", "scale", "temperature", *MASKS, "lse", "keepdims", "out"])
         if not (scale is ONE and temperature is ONE):
             factor = factor_of(call, 1, scale, temperature)
         cdef cnp.ndarray array = as_numbers(call, "x", x), upstream

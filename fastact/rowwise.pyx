@@ -18,7 +18,7 @@ from fastact._activation cimport (
 from fastact._engine.rows cimport RowOperation
 from fastact._layout cimport row_axes, sum_over
 from fastact._masks cimport (
-    RowMask, check_names, effective, gradient_of_sink, mask_of, rows_as_given)
+    RowMask, are_accepted, effective, gradient_of_sink, mask_of, rows_as_given, unaccepted)
 from fastact._row_calls cimport Factor, computed_in, factor_of, is_wider, run_entries, run_plain
 
 from fastact._activation import ACCEPTED, make_signature
@@ -28,8 +28,9 @@ from fastact._row_calls import FACTORS
 
 cnp.import_array()
 
-LSE_RETURNED = """ With `return_lse`, a tuple with the lse, of the shape of the
-    rows and of float32 at least; where nothing takes part it is that of the sink, or -inf."""
+LSE_RETURNED = """
+    With `return_lse`, a tuple with the lse, of the shape of the rows and of float32 at least, whose error is a few ulp
+    of it or of 1. Where nothing takes part it is the sink, or -inf."""
 
 cdef object ONE = 1.0               # the default of scale and temperature
 cdef object LAST = -1               # the default axis
@@ -50,6 +51,7 @@ cdef class Rowwise(Activation):
     cdef RowOperation value_operation, scaled_operation, backward_operation
     cdef RowOperation lse_operation, scaled_lse_operation       # None: it takes no bias, no sink, and gives no lse
     cdef readonly object ulp
+    cdef tuple masks, masks_of_backward     # names of the arguments that say what takes part
     cdef double masked_row          # the entries of a row of which `where` leaves nothing
     cdef double sign                # of the logits: -1 for softmin
 
@@ -62,6 +64,9 @@ cdef class Rowwise(Activation):
             self.scaled_operation = RowOperation(f"{name}_scaled", KERNELS, cost)
             self.lse_operation = RowOperation(f"{name}_lse", KERNELS, cost)
             self.scaled_lse_operation = RowOperation(f"{name}_scaled_lse", KERNELS, cost)
+        self.masks = self.masks_of_backward = PARTS
+        if self.lse_operation is not None:
+            self.masks, self.masks_of_backward = (*MASKS, "sink", "return_lse"), (*MASKS, "sink", "lse")
         self.masked_row = masked_row
         self.keeps = "output"
         self.sign = -1 if negates else 1
@@ -74,13 +79,9 @@ cdef class Rowwise(Activation):
             raise TypeError(f"fastact.{call}: unknown parameter {name}; there is none")
         return factor_of(call, self.sign, scale, temperature)
 
-    # The arguments that say what takes part, beside those of the value or of the backward
-    def _masks(self, *others):
-        return [*MASKS, *others] if self.lse_operation is not None else [*PARTS]
-
     def _signature(self):
         defaults = {"causal": False, "return_lse": False}
-        masks = [(name, defaults.get(name)) for name in self._masks("sink", "return_lse")]
+        masks = [(name, defaults.get(name)) for name in self.masks]
         return make_signature(["x", ("axis", -1)], [*self.parameters.items(), *masks, ("dtype", None), ("out", None)])
 
     @property
@@ -135,13 +136,12 @@ Source: {self.source}.
 """
 
     def _description(self):
-        names = self._masks("sink", "return_lse")
-        return "".join([DESCRIPTION[name] for name in names])
+        return "".join([DESCRIPTION[name] for name in self.masks])
 
     def __call__(self, x, axis=-1, *, scale=ONE, temperature=ONE, dtype=None, out=None, **masks):
         cdef Factor factor = Factor(self.sign, 0)
-        if masks:
-            check_names(self.name, masks, self._masks("sink", "return_lse"), self._signature().parameters)
+        if masks and not are_accepted(masks, self.masks):
+            raise unaccepted(self.name, masks, self.masks, self._signature().parameters)
         if not (scale is ONE and temperature is ONE):
             factor = self._factor(self.name, scale, temperature)
         if not masks and dtype is None:
@@ -235,8 +235,8 @@ Source: {self.source}.
             if result is not None:
                 return result
         call = f"{self.name}.backward"
-        if masks:
-            check_names(call, masks, self._masks("sink", "lse"), BACKWARD_ARGUMENTS)
+        if masks and not are_accepted(masks, self.masks_of_backward):
+            raise unaccepted(call, masks, self.masks_of_backward, BACKWARD_ARGUMENTS)
         if not (scale is ONE and temperature is ONE):
             factor = self._factor(call, scale, temperature)
         if (output is None) == (x is None):
@@ -256,7 +256,9 @@ Source: {self.source}.
                           object out):
         cdef RowMask mask = None
         cdef cnp.ndarray upstream, y = as_numbers(call, "x" if of_x else "output", given)
-        sink, lse = masks.get("sink"), masks.get("lse")
+        # Copies: they are read once more after `out` was written.
+        sink, lse = [None if masks.get(name) is None else np.array(as_numbers(call, name, masks[name]))
+                     for name in ("sink", "lse")]
         if type(dy) in (int, float):        # a Python number takes the dtype of the array
             dy = rounded(as_float(call, "dy", dy), y.dtype)
         upstream = as_numbers(call, "dy", dy)

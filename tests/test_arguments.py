@@ -143,6 +143,7 @@ def calls(draw):
             names = ["out", "gate", *(["axis", "layout"] if packed else []), *f.parameters]
         else:
             names = ["out", "axis", "where", "keepdims" if isinstance(f, RowReduction) else "scale"]
+            names += ["bias", "lengths", "causal", "window", "sink"]
         names = {"backward_parameter": ["name", *f.parameters] if isinstance(f, Elementwise) and f.learnt else [],
                  "jacobian": ["where"], "with_defaults": list(f.parameters)}.get(method, names)
         if not fits:
@@ -168,6 +169,11 @@ def calls(draw):
             "axis": st.one_of(st.integers(-len(shape), len(shape) - 1), st.none()) if shape else st.none(),
             "reduction": st.sampled_from(["mean", "sum", "none"]),
             "keepdims": st.booleans(),
+            "bias": view(FLOATS, shape),
+            "lengths": st.integers(0, 3),
+            "causal": st.booleans(),
+            "window": st.integers(0, 3),
+            "sink": view(FLOATS, shape[:-1]),
             "layout": st.sampled_from(["halves", "interleaved"]),
             "gate": st.sampled_from(["first", "second"]),
             "class_weight": view(FLOATS, shape[-1:]),

@@ -320,7 +320,7 @@ cdef void run_strip_of(const Masked* masked, const Copies* copies, Py_ssize_t ro
             write_row(masked, numbers, entry_of(masked, call.out, row + j, first), n)
 
 
-# Prefetches the beginning of what the next strip reads and writes.
+# Prefetches the first row that the next strip reads and writes; what is only filled would else wait for memory.
 cdef inline void fetch_row(const Masked* masked, Py_ssize_t row) noexcept nogil:
     cdef Py_ssize_t begin = begin_of(masked, row)
     cdef Py_ssize_t bytes = min(end_of(masked, row) - begin, SEGMENT) * masked.format.itemsize
@@ -328,7 +328,7 @@ cdef inline void fetch_row(const Masked* masked, Py_ssize_t row) noexcept nogil:
     if masked.call.y != NULL:
         fetch(entry_of(masked, masked.call.y, row, begin), bytes)
     if masked.call.out != NULL and masked.call.out != masked.call.x:
-        fetch(entry_of(masked, masked.call.out, row, begin), bytes)
+        fetch(entry_of(masked, masked.call.out, row, 0), min(masked.call.n, SEGMENT) * masked.format.itemsize)
 
 
 # Some rows on the calling thread, in strips of equal ones that are equally far apart
