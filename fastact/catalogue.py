@@ -482,6 +482,18 @@ log_softmax = Rowwise(
     cost=_cost("log_softmax"),
     masked_row=float("-inf"),
 )
+sparsemax = Rowwise(
+    "sparsemax",
+    summary="The probabilities nearest to the logits: 0 for all logits far enough below the largest.",
+    formula=r"y_i = \max(0, s x_i - \tau), \; \sum_i y_i = 1, \; s = \mathrm{scale} / \mathrm{temperature}",
+    derivative_formula=r"\partial y_i / \partial x_j = s (\delta_{ij} - 1 / k) \;\mathrm{where}\; y_i, y_j > 0, "
+    r"\;\mathrm{else}\; 0; \; k = |\{i: y_i > 0\}|",
+    parameters={"scale": 1.0, "temperature": 1.0},
+    source="A. F. T. Martins and R. F. Astudillo, From softmax to sparsemax (2016)",
+    cost=_cost("sparsemax"),
+    masked_row=0.0,
+    ulp=1.0,
+)
 logsumexp = RowReduction(
     "logsumexp",
     summary="The logarithm of a sum of exponentials, a smooth maximum.",

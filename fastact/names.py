@@ -202,7 +202,8 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
     "adds random noise; accepted is fastact.softmax(x + noise, temperature=tau)": {"torch": "gumbel_softmax"},
     "divides the sum by the number of entries; accepted is fastact.logsumexp(x) - np.log(n)": {"jax": "logmeanexp"},
     "is a logarithm of a difference; accepted is np.log(-np.expm1(-x))": {"jax": "log1mexp"},
-    "is sparsemax, which fastact does not have": {"keras": "sparsemax"},
+    "adds up to 1 only where one entry is positive or all entries are equal, with a threshold from sums of sums (Keras "
+    "3.15); accepted is fastact.sparsemax(x)": {"keras": "sparsemax"},
     "clips to limits without defaults; accepted is fastact.hard_tanh(x, min_value, max_value)": {
         "torch": "clamp clip", "tensorflow": "clip_by_value", "onnx": "Clip", "mlx": "clip", "ggml": "clamp",
     },

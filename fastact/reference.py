@@ -629,6 +629,24 @@ def _log_softmax_backward(m: Any, dy: Any, output: Any, scale: Any = 1.0, temper
     return (dy - m.exp(output) * dy.sum(axis=-1, keepdims=True)) * (scale / temperature)
 
 
+def _sparsemax(m: Any, logits: Any, scale: Any = 1.0, temperature: Any = 1.0) -> Any:
+    """By sorting: k of the largest logits are positive if the k-th of them is above the threshold that k give."""
+    z = _shifted(m, logits, scale, temperature)
+    largest = -np.sort(-z, axis=-1)
+    thresholds = (largest.cumsum(axis=-1) - 1) / np.arange(1, z.shape[-1] + 1)
+    count = (largest > thresholds).sum(axis=-1, keepdims=True)
+    p = m.maximum(z - np.take_along_axis(thresholds, count - 1, axis=-1), 0)
+    spoilt = np.asarray(z != z, dtype=bool).any(axis=-1, keepdims=True)
+    return m.where(spoilt, np.nan, p)
+
+
+def _sparsemax_backward(m: Any, dy: Any, output: Any, scale: Any = 1.0, temperature: Any = 1.0) -> Any:
+    supported = np.asarray(output > 0, dtype=bool)
+    total = m.asarray(m.where(supported, dy, 0)).sum(axis=-1, keepdims=True)
+    mean = total / supported.sum(axis=-1, keepdims=True)
+    return m.asarray(m.where(supported, dy - mean, output - output)) * (scale / temperature)
+
+
 ROWWISE = {
     "softmax": Rowwise(value=_softmax, backward=_softmax_backward),
     "softmin": Rowwise(
@@ -636,6 +654,7 @@ ROWWISE = {
         backward=lambda m, *arrays: -_softmax_backward(m, *arrays),
     ),
     "hardmax": Rowwise(value=_hardmax, backward=lambda m, dy, output: 0 * output),
+    "sparsemax": Rowwise(value=_sparsemax, backward=_sparsemax_backward),
     "log_softmax": Rowwise(value=_log_softmax, backward=_log_softmax_backward),
     "logsumexp": Rowwise(
         value=_logsumexp,

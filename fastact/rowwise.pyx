@@ -44,7 +44,8 @@ cdef class Rowwise(Activation):
     Attributes
     ----------
     ulp : mapping
-        The largest error promised of "value", in units in the last place: of every entry, float32 and float64.
+        The largest error promised of "value", float32 and float64, in units in the last place of every entry, or for
+        the entmax family in those of the largest entry of the row.
     """
 
     cdef object (*vectorcall)(object, PyObject* const*, size_t, PyObject*)
@@ -59,8 +60,8 @@ cdef class Rowwise(Activation):
         self.ulp = MappingProxyType({"value": ulp})
         self.value_operation = RowOperation(name, KERNELS, cost)
         self.backward_operation = RowOperation(f"{negates or name}_backward", KERNELS, cost)
-        self.scaled_operation = self.value_operation
-        if self.parameters and not negates:
+        self.scaled_operation = self.value_operation        # which takes a factor
+        if f"{name}_scaled" in KERNELS.OPERATIONS:
             self.scaled_operation = RowOperation(f"{name}_scaled", KERNELS, cost)
             self.lse_operation = RowOperation(f"{name}_lse", KERNELS, cost)
             self.scaled_lse_operation = RowOperation(f"{name}_scaled_lse", KERNELS, cost)

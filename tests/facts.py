@@ -95,6 +95,10 @@ class RowFacts:
         The value of an entry that `where` leaves out.
     sign : float
         -1 where the function is another one of the negated logits.
+    of_largest : bool
+        Errors are counted in ulp of the largest entry of the row.
+    named_elsewhere : bool
+        Some library that fastact/names.py knows has the activation.
     """
 
     backward: Callable[..., np.ndarray]
@@ -102,6 +106,8 @@ class RowFacts:
     alone: float
     masked: float
     sign: float = 1.0
+    of_largest: bool = False
+    named_elsewhere: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -347,6 +353,15 @@ FACTS_OF_GATED = Rows({
         examples=((([-1.0, 0.5, 2.0], [3.0, -1.0, 0.25]), {}, [0, -0.5, 0.5]),)),
 })
 
+def beside_mean(dy, weights, total):
+    """The gradient of an activation of the entmax family, without its factor: weights are y^(2 - alpha)."""
+    return weights * (dy - total(dy * weights) / total(weights))
+
+
+def beside_mean_terms(dy, weights, total):
+    return weights * (abs(dy) + total(abs(dy) * weights) / total(weights))
+
+
 FACTS_OF_ROWS = Rows({
     "softmax": RowFacts(
         backward=lambda dy, y, total: y * (dy - total(dy * y)),
@@ -360,6 +375,10 @@ FACTS_OF_ROWS = Rows({
         backward=lambda dy, y, total: 0 * y,
         terms=lambda dy, y, total: 0 * y,
         alone=1.0, masked=0.0),
+    "sparsemax": RowFacts(
+        backward=lambda dy, y, total: beside_mean(dy, (y > 0).astype(float), total),
+        terms=lambda dy, y, total: beside_mean_terms(dy, (y > 0).astype(float), total),
+        alone=1.0, masked=0.0, of_largest=True, named_elsewhere=False),
     "log_softmax": RowFacts(
         backward=lambda dy, y, total: dy - np.exp(y) * total(dy),
         terms=lambda dy, y, total: abs(dy) + np.exp(y) * total(abs(dy)),

@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import pytest
-from facts import FACTS, FACTS_OF_GATED
+from facts import FACTS, FACTS_OF_GATED, FACTS_OF_ROWS
 
 import fastact
 from fastact import Elementwise, Gated
@@ -390,7 +390,7 @@ def test_every_known_name_is_spelt_or_not_offered_for_a_reason(library):
 def test_the_table_speaks_of_activations_and_conventions_that_there_are():
     assert set(SPELLINGS) <= set(fastact.activations)
     for name in fastact.activations:
-        facts = (FACTS | FACTS_OF_GATED).get(name)
+        facts = (FACTS | FACTS_OF_GATED | FACTS_OF_ROWS).get(name)
         named = facts is None or facts.named_elsewhere
         assert (name in SPELLINGS) == named, (
             f"{name}: fastact/names.py must have its spellings in other libraries; where no library names it, write "
@@ -466,6 +466,12 @@ def test_what_is_left_out_does_mean_something_else():
         assert np.shape(fastact.get(name)(x)) != np.shape(theirs) or not np.allclose(fastact.get(name)(x), theirs)
     ops = pytest.importorskip("thinc.backends").NumpyOps()
     assert not np.allclose(fastact.hard_swish(x), ops.hard_swish(x))
+
+
+def test_sparsemax_of_keras_is_another_function():
+    x = np.array([[1, 1.2, 0.9]], np.float32)
+    assert fastact.sparsemax(x).sum() == pytest.approx(1, rel=1e-6)
+    assert abs(np.asarray(keras().activations.sparsemax(x)).sum() - 1) > 0.1
 
 
 @pytest.mark.parametrize("eps", [None, 0.0, 1e-6, 0.1])

@@ -1,8 +1,8 @@
 """Write fastact/_kernels/table.pxi: a kernel for each formula and for each step of a row operation.
 
 A kernel is one call of a loop with a formula as a constant. The table has names only, no arithmetic. This module is the
-one parser of the declarations in ``_math/formulas.pxd`` and ``_math/softmax.pxd``: setup.py calls `write_table`, the
-tests use `read_formulas`, `read_steps` and `read_operations`.
+one parser of the declarations in ``_math/formulas.pxd`` and in the pages of `PAGES_OF_ROWS`: setup.py calls
+`write_table`, the tests use `read_formulas`, `read_rows`, `read_steps` and `read_operations`.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 DTYPES = "float", "double"
 BOUNDS = "bounded", "bounded_square"
-ROWS = "softmax.pxd", "softmax_losses.pxd"  # the files with steps of row operations
+PAGES_OF_ROWS = "softmax", "softmax_losses", "entmax"  # of _math: the operations on rows
 
 
 class Formula(NamedTuple):
@@ -54,11 +54,11 @@ MODES_OF_GATED = (
 LIMITS = "limit", "offset"
 ANYWHERE = "anywhere"  # the version of a formula for any x
 KINDS = {"maximum": "extreme", "minimum": "extreme", "prepare": "constants", "flag": "constants", "finish": "constants",
-         "accumulate": "accumulate", "recover": "recover", "patch": "patch", "emit": "emit"}
+         "accumulate": "accumulate", "recover": "recover", "search": "search", "patch": "patch", "emit": "emit"}
 
 
 class Step(NamedTuple):
-    """A function of softmax.pxd for one entry of a row: ``accumulate_*`` or ``emit_*``."""
+    """A function of one entry of a row: ``accumulate_*`` or ``emit_*``."""
 
     kind: str
     name: str
@@ -68,11 +68,12 @@ class Step(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """The functions of softmax.pxd: for all entries, for constants of a row, for single entries."""
+    """The functions of rows: for all entries, for constants of a row, for single entries, for one row as a whole."""
 
     entries: tuple[Step, ...]
     constants: tuple[str, ...]
     patches: tuple[str, ...]
+    searches: tuple[str, ...]
 
 
 class OperationStep(NamedTuple):
@@ -141,12 +142,18 @@ def read_lanes(text: str) -> list[str]:
     return re.findall(r"^static inline void fastact_(\w+)_lanes\(", text, re.MULTILINE)
 
 
+def read_rows(folder: Path) -> str:
+    """Return the text of the pages of rows in the folder of the package."""
+    return "\n".join((folder / "_math" / f"{page}.pxd").read_text() for page in PAGES_OF_ROWS)
+
+
 def read_steps(text: str) -> Steps:
-    """Parse the declarations in the text of softmax.pxd, in order."""
+    """Parse the declarations in the text of the pages of rows, in order."""
     entries = re.findall(r"^cdef inline floating (accumulate|emit)_(\w+)\(floating x, floating y, "
                          r"const floating\* c(.*?)\) noexcept nogil:\n((?:    [^\n]*\n)+)", text,
                          re.MULTILINE | re.DOTALL)
-    bodies = {f"{kind}_{name}": body for kind, name, _, body in entries}
+    bodies = dict(re.findall(r"^cdef inline \w+ (\w+)\([^)]*const floating\* c\b[^)]*\) noexcept nogil:\n"
+                             r"((?:    [^\n]*\n)+)", text, re.MULTILINE))
     return Steps(
         tuple(Step(kind, name, max(rest.count("floating*"), 1), f"{kind}_{name}_moved" in bodies,
                    tuple(sorted(constants_read(f"{kind}_{name}", bodies))))
@@ -154,6 +161,7 @@ def read_steps(text: str) -> Steps:
         tuple(re.findall(r"^cdef inline void (\w+)\(StripState\* state, Py_ssize_t i, floating unused\)", text,
                          re.MULTILINE)),
         tuple(re.findall(r"^cdef inline void (patch_\w+)\(", text, re.MULTILINE)),
+        tuple(re.findall(r"^cdef inline void (search_\w+)\(const floating\* x, ", text, re.MULTILINE)),
     )
 
 
@@ -165,7 +173,7 @@ def constants_read(name: str, bodies: dict[str, str]) -> set[str]:
 
 
 def read_operations(text: str) -> dict[str, tuple[OperationStep, ...]]:
-    """Parse the lists of steps in the comments of softmax.pxd.
+    """Parse the lists of steps in the comments of the pages of rows.
 
     Raises
     ------
@@ -182,7 +190,7 @@ def operation_step(line: str) -> OperationStep:
     parts = re.fullmatch(r"([a-z]+)(_\w+)?(?: of (x|out)(?: and (y))?)?(, stored)?"
                          r"(?:, (if (?:long|short|dominant|long and dominant)))?", line)
     if not parts or parts[1] not in KINDS:
-        raise ValueError(f"softmax.pxd: {line!r} is not a step; accepted is: function of x|out [and y][, stored]"
+        raise ValueError(f"fastact/_math: {line!r} is not a step; accepted is: function of x|out [and y][, stored]"
                          f"[, if long|, if short|, if dominant|, if long and dominant], with a function that begins "
                          f"with {', '.join(KINDS)}")
     prefix, name, *reads, stored, condition = parts.groups(default="")
@@ -286,6 +294,11 @@ def row_kernels(steps: Steps) -> Iterator[Kernel]:
             ):
                 yield Kernel(f"{layout}.{name}", dtype, STRIP.format(y="", const=""),
                              f"{call}<const {dtype}*> x, n, stride, width, state)")
+            for name in steps.searches:
+                each = "x + i * stride, n, 1" if layout == "rows" else "x + i, n, stride"
+                yield Kernel(f"{layout}.{name}", dtype, STRIP.format(y="", const=""),
+                             f"cdef Py_ssize_t i\n    for i in range(width):\n"
+                             f"        {name}[{dtype}](<const {dtype}*> {each}, state, i)")
 
 
 def entry_kernels(step: Step, dtype: str) -> Iterator[Kernel]:
@@ -317,7 +330,7 @@ def check_operations(operations: dict[str, tuple[OperationStep, ...]], kernels: 
     for name, steps in operations.items():
         for step in steps:
             if f"rows.{step.kernel}" not in kernels:
-                raise ValueError(f"softmax.pxd: {step.kernel} in the steps of {name} has no formula; write one with "
+                raise ValueError(f"fastact/_math: {step.kernel} in the steps of {name} has no formula; write one with "
                                  f"the arguments that the other functions of its kind have")
 
 
@@ -327,7 +340,7 @@ def table(folder: Path) -> str:
     formulas = read_formulas(elementwise)
     gated = read_gated(elementwise, formulas)
     lanes = read_lanes((folder / "_math" / "tables.h").read_text())
-    rows = "".join((folder / "_math" / name).read_text() for name in ROWS)
+    rows = read_rows(folder)
     losses = read_losses((folder / "_math" / "sigmoid_losses.pxd").read_text())
     kernels = [*elementwise_kernels(formulas, lanes), *gated_kernels(gated, formulas), *loss_kernels(losses),
                *row_kernels(read_steps(rows))]
@@ -338,7 +351,7 @@ def table(folder: Path) -> str:
         f"from fastact._math.formulas cimport {', '.join(formulas)}",
         f"from fastact._math.sigmoid_losses cimport {', '.join(losses)}",
         "from fastact._math.row_state cimport *",
-        *(f"from fastact._math.{name.removesuffix('.pxd')} cimport *" for name in ROWS),
+        *(f"from fastact._math.{page} cimport *" for page in PAGES_OF_ROWS),
         'cdef extern from "_math/tables.h" nogil:',
         *(f"    void* fastact_{name}_lanes" for name in lanes),
         "",

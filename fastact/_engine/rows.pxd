@@ -55,6 +55,7 @@ cdef class RowOperation:
     cdef int count
     cdef double cost
     cdef bint in_place              # no step reads x after results were stored
+    cdef bint searches              # it has a step that takes one row at a time
     cdef int run(self, const RowCall* call) except -1
     cdef int run_at_once(self, const RowCall* call, Py_ssize_t size) except -1
     cdef int run_in_parts(self, const RowCall* call) except -1

@@ -3,7 +3,8 @@
 Strips of 16-bit numbers are converted to floats in memory of the thread, computed there as strips of floats are, and
 converted back once.  Columns are copied there too, several strips at a time, if they are not too long: consecutive
 lines of a column lie far apart, each on a page of its own, and compete for the same cache sets.  Short rows are
-transposed there and computed as columns: a row that does not fill a vector would cost as much as one that does.
+transposed there and computed as columns: a row that does not fill a vector would cost as much as one that does.  Those
+of an operation that searches stay rows, since a search takes one row at a time.
 """
 
 cimport numpy as cnp
@@ -18,7 +19,7 @@ from fastact._engine.runtime cimport (
     allocate, fastact_enter, fastact_environment, fastact_leave, team, threads_for)
 from fastact._engine.strips cimport (
     ACCUMULATE, ALWAYS, CONSTANTS, EMIT, EXTREME, IF_DOMINANT, IF_LONG, IF_LONG_AND_DOMINANT, IF_SHORT, PATCH, RECOVER,
-    Place, StripCall, place_of, run_all_strips, run_strip)
+    SEARCH, Place, StripCall, place_of, run_all_strips, run_strip)
 from fastact._loops.elementwise cimport CACHE_LINE, LANES, fetch, transposition
 from fastact._loops.masking cimport bias_addition, biased_selection, selection
 from fastact._math.row_state cimport PIECE, SEGMENT, STRIP
@@ -249,7 +250,7 @@ cdef int run_on_copies(CopyCall* copy, Py_ssize_t outer, double nanoseconds) noe
 
 
 cdef dict KINDS = {"extreme": EXTREME, "constants": CONSTANTS, "accumulate": ACCUMULATE, "recover": RECOVER,
-                   "patch": PATCH, "emit": EMIT}
+                   "search": SEARCH, "patch": PATCH, "emit": EMIT}
 cdef dict CONDITIONS = {"": ALWAYS, "if long": IF_LONG, "if short": IF_SHORT, "if dominant": IF_DOMINANT,
                         "if long and dominant": IF_LONG_AND_DOMINANT}
 
@@ -280,6 +281,7 @@ cdef class RowOperation:
         self.count = len(operation)
         assert self.count <= STEPS, f"{name} has {self.count} steps: write a larger STEPS into fastact/_engine/rows.pxd"
         self.in_place = True
+        self.searches = any([kind == "search" for kind, *_ in operation])
         for k, (kind, function, read, condition) in enumerate(operation):
             self.in_place = self.in_place and not (stored and "x" in read)
             stored = stored or function.endswith(".store")
@@ -337,7 +339,8 @@ cdef class RowOperation:
         copy.call, copy.format = &strips, format
         copy.reads_y, copy.writes, copy.in_place = call.y != NULL, call.out != NULL, self.in_place
         copy.to_columns = copy.to_rows = NULL
-        if inner == 1 and n <= TRANSPOSED_MAX and outer >= TRANSPOSED_ROWS and (kind == 1 or n % LANES != 0):
+        if (inner == 1 and n <= TRANSPOSED_MAX and outer >= TRANSPOSED_ROWS and (kind == 1 or n % LANES != 0)
+                and not self.searches):
             copy.to_columns, copy.to_rows = self.to_columns[kind], self.to_rows[kind]
         copy.width = COLUMNS_MAX if inner != 1 or copy.to_columns != NULL else strips.width
         copied_max = COPIED_MAX if inner != 1 else ON_STACK

@@ -8,6 +8,7 @@ cdef enum:
     CONSTANTS                       # constants of the rows
     ACCUMULATE                      # sums over the entries
     RECOVER                         # what a sum lost beside its largest term
+    SEARCH                          # a number that takes several passes over the row
     PATCH                           # single entries
     EMIT                            # the entries of the result
 

@@ -52,7 +52,7 @@ cdef inline void* kernel(const StripCall* call, const Step* step) noexcept nogil
     return step.rows if call.inner == 1 else step.columns
 
 
-# A step that reads x alone: maximum, minimum or recover_pairs
+# A step that reads x alone: maximum, minimum, recover_pairs or a search
 cdef inline void run_on_x(const StripCall* call, const Step* step, const Strip* strip, Py_ssize_t first, Py_ssize_t n,
                           StripState* state) noexcept nogil:
     (<strip_reduction> kernel(call, step))(
@@ -149,7 +149,7 @@ cdef void run_strip(const StripCall* call, Py_ssize_t index) noexcept nogil:
         step = &call.steps[k]
         if left_out(step, call.n):
             continue
-        if step.kind == EXTREME:
+        if step.kind == EXTREME or step.kind == SEARCH:
             run_on_x(call, step, &strip, 0, call.n, &strip.state)
         elif step.kind == RECOVER:
             if any_dominant(&strip):
@@ -202,8 +202,8 @@ cdef void run_strip_in_segments(const StripCall* call, Py_ssize_t index, int thr
         if step.kind == CONSTANTS or step.kind == PATCH:
             run_on_few(call, step, &strip)
             continue
-        if step.kind == RECOVER:
-            if any_dominant(&strip):
+        if step.kind == SEARCH or step.kind == RECOVER:        # on this thread alone
+            if step.kind == SEARCH or any_dominant(&strip):
                 run_on_x(call, step, &strip, 0, call.n, &strip.state)
             continue
         if of_dominant(step) and not any_dominant(&strip):

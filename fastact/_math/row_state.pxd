@@ -16,6 +16,9 @@ cdef enum:
     WEIGHT_LOW = STRIP      # ... and a second one, where the product alone would underflow
     SUM = 0                 # in two parts
     SUM_LOW = STRIP
+    THRESHOLD = 0           # of the entmax family, in three parts
+    THRESHOLD_LOW = STRIP
+    THRESHOLD_REST = 2 * STRIP
     FLOOR = STRIP           # entries below it count as it
     FACTOR_LOW = STRIP      # low part of FACTOR
     LOG_REST = STRIP        # log of the sum of e^(x - m)
@@ -26,6 +29,7 @@ cdef enum:
     BIAS = 2 * STRIP        # subtracted from every entry
     PEAK = 3 * STRIP        # the exponential of the maximum, times 2^guard
     HIGHEST = 3 * STRIP     # the maximum, where OFFSET is in use
+    FACTOR_REST = 3 * STRIP  # low part of FACTOR, beside a threshold
     FACTOR = 4 * STRIP      # of x - m
     SCALE = 4 * STRIP       # of the gradient
     TOTAL_LOW = 5 * STRIP   # low part of TOTAL
@@ -41,6 +45,7 @@ cdef struct StripState:
     double log_rest[STRIP]      # log of the sum of e^(x - m)
     double inverse[STRIP]       # 1 / sum of the exponentials, without 2^guard
     double rest[STRIP]          # 1 - p for the maximum's p
+    double threshold[STRIP]     # of the entmax family
     double result[STRIP]        # of operations that give one number a row
     double at_label[STRIP]      # the logit at the label
     double distance[STRIP]      # sum of (m - x), times the targets if there are any

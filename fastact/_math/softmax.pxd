@@ -1,4 +1,5 @@
-# The softmax family: functions of a whole row, where every output depends on every input.
+# The softmax family: functions of a whole row, where every output depends on every input.  (entmax.pxd has another
+# family.)
 #
 # An operation is a list of steps, written as a comment before the formulas that it is the first to use.
 # tools/kernels.py reads the comments and the declarations:
@@ -8,6 +9,7 @@
 #   accumulate_*        one sum over the entries, or two; "stored": what it returns is written to out
 #   flag_*, finish_*    constants of the row, from the sums
 #   recover_*           the digits that a sum lost beside its largest term
+#   search_*            a number that takes several passes over few entries of the row
 #   patch_*             single entries
 #   emit_*              the entries of the result
 #
