@@ -13,7 +13,7 @@ from fastact.divergences import softmax_entropy, softmax_kl
 from fastact.elementwise import Elementwise
 from fastact.gated import Gated
 from fastact.lookup import get
-from fastact.losses import softmax_cross_entropy, softmax_mse
+from fastact.losses import entmax15_loss, softmax_cross_entropy, softmax_mse, sparsemax_loss
 from fastact.merging import merge_softmax
 from fastact.reduction import RowReduction
 from fastact.rowwise import Rowwise
@@ -30,6 +30,7 @@ __all__ = [
     "Rowwise",
     "activations",
     "clear_buffers",
+    "entmax15_loss",
     "get",
     "get_buffer_limit",
     "get_num_threads",
@@ -42,6 +43,7 @@ __all__ = [
     "softmax_entropy",
     "softmax_kl",
     "softmax_mse",
+    "sparsemax_loss",
     "threads",
     "ufuncs",
 ]

@@ -494,6 +494,18 @@ sparsemax = Rowwise(
     masked_row=0.0,
     ulp=1.0,
 )
+entmax15 = Rowwise(
+    "entmax15",
+    summary="Between softmax and sparsemax: smooth, and 0 for all logits far enough below the largest.",
+    formula=r"y_i = \max(0, s x_i / 2 - \tau)^2, \; \sum_i y_i = 1, \; s = \mathrm{scale} / \mathrm{temperature}",
+    derivative_formula=r"\partial y_i / \partial x_j = s \left(\delta_{ij} \sqrt{y_i}"
+    r" - \sqrt{y_i y_j} / \textstyle\sum_k \sqrt{y_k}\right)",
+    parameters={"scale": 1.0, "temperature": 1.0},
+    source="B. Peters, V. Niculae and A. F. T. Martins, Sparse sequence-to-sequence models (2019)",
+    cost=_cost("entmax15"),
+    masked_row=0.0,
+    ulp=1.0,
+)
 logsumexp = RowReduction(
     "logsumexp",
     summary="The logarithm of a sum of exponentials, a smooth maximum.",

@@ -1,4 +1,4 @@
-"""Losses of softmax: the loss and its gradient with respect to the logits, in one fused pass over each row."""
+"""Losses of softmax and of the entmax family: the loss and its gradient in one fused pass over each row of logits."""
 
 import math
 
@@ -27,6 +27,8 @@ LOSSES = {
     loss.name: loss for loss in (
         RowLoss("softmax_mse", "targets", operations("softmax_mse"), None),
         RowLoss("softmax_cross_entropy", "labels_or_probabilities", operations("softmax_cross_entropy"), LABELS),
+        *(RowLoss(name, "labels_or_probabilities", operations(name), operations(f"{name}_labels"))
+          for name in ("sparsemax_loss", "entmax15_loss")),
     )
 }
 HESSIAN = operations("softmax_hessian")[""]
@@ -269,3 +271,121 @@ def softmax_cross_entropy(
                       number_within(call, "z_loss", z_loss, 0, math.inf, "a finite number from 0 on"),
                       factor_of(call, scale, temperature), where, gradient, dtype)
     return loss_and_gradient(LOSSES[call], logits, labels_or_probabilities, axis, reduction, options, out)
+
+
+def sparsemax_loss(
+    logits: npt.ArrayLike,
+    labels_or_probabilities: npt.ArrayLike,
+    axis: int = -1,
+    reduction: str = "mean",
+    *,
+    ignore_index: int | None = None,
+) -> Result:
+    r"""Compute the Fenchel-Young loss of sparsemax and its gradient.
+
+    .. math:: L = (p - y) \cdot x + H(p) - H(y), \quad p = \mathrm{sparsemax}(x), \quad
+        H(p) = \tfrac{1}{2} \sum_i p_i (1 - p_i), \qquad
+        \frac{\partial L}{\partial x_j} = p_j - y_j
+
+    The loss is 0 where p = y, and with labels where the right class leads by 1 or more. It is added up from
+    terms that are not negative, so that it keeps its digits where it is almost 0.
+
+    Parameters
+    ----------
+    logits : array_like
+        Logits of float16, bfloat16, float32 or float64 (bool and integers are computed in float64). The classes lie
+        along `axis`.
+    labels_or_probabilities : array_like
+        Either labels, integers of the shape of `logits` without `axis` or with one entry along it, each the index of
+        the right class; or probabilities y, of the shape of `logits`.
+    axis : int, optional
+        Axis of the classes. Default: the last.
+    reduction : {"mean", "sum", "none"}, optional
+        Reduction of the loss over the rows; the gradient is that of the reduced loss. With "none" each row has its
+        own loss and gradient. Rows with the label `ignore_index` are not counted.
+    ignore_index : int, optional
+        The label of rows that take no part, whatever their logits hold. Their loss and their gradient are 0.
+
+    Returns
+    -------
+    loss : scalar or ndarray
+        One number; with "none" one number per row. Of the dtype of `logits`, but float32 for 16 bits.
+    gradient : ndarray
+        Gradient with respect to the logits, of their shape and dtype.
+
+    Raises
+    ------
+    TypeError
+        If a dtype is not supported or `axis` is not an integer.
+    AxisError
+        If `axis` is out of bounds.
+    IndexError
+        If a label is not the index of a class.
+    ValueError
+        If the shapes differ, the reduction is unknown, or `ignore_index` is given with probabilities.
+
+    Notes
+    -----
+    Source: M. Blondel, A. F. T. Martins and V. Niculae, Learning with Fenchel-Young losses (2020).
+    """
+    return loss_and_gradient(LOSSES["sparsemax_loss"], logits, labels_or_probabilities, axis, reduction,
+                             Options(ignore_index=ignore_index))
+
+
+def entmax15_loss(
+    logits: npt.ArrayLike,
+    labels_or_probabilities: npt.ArrayLike,
+    axis: int = -1,
+    reduction: str = "mean",
+    *,
+    ignore_index: int | None = None,
+) -> Result:
+    r"""Compute the Fenchel-Young loss of entmax15 and its gradient.
+
+    .. math:: L = (p - y) \cdot x + H(p) - H(y), \quad p = \mathrm{entmax15}(x), \quad
+        H(p) = \tfrac{4}{3} \sum_i (p_i - p_i^{3/2}), \qquad
+        \frac{\partial L}{\partial x_j} = p_j - y_j
+
+    The loss is 0 where p = y, and with labels where the right class leads by 2 or more. It is added up from
+    terms that are not negative, so that it keeps its digits where it is almost 0.
+
+    Parameters
+    ----------
+    logits : array_like
+        Logits of float16, bfloat16, float32 or float64 (bool and integers are computed in float64). The classes lie
+        along `axis`.
+    labels_or_probabilities : array_like
+        Either labels, integers of the shape of `logits` without `axis` or with one entry along it, each the index of
+        the right class; or probabilities y, of the shape of `logits`.
+    axis : int, optional
+        Axis of the classes. Default: the last.
+    reduction : {"mean", "sum", "none"}, optional
+        Reduction of the loss over the rows; the gradient is that of the reduced loss. With "none" each row has its
+        own loss and gradient. Rows with the label `ignore_index` are not counted.
+    ignore_index : int, optional
+        The label of rows that take no part, whatever their logits hold. Their loss and their gradient are 0.
+
+    Returns
+    -------
+    loss : scalar or ndarray
+        One number; with "none" one number per row. Of the dtype of `logits`, but float32 for 16 bits.
+    gradient : ndarray
+        Gradient with respect to the logits, of their shape and dtype.
+
+    Raises
+    ------
+    TypeError
+        If a dtype is not supported or `axis` is not an integer.
+    AxisError
+        If `axis` is out of bounds.
+    IndexError
+        If a label is not the index of a class.
+    ValueError
+        If the shapes differ, the reduction is unknown, or `ignore_index` is given with probabilities.
+
+    Notes
+    -----
+    Source: B. Peters, V. Niculae and A. F. T. Martins, Sparse sequence-to-sequence models (2019).
+    """
+    return loss_and_gradient(LOSSES["entmax15_loss"], logits, labels_or_probabilities, axis, reduction,
+                             Options(ignore_index=ignore_index))

@@ -640,11 +640,36 @@ def _sparsemax(m: Any, logits: Any, scale: Any = 1.0, temperature: Any = 1.0) ->
     return m.where(spoilt, np.nan, p)
 
 
-def _sparsemax_backward(m: Any, dy: Any, output: Any, scale: Any = 1.0, temperature: Any = 1.0) -> Any:
+def _entmax15(m: Any, logits: Any, scale: Any = 1.0, temperature: Any = 1.0) -> Any:
+    """By sorting too: of the k largest z = s (x - max) / 2, the sum of (z - tau)^2 is 1."""
+    z = _shifted(m, logits, scale, temperature) / 2
+    largest = -np.sort(-z, axis=-1)
+    largest = m.asarray(m.where(largest > -1, largest, -1))  # others are not positive, and -inf has no mean
+    k = np.arange(1, z.shape[-1] + 1)
+    mean = largest.cumsum(axis=-1) / k
+    variance = m.maximum((largest * largest).cumsum(axis=-1) - k * mean * mean, 0)
+    thresholds = mean - m.sqrt(m.maximum((1 - variance) / k, 0))
+    count = ((largest > thresholds) & (largest > -1)).sum(axis=-1, keepdims=True)
+    p = m.maximum(z - np.take_along_axis(thresholds, count - 1, axis=-1), 0) ** 2
+    spoilt = np.asarray(z != z, dtype=bool).any(axis=-1, keepdims=True)
+    return m.where(spoilt, np.nan, p)
+
+
+def _beside_mean(m: Any, dy: Any, output: Any, weights: Any, factor: Any) -> Any:
+    """The weights times the difference of dy from its mean with these weights, on the support; 0 outside."""
     supported = np.asarray(output > 0, dtype=bool)
-    total = m.asarray(m.where(supported, dy, 0)).sum(axis=-1, keepdims=True)
-    mean = total / supported.sum(axis=-1, keepdims=True)
-    return m.asarray(m.where(supported, dy - mean, output - output)) * (scale / temperature)
+    weights = m.asarray(m.where(supported, weights, 0))
+    total = (weights * m.asarray(m.where(supported, dy, 0))).sum(axis=-1, keepdims=True)
+    gradient = weights * (dy - total / weights.sum(axis=-1, keepdims=True)) * factor
+    return m.asarray(m.where(supported, gradient, output - output))
+
+
+def _sparsemax_backward(m: Any, dy: Any, output: Any, scale: Any = 1.0, temperature: Any = 1.0) -> Any:
+    return _beside_mean(m, dy, output, 1, scale / temperature)
+
+
+def _entmax15_backward(m: Any, dy: Any, output: Any, scale: Any = 1.0, temperature: Any = 1.0) -> Any:
+    return _beside_mean(m, dy, output, m.sqrt(output), scale / temperature)
 
 
 ROWWISE = {
@@ -655,6 +680,7 @@ ROWWISE = {
     ),
     "hardmax": Rowwise(value=_hardmax, backward=lambda m, dy, output: 0 * output),
     "sparsemax": Rowwise(value=_sparsemax, backward=_sparsemax_backward),
+    "entmax15": Rowwise(value=_entmax15, backward=_entmax15_backward),
     "log_softmax": Rowwise(value=_log_softmax, backward=_log_softmax_backward),
     "logsumexp": Rowwise(
         value=_logsumexp,
@@ -753,7 +779,35 @@ def _cross_entropy_of_labels_gradient(m: Any, logits: Any, labels: Any) -> Any:
     return m.where(is_label, -others, p)
 
 
+def _targets(logits: Any, targets: Any) -> Any:
+    """Targets of the shape of the logits, from labels too."""
+    return targets if np.ndim(targets) == np.ndim(logits) else _is_label(logits, targets).astype(int)
+
+
+def _tsallis_entropy(m: Any, p: Any, alpha: int | float) -> Any:
+    """The entropy of Tsallis: sum of (p - p^alpha) / (alpha (alpha - 1)), for alpha = 2 and 1.5."""
+    power = p * p if alpha == 2 else p * m.sqrt(p)
+    return (p - power).sum(axis=-1) / (alpha * (alpha - 1))
+
+
+def _fenchel_young(value: Callable[..., Any], alpha: int | float) -> Loss:
+    """(p - t) x + H(p) - H(t), with the gradient p - t."""
+
+    def loss(m: Any, logits: Any, targets: Any) -> Any:
+        p, t = value(m, logits), m.asarray(_targets(logits, targets))
+        t = t.astype(p.dtype)
+        products = m.asarray(m.where(p == t, 0, (p - t) * logits))
+        return products.sum(axis=-1) + _tsallis_entropy(m, p, alpha) - _tsallis_entropy(m, t, alpha)
+
+    return Loss(value=loss, gradient=lambda m, logits, targets: value(m, logits) - _targets(logits, targets))
+
+
+_SPARSEMAX_LOSS, _ENTMAX15_LOSS = _fenchel_young(_sparsemax, 2), _fenchel_young(_entmax15, 1.5)
 LOSSES = {
+    "sparsemax_loss": _SPARSEMAX_LOSS,
+    "sparsemax_loss_labels": _SPARSEMAX_LOSS,
+    "entmax15_loss": _ENTMAX15_LOSS,
+    "entmax15_loss_labels": _ENTMAX15_LOSS,
     "softmax_mse": Loss(value=_squared_error, gradient=_squared_error_gradient),
     "softmax_cross_entropy": Loss(value=_cross_entropy, gradient=_cross_entropy_gradient),
     "softmax_cross_entropy_labels": Loss(value=_cross_entropy_of_labels, gradient=_cross_entropy_of_labels_gradient),

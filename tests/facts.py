@@ -112,24 +112,32 @@ class RowFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class LossFacts:
-    """What one loss is, and how far it may be off if the softmax in it is right to 4 ulp and the rest is rounded.
+    """What one loss is, and how far it may be off if its probabilities are right to 4 ulp and the rest is rounded.
 
     Both errors are functions of the probabilities, their logarithms and the targets, with rows along the last axis, of
-    the relative error of a number, and of the smallest number.
+    the relative error of a number, and of the smallest number.  In place of the logarithms, Fenchel-Young losses get
+    the logits.
 
     Attributes
     ----------
     definition : callable
-        What one class adds to the loss: of its probability, an mpmath number, and its target.
+        What one class adds to the loss: of its probability, an mpmath number, and its target; of a Fenchel-Young
+        loss, also of its logit.
     value_error : callable
         The error of the loss of each row: of all terms in absolute value.
     gradient_error : callable
         The error of each entry of the gradient.
+    activation : str
+        What makes the probabilities.
+    alpha : float
+        That of the entmax family, for Fenchel-Young losses; 1 for softmax.
     """
 
     definition: Callable[..., object]
     value_error: Callable[..., np.ndarray]
     gradient_error: Callable[..., np.ndarray]
+    activation: str = "softmax"
+    alpha: float = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -379,13 +387,35 @@ FACTS_OF_ROWS = Rows({
         backward=lambda dy, y, total: beside_mean(dy, (y > 0).astype(float), total),
         terms=lambda dy, y, total: beside_mean_terms(dy, (y > 0).astype(float), total),
         alone=1.0, masked=0.0, of_largest=True, named_elsewhere=False),
+    "entmax15": RowFacts(
+        backward=lambda dy, y, total: beside_mean(dy, np.sqrt(y), total),
+        terms=lambda dy, y, total: beside_mean_terms(dy, np.sqrt(y), total),
+        alone=1.0, masked=0.0, of_largest=True, named_elsewhere=False),
     "log_softmax": RowFacts(
         backward=lambda dy, y, total: dy - np.exp(y) * total(dy),
         terms=lambda dy, y, total: abs(dy) + np.exp(y) * total(abs(dy)),
         alone=0.0, masked=-INF),
 })
 
+def fenchel_young(activation, alpha):
+    """(p - t) x + H(p) - H(t) with the entropy H of Tsallis."""
+
+    def entropy(p):
+        return (p - mpmath.mpf(p) ** alpha) / (alpha * (alpha - 1))
+
+    return LossFacts(
+        definition=lambda p, t, x: (p - t) * x + entropy(p) - entropy(t),
+        value_error=lambda p, x, t, eps, least: (
+            eps * (p + abs(t)) * (np.where(p + abs(t) > 0, abs(x), 0) + abs(x.max(axis=-1, keepdims=True)) + 2) + least
+        ).sum(axis=-1),
+        gradient_error=lambda p, x, t, eps, least: (
+            eps * (p + abs(t) + p.max(axis=-1, keepdims=True)) + least),
+        activation=activation, alpha=alpha)
+
+
 FACTS_OF_LOSSES = Rows({
+    "sparsemax_loss": fenchel_young("sparsemax", 2),
+    "entmax15_loss": fenchel_young("entmax15", 1.5),
     "softmax_mse": LossFacts(
         definition=lambda p, t: (p - t) ** 2 / 2,
         value_error=lambda p, log_p, t, eps, least: (

@@ -1,4 +1,4 @@
-"""Losses on softmax: loss and gradient against exact values, difference quotients and the founding notes."""
+"""Losses on rows: loss and gradient against exact values, difference quotients and the founding notes."""
 
 import inspect
 import itertools
@@ -118,9 +118,10 @@ def test_rows_of_probabilities(loss, kind, targets_kind, dtype):
         losses, gradient = loss(logits, targets, reduction="none")
         assert losses.dtype == gradient.dtype == dtype
         exact_losses, exact_gradient = (exact(name, mode, logits, targets) for mode in ("value", "gradient"))
-        p, log_p = (exact(softmax, "value", logits) for softmax in ("softmax", "log_softmax"))
-        numbers = p, log_p, targets.astype(np.float64), eps, least
         facts = FACTS_OF_LOSSES[name]
+        p = exact(facts.activation, "value", logits)
+        others = exact("log_softmax", "value", logits) if facts.alpha == 1 else logits.astype(p.dtype)
+        numbers = p, others, targets.astype(np.float64), eps, least
         loss_error, gradient_error = facts.value_error(*numbers), facts.gradient_error(*numbers)
         finite = np.isfinite(exact_losses.astype(np.float64))
         assert (losses[~finite] == INF).all()

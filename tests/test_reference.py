@@ -298,16 +298,42 @@ def targets_of(name):
     return 2.0 if name.endswith("_labels") else np.random.default_rng(1).uniform(0, 1, 6)
 
 
+def probabilities_by_definition(logits, alpha):
+    """Of softmax, or of the entmax family by bisection, with the precision of mpmath's context."""
+    if alpha == 1:
+        powers = [mpmath.exp(z) for z in logits.tolist()]
+        return [power / mpmath.fsum(powers) for power in powers]
+    z = [(alpha - 1) * mpmath.mpf(a) for a in logits.tolist()]
+    low, high = max(z) - 1, max(z)
+    for _ in range(400):
+        threshold = (low + high) / 2
+        p = [max(a - threshold, 0) ** (mpmath.mpf(1) / (alpha - 1)) for a in z]
+        low, high = (threshold, high) if mpmath.fsum(p) > 1 else (low, threshold)
+    return p
+
+
+@in_turn("name, alpha", [("sparsemax", 2), ("entmax15", 1.5)])
+def test_the_entmax_family_is_its_definition(name, alpha, exact):
+    random = np.random.default_rng(0)
+    for row in (*random.uniform(-2, 2, (3, 6)), random.standard_normal(40) / 10, [0.0, 0.0], [1.0, 2.0, 3.0]):
+        logits = np.asarray(row)
+        with mpmath.workdps(100):
+            textbook = probabilities_by_definition(logits, alpha)
+            ours = reference.evaluate(name, "value", logits, m=exact)
+            assert max(abs(mpmath.mpf(a) - b) for a, b in zip(ours, textbook, strict=True)) < 1e-45
+        np.testing.assert_allclose(reference.evaluate(name, "value", logits), as_float64(ours), rtol=0, atol=1e-15)
+
+
 @each("name", reference.LOSSES)
 def test_losses_are_the_definitions(name, exact):
     logits = np.random.default_rng(0).uniform(-5, 5, 6)
     ours = reference.evaluate(name, "value", logits, targets_of(name), m=exact)
-    definition = FACTS_OF_LOSSES[name.removesuffix("_labels")].definition
+    facts = FACTS_OF_LOSSES[name.removesuffix("_labels")]
     with mpmath.workdps(100):
-        powers = [mpmath.exp(z) for z in logits.tolist()]
-        p = [power / mpmath.fsum(powers) for power in powers]
+        p = probabilities_by_definition(logits, facts.alpha)
         t = [float(k == 2) for k in range(6)] if name.endswith("_labels") else targets_of(name).tolist()
-        textbook = mpmath.fsum(definition(a, b) for a, b in zip(p, t, strict=True))
+        others = [] if facts.alpha == 1 else [logits.tolist()]
+        textbook = mpmath.fsum(map(facts.definition, p, t, *others))
         assert mpmath.almosteq(mpmath.mpf(np.asarray(ours).item()), textbook, rel_eps=mpmath.mpf(10) ** -45)
 
 

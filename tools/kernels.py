@@ -294,11 +294,15 @@ def row_kernels(steps: Steps) -> Iterator[Kernel]:
             ):
                 yield Kernel(f"{layout}.{name}", dtype, STRIP.format(y="", const=""),
                              f"{call}<const {dtype}*> x, n, stride, width, state)")
-            for name in steps.searches:
+            for name in steps.searches:     # of one function, since a search is long
                 each = "x + i * stride, n, 1" if layout == "rows" else "x + i, n, stride"
                 yield Kernel(f"{layout}.{name}", dtype, STRIP.format(y="", const=""),
                              f"cdef Py_ssize_t i\n    for i in range(width):\n"
-                             f"        {name}[{dtype}](<const {dtype}*> {each}, state, i)")
+                             f"        row_{name}_{dtype}(<const {dtype}*> {each}, state, i)")
+        for name in steps.searches:
+            yield Kernel(f"row.{name}", dtype,
+                         "const void* x, Py_ssize_t n, Py_ssize_t distance, StripState* state, Py_ssize_t i",
+                         f"{name}[{dtype}](<const {dtype}*> x, n, distance, state, i)")
 
 
 def entry_kernels(step: Step, dtype: str) -> Iterator[Kernel]:
@@ -342,9 +346,10 @@ def table(folder: Path) -> str:
     lanes = read_lanes((folder / "_math" / "tables.h").read_text())
     rows = read_rows(folder)
     losses = read_losses((folder / "_math" / "sigmoid_losses.pxd").read_text())
-    kernels = [*elementwise_kernels(formulas, lanes), *gated_kernels(gated, formulas), *loss_kernels(losses),
-               *row_kernels(read_steps(rows))]
     operations = read_operations(rows)
+    used = {step.kernel for steps in operations.values() for step in steps}
+    kernels = [*elementwise_kernels(formulas, lanes), *gated_kernels(gated, formulas), *loss_kernels(losses),
+               *(kernel for kernel in row_kernels(read_steps(rows)) if kernel.key.partition(".")[2] in used)]
     check_operations(operations, {kernel.key for kernel in kernels})
     return "\n".join([
         "# Written by tools/kernels.py.",

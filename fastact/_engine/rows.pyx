@@ -284,7 +284,7 @@ cdef class RowOperation:
         self.searches = any([kind == "search" for kind, *_ in operation])
         for k, (kind, function, read, condition) in enumerate(operation):
             self.in_place = self.in_place and not (stored and "x" in read)
-            stored = stored or function.endswith(".store")
+            stored = stored or function.endswith(".store") or kind == "emit"
             arrays = [("x", "y", "out").index(array) for array in read] + [0, 0]
             for d, dtype in enumerate(("float", "double")):
                 self.steps[d][k].kind, self.steps[d][k].condition = KINDS[kind], CONDITIONS[condition]

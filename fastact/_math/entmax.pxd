@@ -18,7 +18,7 @@
 from libc.math cimport INFINITY, NAN, fabs, isinf
 
 from fastact._math.primitives cimport (
-    absolute, at_least, floating, fma, largest, product_in_two, remainder, square_root, sum_in_two)
+    absolute, at_least, floating, fma, largest, line, product_in_two, remainder, square_root, sum_in_two)
 from fastact._math.row_state cimport (
     FACTOR, FACTOR_REST, SCALE, SUM, SUM_LOW, THRESHOLD, THRESHOLD_LOW, THRESHOLD_REST, StripState)
 
@@ -245,3 +245,200 @@ cdef inline void finish_mean(StripState* state, Py_ssize_t i, floating unused) n
 cdef inline floating emit_sparsemax_backward(floating x, floating y, const floating* c) noexcept nogil:
     cdef floating gradient = ((x - c[SUM]) - c[SUM_LOW]) * c[SCALE]
     return y - y if not y > 0 else gradient
+
+
+# --------------------------------------------------------------------------------------------------------- entmax15
+
+# p = (f / 2 (x - m - u))^2 where that is positive, else 0
+#
+# Steps of entmax15:
+#   maximum of x
+#   search_entmax15 of x
+#   finish_entmax15
+#   emit_entmax15 of x
+
+cdef inline void search_entmax15(const floating* x, Py_ssize_t n, Py_ssize_t distance, StripState* state,
+                                 Py_ssize_t i) noexcept nogil:
+    search_threshold(2, x, n, distance, state, i)
+
+
+cdef inline void finish_entmax15(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
+    finish_threshold(state, i, state.factor / 2, state.factor_low / 2, unused)
+
+
+cdef inline floating emit_entmax15(floating x, floating y, const floating* c) noexcept nogil:
+    cdef double low, p, p_low
+    cdef double root = beyond_threshold(x, c, &low)
+    if floating is float:
+        return <floating> (root * root)
+    else:
+        p = product_in_two(root, root, &p_low)
+        return p + fma(2 * root, low, p_low)
+
+
+# The vector-Jacobian product.  x = dy, y = p: f sqrt(p) (dy - mean of dy with the weights sqrt(p))
+#
+# Steps of entmax15_backward:
+#   accumulate_roots of x and y
+#   finish_mean
+#   emit_entmax15_backward of x and y
+
+# sums: sqrt(p) dy and sqrt(p)
+cdef inline floating accumulate_roots(floating x, floating y, const floating* c, floating* first,
+                                      floating* second) noexcept nogil:
+    cdef floating root = square_root(at_least(y, <floating> 0))         # NaN of NaN
+    first[0] = root * (x if y > 0 else <floating> 0)
+    second[0] = root
+    return 0
+
+
+cdef inline floating emit_entmax15_backward(floating x, floating y, const floating* c) noexcept nogil:
+    cdef floating difference = ((x - c[SUM]) - c[SUM_LOW]) * c[SCALE]
+    return square_root(at_least(y, <floating> 0)) * (difference if y > 0 else <floating> 0)
+
+
+# ----------------------------------------------------------------------------------------------------------- losses
+
+# Fenchel-Young losses, with the targets t, the entropy H of the family and its threshold T, x = T + p^(alpha - 1) /
+# (alpha - 1) on the support:
+#
+#   (p - t) x + H(p) - H(t) = sum of d(t, p) + sum of t (T - x) outside the support + (1 - sum of t) (T + H'),
+#   d(t, p) = (t^alpha - p^alpha - alpha p^(alpha - 1) (t - p)) / (alpha (alpha - 1)),  H' = 1 / (alpha (alpha - 1))
+#
+# None of the d is negative, so that nothing cancels in a loss that is almost 0.  The gradient is p - t.
+#
+# Steps of sparsemax_loss:
+#   maximum of x
+#   search_sparsemax of x
+#   finish_sparsemax
+#   accumulate_sparsemax_loss of x and y, stored
+#   finish_sparsemax_loss
+#   emit_scaled of out
+#
+# Steps of entmax15_loss:
+#   maximum of x
+#   search_entmax15 of x
+#   finish_entmax15
+#   accumulate_entmax15_loss of x and y, stored
+#   finish_entmax15_loss
+#   emit_scaled of out
+
+# T - x for an entry outside of the support; NaN where that is no number
+cdef inline floating below_threshold(floating x, const floating* c) noexcept nogil:
+    return ((c[THRESHOLD] - x) + c[THRESHOLD_LOW]) + c[THRESHOLD_REST]
+
+
+# stored: p - t                                         sums: d and t (T - x), t
+cdef inline floating accumulate_sparsemax_loss(floating x, floating y, const floating* c, floating* first,
+                                               floating* second) noexcept nogil:
+    cdef double low
+    cdef double p = beyond_threshold(x, c, &low)
+    cdef floating difference = <floating> ((p - y) + low)
+    cdef floating outside = y * below_threshold(x, c)
+    first[0] = <floating> 0.5 * difference * difference + (<floating> 0 if p > 0 or y == 0 else outside)
+    second[0] = y
+    return difference
+
+
+# d = 2/3 (a - s)^2 (2 a + s) with the roots a and s of t and p
+cdef inline floating accumulate_entmax15_loss(floating x, floating y, const floating* c, floating* first,
+                                              floating* second) noexcept nogil:
+    cdef double low
+    cdef double root = beyond_threshold(x, c, &low)
+    cdef floating difference = <floating> (line(root, root, -<double> y) + 2 * root * low)
+    cdef floating s = <floating> root, a = square_root(y)
+    cdef floating apart = difference / (a + s)
+    cdef floating outside = y * below_threshold(x, c)
+    cdef floating term = <floating> 0.6666666666666666 * (apart * apart) * ((a + a) + s)
+    term = <floating> 0 if difference == 0 else term
+    first[0] = term + (<floating> 0 if root > 0 or y == 0 else outside)
+    second[0] = y
+    return difference
+
+
+cdef inline void finish_loss(StripState* state, Py_ssize_t i, double slope, floating unused) noexcept nogil:
+    cdef double lacking = 1 - state.second[i]
+    state.result[i] = state.first[i] + (lacking * (state.threshold[i] + slope) if lacking != 0 else 0)
+    state.constants[SCALE + i] = state.scale[i]
+
+
+cdef inline void finish_sparsemax_loss(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
+    finish_loss(state, i, 0.5, unused)
+
+
+cdef inline void finish_entmax15_loss(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
+    finish_loss(state, i, 1.3333333333333333, unused)
+
+
+cdef inline floating emit_scaled(floating x, floating y, const floating* c) noexcept nogil:
+    return x * c[SCALE]
+
+
+# The same with one label: d(1, p) there, d(0, p) = p^alpha / alpha elsewhere
+#
+# Steps of sparsemax_loss_labels:
+#   maximum of x
+#   search_sparsemax of x
+#   finish_sparsemax
+#   emit_sparsemax of x
+#   patch_sparsemax_label of x
+#   accumulate_squares of out
+#   finish_sparsemax_label
+#   emit_scaled of out
+#
+# Steps of entmax15_loss_labels:
+#   maximum of x
+#   search_entmax15 of x
+#   finish_entmax15
+#   emit_entmax15 of x
+#   patch_entmax15_label of x
+#   accumulate_powers of out
+#   finish_entmax15_label
+#   emit_scaled of out
+
+# 1 - g (x - m - u), of the label, which may be in the support and have all of the probability but little.  In `rest`
+# of the state: T - x where it is not.
+cdef inline double lacking_at_label(double x, double factor, StripState* state, Py_ssize_t i) noexcept nogil:
+    cdef double difference_low, low, product_low
+    cdef double difference = sum_in_two(x, -state.maximum[i], &difference_low)
+    cdef double v = sum_in_two(difference, -state.first[i], &low)
+    low = 0 if isinf(v) else low + (difference_low - state.second[i])
+    state.rest[i] = -(v + low) if v + low <= 0 else 0
+    if v + low <= 0:
+        return 1
+    v = product_in_two(v, factor, &product_low)
+    return (1 - v) - (product_low + low * factor)
+
+
+# p - 1 in place of p
+cdef inline void patch_sparsemax_label(const floating* x, floating* entry, Py_ssize_t n, Py_ssize_t distance,
+                                       StripState* state, Py_ssize_t i) noexcept nogil:
+    entry[0] = <floating> (0 - lacking_at_label(x[0], 1, state, i))
+
+
+cdef inline void patch_entmax15_label(const floating* x, floating* entry, Py_ssize_t n, Py_ssize_t distance,
+                                      StripState* state, Py_ssize_t i) noexcept nogil:
+    cdef double lacking = lacking_at_label(x[0], 0.5, state, i)
+    state.rest[i] += lacking * lacking * (3 - lacking) / 1.5
+    entry[0] = <floating> (0 - lacking * (2 - lacking))
+
+
+# sum: of the squares, of which none is lost beside another
+cdef inline floating accumulate_squares(floating x, floating y, const floating* c) noexcept nogil:
+    return x * x
+
+
+# sum: p^(3/2) of the other entries, which are not negative
+cdef inline floating accumulate_powers(floating x, floating y, const floating* c) noexcept nogil:
+    cdef floating p = at_least(x, <floating> 0)
+    return p * square_root(p)
+
+
+cdef inline void finish_sparsemax_label(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
+    state.result[i] = state.first[i] / 2 + state.rest[i]
+    state.constants[SCALE + i] = state.scale[i]
+
+
+cdef inline void finish_entmax15_label(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
+    state.result[i] = state.first[i] / 1.5 + state.rest[i]
+    state.constants[SCALE + i] = state.scale[i]

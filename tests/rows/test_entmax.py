@@ -9,12 +9,14 @@ from row_helpers import by_mpmath, every_dtype
 
 import fastact
 
-ENTMAX = [fastact.sparsemax]
+ENTMAX = [fastact.sparsemax, fastact.entmax15]
 every_entmax = in_turn("f", ENTMAX)
 
 EXAMPLES = {  # of the logits [1, 2, 3], [1, 1.2, 0.9] and [0, 0]
     "sparsemax": ([0, 0, 1], [0.3, 0.5, 0.2], [0.5, 0.5]),
+    "entmax15": ([0, 0.169281086, 0.830718914], [0.310589805, 0.432050974, 0.257359221], [0.5, 0.5]),
 }
+POWER = {"sparsemax": 1, "entmax15": 2}  # 1 / (alpha - 1)
 
 
 @every_dtype
@@ -40,7 +42,7 @@ ROWS = {
 @every_entmax
 def test_the_support_is_exact(f, kind, length):
     """Of float32 logits, as mpmath finds it; also where logits are equal to the threshold, and so outside."""
-    x = ROWS[kind](np.random.default_rng(length), (4, length)).astype(np.float32)
+    x = ROWS[kind](np.random.default_rng(length), (4 if length < 100 else 1, length)).astype(np.float32)
     right = by_mpmath(f.name, "value", x)
     computed = f(x)
     np.testing.assert_array_equal(computed > 0, (right > 0).astype(bool))
@@ -65,7 +67,8 @@ def test_a_logit_at_the_threshold_is_outside():
 @in_turn("length", [2047, 2048, 2049, 10_000, 60_000])
 @every_entmax
 def test_rows_of_more_candidates_than_are_kept(f, length, kind, dtype):
-    """They add up to 1, are in the order of the logits, and satisfy the definition: logits less one threshold."""
+    """They add up to 1, are in the order of the logits, and their roots are the logits less a threshold."""
+    power = POWER[f.name]
     x = ROWS[kind](np.random.default_rng(length), (2, length)).astype(dtype)
     for threads in (1, 2):
         with fastact.threads(threads):
@@ -77,9 +80,10 @@ def test_rows_of_more_candidates_than_are_kept(f, length, kind, dtype):
             order = np.argsort(logits, kind="stable")
             assert (np.diff(row[order]) >= 0).all()
             support = row > 0
-            thresholds = logits[support].astype(np.longdouble) - row[support]
-            assert np.ptp(thresholds) <= 2 * float(np.finfo(dtype).eps) * row.max()
-            assert logits[~support].max(initial=-INF) <= thresholds.min() + float(np.finfo(dtype).eps)
+            z, roots = logits.astype(np.longdouble) / power, row.astype(np.longdouble) ** (1 / power)
+            thresholds = z[support] - roots[support]
+            assert np.ptp(thresholds) <= 2 * float(np.finfo(dtype).eps) * roots.max()
+            assert z[~support].max(initial=-INF) <= thresholds.min() + float(np.finfo(dtype).eps)
 
 
 @every_dtype
@@ -113,3 +117,87 @@ def test_backward_is_0_outside_the_support(f, dtype):
     assert not np.signbit(expected[y == 0]).any()
     for spoilt in (NAN, INF, -INF):
         assert same_bits(f.backward(np.where(y == 0, dtype(spoilt), dy), output=y), expected)
+
+
+# --------------------------------------------------------------------------------------------------------------- losses
+
+LOSSES = {"sparsemax": fastact.sparsemax_loss, "entmax15": fastact.entmax15_loss}
+
+
+@every_entmax
+def test_losses_of_worked_examples(f):
+    """The logits less their mean with the probabilities, and the entropy."""
+    for logits in ([1, 2, 3], [1, 1.2, 0.9], [0, 0, 5]):
+        p = f(np.array(logits, float))
+        entropy = {"sparsemax": p * (1 - p) / 2, "entmax15": (p - p**1.5) / 0.75}[f.name].sum()
+        for label in range(3):
+            loss, gradient = LOSSES[f.name](logits, label)
+            assert loss == pytest.approx((p * logits).sum() - logits[label] + entropy, abs=1e-14)
+            np.testing.assert_allclose(gradient, p - (np.arange(3) == label), rtol=1e-14)
+
+
+@every_dtype
+@every_entmax
+def test_a_loss_is_0_where_the_right_class_leads(f, dtype):
+    lead = float(POWER[f.name])
+    for length in (2, 3, 17, 300, 5000):
+        x = np.zeros(length, dtype)
+        for ahead in (lead, lead + 1, 1e30):
+            x[-1] = ahead
+            for targets in (length - 1, (np.arange(length) == length - 1).astype(dtype)):
+                loss, gradient = LOSSES[f.name](x, targets)
+                assert loss == 0
+                assert not gradient.any()
+                assert not np.signbit(gradient).any()
+
+
+@every_dtype
+@every_entmax
+def test_a_loss_that_is_almost_0_keeps_its_digits(f, dtype):
+    """With labels, and with probabilities that are almost those of the logits' own."""
+    eps = float(np.finfo(dtype).eps)
+    for length in (2, 3, 17, 300):
+        for lacking in (0.5, 1e-2, 1e-4, 1e-6):
+            x = np.zeros((1, length), dtype)
+            x[0, 1] = POWER[f.name] - lacking
+            label = np.array([1])
+            one_hot = (np.arange(length) == 1).astype(dtype)[np.newaxis]
+            right = by_mpmath(f"{f.name}_loss_labels", "value", x, label)
+            slopes = by_mpmath(f"{f.name}_loss_labels", "gradient", x, label)
+            for targets in (label, one_hot):
+                loss, gradient = LOSSES[f.name](x, targets, reduction="none")
+                assert abs(loss[0] - right[0]) <= 8 * eps * right[0]
+                least = 2.0**-48 if dtype == np.float32 else 0     # the sum of doubles of which the threshold is made
+                assert (abs(gradient - slopes) <= 8 * eps * abs(slopes) + least).all()
+
+
+@every_entmax
+def test_losses_of_what_is_not_finite(f):
+    loss = LOSSES[f.name]
+    value, gradient = loss([0.0, -INF, 0.0], 1)
+    assert value == INF
+    np.testing.assert_allclose(gradient, [0.5, -1, 0.5])
+    value, gradient = loss([0.0, -INF, 0.0], [0.5, 0.0, 0.5])
+    assert 0 <= value < 1e-30
+    assert abs(gradient).max() < 1e-16
+    for row in ([NAN, 1.0], [INF, 0.0], [-INF, -INF]):
+        for targets in (0, 1, [0.5, 0.5]):
+            value, gradient = loss(row, targets)
+            assert math.isnan(value)
+            assert np.isnan(gradient).all()
+
+
+@every_entmax
+def test_ignored_rows_of_losses(f):
+    x = normal((5, 4))
+    x[1] = NAN
+    labels = np.array([0, -100, 2, 3, -100])
+    counted = labels >= 0
+    for reduction in ("mean", "sum", "none"):
+        loss, gradient = LOSSES[f.name](x, labels, reduction=reduction, ignore_index=-100)
+        right, right_gradient = LOSSES[f.name](x[counted], labels[counted], reduction=reduction)
+        assert same_bits(loss[counted] if reduction == "none" else loss, right)
+        assert same_bits(gradient[counted], right_gradient)
+        assert not gradient[~counted].any()
+    with pytest.raises(ValueError, match=rf"fastact\.{f.name}_loss: ignore_index is -100; accepted is None for prob"):
+        LOSSES[f.name](x, np.zeros((5, 4)), ignore_index=-100)

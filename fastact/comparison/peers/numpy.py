@@ -120,6 +120,47 @@ def hardmax(x: Array, axis: int, out: Array | None = None) -> Any:
     return t
 
 
+def sparsemax(x: Array, axis: int, out: Array | None = None) -> Any:
+    z = np.moveaxis(x - x.max(axis=axis, keepdims=True), axis, -1)
+    largest = -np.sort(-z, axis=-1)
+    thresholds = (largest.cumsum(axis=-1) - 1) / np.arange(1, z.shape[-1] + 1)
+    return _beyond(z, largest, thresholds, axis, out)
+
+
+def entmax15(x: Array, axis: int, out: Array | None = None) -> Any:
+    z = np.moveaxis((x - x.max(axis=axis, keepdims=True)) / 2, axis, -1)
+    largest = -np.sort(-z, axis=-1)
+    k = np.arange(1, z.shape[-1] + 1)
+    mean = largest.cumsum(axis=-1) / k
+    rest = (1 - ((largest * largest).cumsum(axis=-1) - k * mean * mean)) / k
+    t = _beyond(z, largest, mean - np.sqrt(np.maximum(rest, 0)), axis, out)
+    return np.multiply(t, t, out=t)
+
+
+def _beyond(z: Array, largest: Array, thresholds: Array, axis: int, out: Array | None) -> Any:
+    """What the logits exceed the threshold by; of the thresholds of the k largest, it is the last below the k-th."""
+    count = (largest > thresholds).sum(axis=-1, keepdims=True)
+    t = np.moveaxis(z - np.take_along_axis(thresholds, count - 1, axis=-1).astype(z.dtype), -1, axis)
+    return np.maximum(t, 0, out=t if out is None else out)
+
+
+def fenchel_young(x: Array, labels: Array, p: Array, entropy: Array) -> tuple[Any, Array]:
+    rows = np.arange(len(x))
+    loss = ((p * x).sum() - x[rows, labels].sum() + entropy.sum()) / len(x)
+    p[rows, labels] -= 1
+    return loss, np.divide(p, len(x), out=p)
+
+
+def sparsemax_loss(x: Array, labels: Array) -> tuple[Any, Array]:
+    p = sparsemax(x, -1)
+    return fenchel_young(x, labels, p, p * (1 - p) / 2)
+
+
+def entmax15_loss(x: Array, labels: Array) -> tuple[Any, Array]:
+    p = entmax15(x, -1)
+    return fenchel_young(x, labels, p, (p - p * np.sqrt(p)) / 0.75)
+
+
 def softmax_mse(x: Array, targets: Array) -> tuple[Any, Array]:
     p = softmax(x, -1)
     difference = p - targets
@@ -211,6 +252,10 @@ SPELLINGS = {
     ("softmin", "value"): Spelling(softmin, "x axis"),
     ("softmin", "backward_from_output"): Spelling(softmin_backward, "dy y axis"),
     ("hardmax", "value"): Spelling(hardmax, "x axis"),
+    ("sparsemax", "value"): Spelling(sparsemax, "x axis"),
+    ("entmax15", "value"): Spelling(entmax15, "x axis"),
+    ("sparsemax_loss", "loss"): Spelling(sparsemax_loss, "x labels", has_out=False),
+    ("entmax15_loss", "loss"): Spelling(entmax15_loss, "x labels", has_out=False),
     ("log_softmax", "value"): Spelling(log_softmax, "x axis"),
     ("log_softmax", "backward_from_output"): Spelling(log_softmax_backward, "dy y axis"),
     ("logsumexp", "value"): Spelling(logsumexp, "x axis"),
