@@ -33,8 +33,10 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Mod
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One benchmark for each library and form of each piece of work in the WORKS of the module."""
-    works: Sequence[Work] = metafunc.module.WORKS
+    """One benchmark for each library and form of each piece of work in the WORKS of the module, if it has any."""
+    works: Sequence[Work] = getattr(metafunc.module, "WORKS", ())
+    if not works:
+        return
     entries = [
         pytest.param(
             work, library, form, id="-".join((work.function, work.mode, work.dtype, _shape(work), library, form))

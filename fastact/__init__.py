@@ -17,6 +17,7 @@ from fastact.losses import entmax15_loss, softmax_cross_entropy, softmax_mse, sp
 from fastact.merging import merge_softmax
 from fastact.reduction import RowReduction
 from fastact.rowwise import Rowwise
+from fastact.sampling import sample
 from fastact.sigmoid_losses import sigmoid_cross_entropy, sigmoid_focal
 
 __version__ = "0.1.0"
@@ -35,6 +36,7 @@ __all__ = [
     "get_buffer_limit",
     "get_num_threads",
     "merge_softmax",
+    "sample",
     "set_buffer_limit",
     "set_num_threads",
     "sigmoid_cross_entropy",

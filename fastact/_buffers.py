@@ -5,11 +5,18 @@ more is kept, once the array is freed, for the next result of about its size (_e
 `set_buffer_limit`, else from ``FASTACT_BUFFER_LIMIT``, else from `_default`.
 """
 
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
 from fastact import _machine
 from fastact._engine import runtime
 from fastact._engine.runtime import clear_buffers
 
 __all__ = ["clear_buffers", "get_buffer_limit", "set_buffer_limit"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 LARGEST_DEFAULT = 256 << 20
 SHARE = 32  # the default is at most 1 / SHARE of the memory of the machine or of the control group
@@ -48,6 +55,19 @@ def get_buffer_limit() -> int:
         In bytes; 0 if NumPy allocates all results.
     """
     return runtime.buffers()[0]
+
+
+def with_retry(function: Callable[P, T]) -> Callable[P, T]:
+    """Wrap a function: on a MemoryError, free the kept memory and call it again, if it was given no `out`."""
+    @wraps(function)
+    def called(*arguments: P.args, **keywords: P.kwargs) -> T:
+        try:
+            return function(*arguments, **keywords)
+        except MemoryError:
+            if keywords.get("out") is not None or not runtime.give_up_buffers():
+                raise
+        return function(*arguments, **keywords)
+    return called
 
 
 def _default() -> int:

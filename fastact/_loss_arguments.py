@@ -3,14 +3,13 @@
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from functools import update_wrapper, wraps
+from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from fastact._activation import as_numbers, check_out, has_16_bits, rounded, working_dtype
-from fastact._engine.runtime import give_up_buffers
 from fastact._layout import sum_over
 
 Array = npt.NDArray[Any]
@@ -56,19 +55,6 @@ def with_hessian(
         gradient_and_hessian.__qualname__ = f"{function.__name__}.gradient_and_hessian"
         return WithHessian(function, gradient_and_hessian)
     return decorate
-
-
-def with_retry(function: Callable[P, T]) -> Callable[P, T]:
-    """Wrap a function: on a MemoryError, free the kept memory and call it again, if it was given no `out`."""
-    @wraps(function)
-    def called(*arguments: P.args, **keywords: P.kwargs) -> T:
-        try:
-            return function(*arguments, **keywords)
-        except MemoryError:
-            if keywords.get("out") is not None or not give_up_buffers():
-                raise
-        return function(*arguments, **keywords)
-    return called
 
 
 def check_reduction(call: str, reduction: str) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact._activation import as_numbers, has_16_bits, rounded, store
+from fastact._buffers import with_retry
 from fastact._engine.rows import RowOperation
 from fastact._engine.runtime import empty_like
 from fastact._isa import KERNELS
@@ -21,7 +22,6 @@ from fastact._loss_arguments import (
     loss_dtype,
     numbers_in_shape,
     reduced,
-    with_retry,
 )
 
 COST = 1.2  # nanoseconds per float32 entry on one thread

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact._activation import as_numbers, store
+from fastact._buffers import with_retry
 from fastact._layout import Layout
 from fastact._loss_arguments import (
     Array,
@@ -17,7 +18,6 @@ from fastact._loss_arguments import (
     number_within,
     numbers_in_shape,
     with_hessian,
-    with_retry,
 )
 from fastact._row_calls import mean_of_labels
 from fastact._row_losses import Options, RowLoss, axis_of_classes, checked_labels, loss_and_gradient, operations

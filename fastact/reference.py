@@ -883,6 +883,53 @@ DIVERGENCES = {
 }
 
 
+def sample(
+    logits: npt.ArrayLike,
+    uniforms: npt.ArrayLike,
+    temperature: float = 1.0,
+    top_k: float = math.inf,
+    top_p: float = 1.0,
+    min_p: float = 0.0,
+) -> npt.NDArray[np.intp]:
+    """Draw an index from the softmax of each row along the last axis, by sorting, in float64.
+
+    Parameters
+    ----------
+    logits, uniforms : array_like
+        The rows, without NaN and +inf, and a number from 0 to below 1 for each.
+    temperature, top_k, top_p, min_p : float, optional
+        As for `fastact.sample`; the defaults leave everything.
+
+    Returns
+    -------
+    ndarray of intp
+        The indices, in the shape of `uniforms`.
+    """
+    x, u = np.asarray(logits).astype(np.float64), np.asarray(uniforms)
+    arguments = zip(x.reshape(u.size, -1), u.flat, strict=True)
+    return np.array([_sampled(*pair, temperature, top_k, top_p, min_p) for pair in arguments], np.intp).reshape(u.shape)
+
+
+def _sampled(x: Any, u: Any, temperature: Any, top_k: Any, top_p: Any, min_p: Any) -> Any:
+    if temperature == 0:
+        return x.argmax()
+    with np.errstate(over="ignore", under="ignore"):
+        shifted = (x - x.max()) / temperature
+        weights = np.exp(shifted)
+    descending = np.argsort(-x, kind="stable")
+    if top_k < x.size:
+        weights[x < x[descending[int(top_k) - 1]]] = 0
+    if top_p < 1:
+        summands = weights[descending]
+        count = max(int((summands.cumsum() - summands < top_p * summands.sum()).sum()), 1)
+        weights[x < x[descending[count - 1]]] = 0
+    if min_p > 0:
+        weights[shifted < math.log(min_p)] = 0
+    cumulative = weights.cumsum()
+    index = np.searchsorted(cumulative, u * cumulative[-1], side="right")
+    return index if index < x.size else weights.nonzero()[0][-1]
+
+
 def evaluate(name: str, mode: str, *arguments: npt.ArrayLike, m: Any = np) -> Any:
     """Compute what a function of the library should return, to the precision of ``m``.
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastact._activation import as_numbers, has_16_bits, rounded, store
+from fastact._buffers import with_retry
 from fastact._engine.elementwise import KernelSet
 from fastact._engine.runtime import empty_like
 from fastact._isa import KERNELS
@@ -21,7 +22,6 @@ from fastact._loss_arguments import (
     number_within,
     reduced,
     with_hessian,
-    with_retry,
 )
 
 Number = Array | float

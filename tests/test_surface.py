@@ -230,7 +230,8 @@ def test_every_function_is_measured_and_described():
     readme = ROOT / "README.md"
     if readme.exists():
         text = readme.read_text()
-        for name in (*fastact.activations, *losses.LOSSES, *sigmoid_losses.LOSSES, *reference.DIVERGENCES):
+        losses_too = *losses.LOSSES, *sigmoid_losses.LOSSES, *reference.DIVERGENCES
+        for name in (*fastact.activations, *losses_too, "sample"):
             assert f"`{name}" in text, f"README.md does not name {name}: write `{name}` into its table of functions"
 
 

@@ -594,6 +594,8 @@ def work():
             with np.errstate(all="ignore"):
                 (elementwise if isinstance(f, Elementwise) else gated if isinstance(f, Gated) else rows)(f, x)
         losses(x)
+        for axis in (0, 1):
+            fastact.sample(np.tile(x, (6, 6)), np.random.default_rng(0), axis, temperature=2, top_k=1000, top_p=0.99)
     done.append(True)
 
 done = []

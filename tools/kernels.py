@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 DTYPES = "float", "double"
 BOUNDS = "bounded", "bounded_square"
-PAGES_OF_ROWS = "softmax", "softmax_losses", "entmax"  # of _math: the operations on rows
+PAGES_OF_ROWS = "_math/softmax", "_math/softmax_losses", "_math/entmax", "_loops/sampling"  # operations on rows
 
 
 class Formula(NamedTuple):
@@ -144,7 +144,7 @@ def read_lanes(text: str) -> list[str]:
 
 def read_rows(folder: Path) -> str:
     """Return the text of the pages of rows in the folder of the package."""
-    return "\n".join((folder / "_math" / f"{page}.pxd").read_text() for page in PAGES_OF_ROWS)
+    return "\n".join((folder / f"{page}.pxd").read_text() for page in PAGES_OF_ROWS)
 
 
 def read_steps(text: str) -> Steps:
@@ -356,7 +356,7 @@ def table(folder: Path) -> str:
         f"from fastact._math.formulas cimport {', '.join(formulas)}",
         f"from fastact._math.sigmoid_losses cimport {', '.join(losses)}",
         "from fastact._math.row_state cimport *",
-        *(f"from fastact._math.{page} cimport *" for page in PAGES_OF_ROWS),
+        *(f"from fastact.{page.replace('/', '.')} cimport *" for page in PAGES_OF_ROWS),
         'cdef extern from "_math/tables.h" nogil:',
         *(f"    void* fastact_{name}_lanes" for name in lanes),
         "",

@@ -25,6 +25,8 @@ cdef struct RowCall:
     double smoothing                # of labels
     double z_loss
     const cnp.npy_intp* labels      # or NULL
+    const double* inputs            # numbers of each row, `inputs_each` beside each other, or NULL
+    int inputs_each
     Py_ssize_t outer
     Py_ssize_t n
     Py_ssize_t inner
@@ -39,6 +41,7 @@ cdef inline RowCall row_call(cnp.ndarray x, Py_ssize_t outer, Py_ssize_t n, Py_s
     call.format = &formats[format_of(x)]
     call.x, call.y, call.out = data_of(x), NULL, NULL
     call.results, call.scales, call.labels = NULL, NULL, NULL
+    call.inputs, call.inputs_each = NULL, 0
     call.scale, call.factor, call.factor_low = 1, 1, 0
     call.smoothing = call.z_loss = 0
     call.outer, call.n, call.inner = outer, n, inner

@@ -18,4 +18,5 @@ class RowOperation:
         scale: float = 1.0,
         scales: npt.NDArray[np.float64] | None = None,
         numbers: tuple[float, float, float, float] = ...,
+        inputs: npt.NDArray[np.float64] | None = None,
     ) -> None: ...

@@ -73,6 +73,8 @@ cdef StripCall call_on_copy(const CopyCall* copy, const Place* place, char* memo
         floats.scales += place.first
     if floats.labels != NULL:
         floats.labels += place.first
+    if floats.inputs != NULL:
+        floats.inputs += place.first * floats.inputs_each
     return floats
 
 
@@ -332,6 +334,7 @@ cdef class RowOperation:
         strips.strips = (inner + strips.width - 1) // strips.width
         strips.fetching = size * 2 * format.itemsize > BEYOND_CACHE
         strips.results, strips.scales, strips.labels = call.results, call.scales, call.labels
+        strips.inputs, strips.inputs_each = call.inputs, call.inputs_each
         strips.scale, strips.factor, strips.factor_low = call.scale, call.factor, call.factor_low
         strips.smoothing, strips.z_loss = call.smoothing, call.z_loss
         strips.sinks = NULL                     # the masked rows alone have sinks
@@ -383,19 +386,23 @@ cdef class RowOperation:
             part.results += rows * call.inner if part.results != NULL else 0
             part.scales += rows * call.inner if part.scales != NULL else 0
             part.labels += rows * call.inner if part.labels != NULL else 0
+            part.inputs += rows * call.inner * call.inputs_each if part.inputs != NULL else 0
             PyErr_CheckSignals()
         return 0
 
     def apply(self, cnp.ndarray x not None, tuple shape, *, cnp.ndarray y=None, cnp.ndarray out=None,
               cnp.ndarray results=None, cnp.ndarray labels=None, double scale=1, cnp.ndarray scales=None,
-              tuple numbers=(1, 0, 0, 0)):
+              tuple numbers=(1, 0, 0, 0), cnp.ndarray inputs=None):
         """Run the operation on plain arrays of the shape [outer, n, inner] and of one dtype.
 
         `results`, `scales` (float64) and `labels` (intp) have the shape [outer, inner]; `scales` replace `scale`. The
-        `numbers` are the factor of x, its low part, the label smoothing and the weight of the z-loss.
+        `numbers` are the factor of x, its low part, the label smoothing and the weight of the z-loss. `inputs`
+        (float64) have one axis more, of the numbers that each row is given.
         """
         cdef RowCall call = row_call(x, shape[0], shape[1], shape[2])
         call.y, call.out, call.results, call.scale = data_of(y), data_of(out), <double*> data_of(results), scale
         call.labels, call.scales = <const cnp.npy_intp*> data_of(labels), <const double*> data_of(scales)
         call.factor, call.factor_low, call.smoothing, call.z_loss = numbers
+        if inputs is not None:
+            call.inputs, call.inputs_each = <const double*> data_of(inputs), cnp.PyArray_DIM(inputs, inputs.ndim - 1)
         self.run(&call)

@@ -50,6 +50,8 @@ cdef struct StripCall:
     double smoothing                # of labels
     double z_loss
     const cnp.npy_intp* labels      # the same, or NULL
+    const double* inputs            # `inputs_each` numbers a row, or NULL
+    int inputs_each
 
 # Where rows lie that are computed together
 cdef struct Place:

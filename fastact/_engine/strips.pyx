@@ -25,6 +25,7 @@ cdef inline void open_strip(const StripCall* call, Py_ssize_t index, Strip* stri
     strip.state.fetching = call.fetching
     strip.state.factor, strip.state.factor_low = call.factor, call.factor_low
     strip.state.smoothing, strip.state.z_loss, strip.state.entries = call.smoothing, call.z_loss, call.n
+    strip.state.inputs = NULL if call.inputs == NULL else call.inputs + strip.place.first * call.inputs_each
     for j in range(strip.place.width):
         strip.state.scale[j] = call.scales[strip.place.first + j] if call.scales != NULL else call.scale
     if call.sinks != NULL:
@@ -251,7 +252,8 @@ cdef void run_all_strips(const StripCall* call, Py_ssize_t count, double nanosec
     cdef int threads = threads_for(nanoseconds), k
     cdef fastact_environment callers
     cdef StripState* states = NULL
-    if threads > 1 and count < 2 * threads and call.n >= 2 * SEGMENT:
+    cdef bint divisible = call.count > 1 or call.steps[0].kind != SEARCH    # a search reads whole rows
+    if divisible and threads > 1 and count < 2 * threads and call.n >= 2 * SEGMENT:
         states = <StripState*> allocate((call.n + SEGMENT - 1) // SEGMENT * sizeof(StripState))
     if states != NULL:
         callers = fastact_enter()

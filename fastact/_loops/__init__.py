@@ -4,6 +4,9 @@
     losses.pxd       a loss of single logits over a block: two inputs, four numbers, one result or two
     rows.pxd         terms, sums and results along contiguous rows
     columns.pxd      the same down columns side by side, with the same bits
+    masking.pxd      entries that take no part, and a bias
+    weights.pxd      what sampling reads of a row: weights of its entries, maxima and sums of its blocks
+    sampling.pxd     filters, and the index that is drawn
     sums.pxd, .h     exact sums
     packing.h        16-bit numbers to float and back
     transpose.h      short rows to columns and back

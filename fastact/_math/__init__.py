@@ -7,6 +7,8 @@
     softmax.pxd      the softmax family: each operation with its formulas and its list of steps
     softmax_losses.pxd   the same of the losses, the entropy and the divergence of softmax
     sigmoid_losses.pxd   losses of single logits, with their derivatives
+    entmax.pxd, candidates.h   sparsemax, entmax15 and their losses; the entries that are in question
+    sampling.pxd     the weights of the entries that an index is sampled from; numbers in their order
     row_state.pxd    what the steps of a row operation hand to each other
 
 It knows no arrays, strides, threads or instruction sets. tools/kernels.py finds the functions by their names.

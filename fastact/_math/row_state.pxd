@@ -53,6 +53,7 @@ cdef struct StripState:
     double sink[STRIP]          # a logit of the denominator alone, not scaled, or the lse itself
     double constants[CONSTANTS_OF_ROWS]
     int dominant[STRIP]         # the maximum's exponential is more than half of the sum
+    const double* inputs        # numbers that the caller gives for each row, beside each other
     double factor               # of x, and its low part
     double factor_low
     double smoothing            # of labels

@@ -9,7 +9,7 @@
 #   accumulate_*        one sum over the entries, or two; "stored": what it returns is written to out
 #   flag_*, finish_*    constants of the row, from the sums
 #   recover_*           the digits that a sum lost beside its largest term
-#   search_*            a number that takes several passes over few entries of the row
+#   search_*            a number that takes several passes over entries of the row
 #   patch_*             single entries
 #   emit_*              the entries of the result
 #
