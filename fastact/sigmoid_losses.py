@@ -258,7 +258,8 @@ def _inputs(
         if given is None or (isinstance(given, float) and name != "targets"):
             inputs.append(1.0 if given is None else given)
             continue
-        array = rounded(as_numbers(call, name, given), dtype)
+        array = as_numbers(call, name, given)
+        array = array if array.dtype == dtype else rounded(array, dtype)
         try:
             np.broadcast_to(array, x.shape)
         except ValueError:

@@ -7,6 +7,7 @@ slower, and only this test would notice.
 import collections
 import functools
 import importlib.util
+import itertools
 import platform
 import re
 import shutil
@@ -15,7 +16,7 @@ import subprocess
 import pytest
 from common import ELEMENTWISE, each
 
-from fastact import _isa, _threads
+from fastact import _isa, _threads, sigmoid_losses
 
 REGISTER = {name: one.register for name, one in _isa.SETS.items()}
 CHOICES = ("relu", "leaky_relu", "threshold", "hard_tanh", "hard_shrink", "soft_shrink", "sparse", "identity",
@@ -68,6 +69,14 @@ def test_elementwise_kernels_are_packed(f, isa):
         for dtype in "float", "double":
             kernel = f"{f.name}_{mode}_{dtype}"
             is_packed(kernel, functions(isa)[kernel], isa)
+
+
+@pytest.mark.parametrize("isa", _isa.BUILT)
+@pytest.mark.parametrize("name", [*sigmoid_losses.LOSSES, "sigmoid_cross_entropy_hessian"])
+def test_kernels_of_losses_are_packed(name, isa):
+    for mode, dtype in itertools.product(("first", "both"), ("float", "double")):
+        kernel = f"{name}_{mode}_{dtype}"
+        is_packed(kernel, functions(isa)[kernel], isa)
 
 
 def is_packed(kernel, code, isa):

@@ -1,7 +1,7 @@
 # The loop over the elements of a loss (_math/sigmoid_losses.pxd): two inputs, four parameters, one result or two.  It
 # keeps the rules of the loops of elementwise.pxd.
 
-from fastact._loops.elementwise cimport ARRAYS, LANES
+from fastact._loops.elementwise cimport ARRAYS, LANES, STRETCH
 from fastact._math.primitives cimport floating
 
 ctypedef void (*float_loss)(float, float, float, float, float, float, float*, float*) noexcept nogil
@@ -27,14 +27,20 @@ cdef inline void compute_losses(void* formula, bint both, floating** operands, P
     cdef floating* out = operands[6]
     cdef floating* second = operands[7] if both else operands[6]
     cdef floating first_result, second_result, number_a, number_b, number_c, number_d
-    cdef Py_ssize_t i
+    cdef floating block[STRETCH]    # with a second array there would be too many to test for overlaps
+    cdef Py_ssize_t i, j, part, start = 0
     n = n // LANES * LANES
     if form == ARRAYS:
-        for i in range(n):
-            loss_of_element(formula, x[i], y[i], a[i], b[i], c[i], d[i], &first_result, &second_result)
-            out[i] = first_result
-            if both:
-                second[i] = second_result
+        while start < n:
+            part = n - start if n - start < STRETCH else STRETCH
+            for i in range(start, start + part):
+                loss_of_element(formula, x[i], y[i], a[i], b[i], c[i], d[i], &first_result, &second_result)
+                out[i] = first_result
+                block[i - start] = second_result
+            for i in range(part // LANES if both else 0):
+                for j in range(LANES):
+                    second[start + i * LANES + j] = block[i * LANES + j]
+            start += part
     else:
         number_a, number_b, number_c, number_d = a[0], b[0], c[0], d[0]
         for i in range(n):

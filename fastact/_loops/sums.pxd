@@ -2,8 +2,8 @@
 #
 # Each number of a block is split at a fixed bit below the largest one (S. M. Rump, T. Ogita, S. Oishi, Accurate
 # floating-point summation, 2008).  The upper parts have at most 42 bits: the sum of 1,024 of them is exact, in lanes.
-# The rest of a double is split once more.  Numbers far below the largest may leave a remainder, which is added to the
-# limbs one by one.
+# The rest is split once more: that of a double, and that of a float as small as the losses of confident rows.  Numbers
+# far below the largest may leave a remainder, which is added to the limbs one by one.
 
 from libc.math cimport fabs
 from libc.stdint cimport uint32_t, uint64_t
@@ -54,13 +54,11 @@ cdef inline double splitter(int exponent) noexcept nogil:
     return fastact_double_of_bits((<uint64_t> (exponent + 1023) << 52) | <uint64_t> 1 << 51)
 
 
-# The remainder of a number after two splits (float: one)
+# The remainder of a number after two splits
 cdef inline double remainder_of_splits(floating x, double first, double second) noexcept nogil:
     cdef double number = x
     cdef double rest = number - ((number + first) - first)
-    if floating is double:
-        rest = rest - ((rest + second) - second)
-    return rest
+    return rest - ((rest + second) - second)
 
 
 # Adds n numbers, a multiple of LANES and at most SUM_BLOCK, the largest of which is below 2^(exponent + 1).
@@ -72,28 +70,22 @@ cdef inline void add_block(fastact_sum* sum, const floating* x, Py_ssize_t n, in
     cdef double number, high, low, rest
     cdef Py_ssize_t i, j
     for j in range(LANES):
-        upper[j] = left[j] = 0
-        if floating is double:
-            lower[j] = 0
+        upper[j] = lower[j] = left[j] = 0
     for i in range(n // LANES):
         for j in range(LANES):
             number = x[LANES * i + j]
             high = (number + first) - first
             rest = number - high
+            low = (rest + second) - second
             upper[j] += high
-            if floating is double:
-                low = (rest + second) - second
-                rest = rest - low
-                lower[j] += low
-            left[j] += fabs(rest)
+            lower[j] += low
+            left[j] += fabs(rest - low)
     for j in range(1, LANES):                                   # the totals of upper and lower parts are still exact
         upper[0] += upper[j]
-        if floating is double:
-            lower[0] += lower[j]
+        lower[0] += lower[j]
         left[0] += left[j]
     fastact_sum_number(sum, upper[0])
-    if floating is double:
-        fastact_sum_number(sum, lower[0])
+    fastact_sum_number(sum, lower[0])
     if left[0] != 0:
         for i in range(n):
             rest = remainder_of_splits(x[i], first, second)
