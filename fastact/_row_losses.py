@@ -148,6 +148,8 @@ def _checked_rows(
 def weighted_rows(call: str, rows: Rows, shape: tuple[int, ...], sample_weight: npt.ArrayLike | None) -> Rows:
     """Weight the rows, and leave out those whose weight is 0."""
     weights, left_out = rows.weights, rows.left_out
+    if sample_weight is weights is None:
+        return rows
     if sample_weight is not None:
         of_samples = numbers_in_shape(call, "sample_weight", sample_weight, shape)
         weights = of_samples if weights is None else weights * of_samples
