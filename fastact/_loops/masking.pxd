@@ -59,18 +59,30 @@ cdef inline void select_biased(const floating* x, const floating* bias, floating
 
 
 cdef inline void add_bias_to_lanes(const floating* x, const floating* bias, floating* target, Py_ssize_t n,
-                                   floating factor, floating factor_low) noexcept nogil:
+                                   bint is_scaled, floating factor, floating factor_low) noexcept nogil:
     cdef floating logits[LANES]
-    cdef floating entry, rest, logit
+    cdef floating entry, high, logit
     cdef Py_ssize_t j
     for j in range(n):
         entry = x[j]
-        rest = fma(entry, factor_low, bias[j])
-        rest = rest if absolute(entry) <= largest(entry) else bias[j]       # inf times 0 is NaN
-        logit = fma(entry, factor, rest)
+        if is_scaled:
+            high = fma(entry, factor, bias[j])
+            logit = fma(entry, factor_low, high)
+            logit = logit if absolute(entry) <= largest(entry) else high        # inf times 0 is NaN
+        else:
+            logit = entry + bias[j]
         logits[j] = bias[j] if bias[j] == <floating> -INFINITY else logit
     for j in range(n):
         target[j] = logits[j]
+
+
+cdef inline void add_bias_to_entries(const floating* x, const floating* bias, floating* target, Py_ssize_t n,
+                                     bint is_scaled, floating factor, floating factor_low) noexcept nogil:
+    cdef Py_ssize_t whole = n // LANES * LANES, i = 0
+    while i < whole:
+        add_bias_to_lanes(x + i, bias + i, target + i, LANES, is_scaled, factor, factor_low)
+        i += LANES
+    add_bias_to_lanes(x + whole, bias + whole, target + whole, n - whole, is_scaled, factor, factor_low)
 
 
 # factor x + bias, and -inf where the bias is -inf, whatever x is
@@ -78,8 +90,7 @@ cdef inline void add_bias(const floating* x, const floating* bias, floating* tar
                           double factor_low) noexcept nogil:
     cdef floating high = <floating> factor
     cdef floating low = <floating> ((factor - high) + factor_low)
-    cdef Py_ssize_t whole = n // LANES * LANES, i = 0
-    while i < whole:
-        add_bias_to_lanes(x + i, bias + i, target + i, LANES, high, low)
-        i += LANES
-    add_bias_to_lanes(x + whole, bias + whole, target + whole, n - whole, high, low)
+    if high == 1 and low == 0:
+        add_bias_to_entries(x, bias, target, n, False, high, low)
+    else:
+        add_bias_to_entries(x, bias, target, n, True, high, low)
