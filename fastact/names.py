@@ -228,18 +228,23 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
         "torch": "cross_entropy CrossEntropyLoss", "onnx": "SoftmaxCrossEntropyLoss", "mlx": "cross_entropy",
         "tensorflow": "softmax_cross_entropy_with_logits sparse_softmax_cross_entropy_with_logits",
     },
-    "is a loss, of which fastact has softmax_cross_entropy and softmax_mse alone": {
-        "torch": "binary_cross_entropy binary_cross_entropy_with_logits linear_cross_entropy kl_div nll_loss ctc_loss "
-        "gaussian_nll_loss poisson_nll_loss soft_margin_loss multilabel_soft_margin_loss multi_margin_loss mse_loss "
+    "is a loss and no activation; accepted is fastact.sigmoid_cross_entropy(logits, targets)": {
+        "torch": "binary_cross_entropy_with_logits BCEWithLogitsLoss",
+        "tensorflow": "sigmoid_cross_entropy_with_logits weighted_cross_entropy_with_logits",
+        "mlx": "binary_cross_entropy",
+    },
+    "draws random indices and is no activation; accepted is fastact.sample(logits, rng)": {"onnx": "Multinomial"},
+    "is a loss; those of logits that fastact has are functions of their own, as fastact.softmax_kl": {
+        "torch": "binary_cross_entropy linear_cross_entropy kl_div nll_loss ctc_loss gaussian_nll_loss "
+        "poisson_nll_loss soft_margin_loss multilabel_soft_margin_loss multi_margin_loss mse_loss "
         "multilabel_margin_loss hinge_embedding_loss margin_ranking_loss cosine_embedding_loss triplet_margin_loss "
         "triplet_margin_with_distance_loss l1_loss smooth_l1_loss huber_loss",
         "keras": "binary_crossentropy categorical_crossentropy sparse_categorical_crossentropy ctc_loss "
         "BinaryCrossentropy CategoricalCrossentropy SparseCategoricalCrossentropy BinaryFocalCrossentropy "
         "CategoricalFocalCrossentropy CategoricalGeneralizedCrossEntropy KLDivergence",
-        "tensorflow": "sigmoid_cross_entropy_with_logits weighted_cross_entropy_with_logits sampled_softmax_loss "
-        "nce_loss log_poisson_loss ctc_loss l2_loss",
+        "tensorflow": "sampled_softmax_loss nce_loss log_poisson_loss ctc_loss l2_loss",
         "onnx": "NegativeLogLikelihoodLoss",
-        "mlx": "binary_cross_entropy cosine_similarity_loss gaussian_nll_loss hinge_loss huber_loss kl_div_loss "
+        "mlx": "cosine_similarity_loss gaussian_nll_loss hinge_loss huber_loss kl_div_loss "
         "l1_loss log_cosh_loss margin_ranking_loss mse_loss nll_loss smooth_l1_loss triplet_loss",
         "thinc": "logloss",
     },
@@ -250,7 +255,7 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
     },
     "draws random numbers, which no activation here does": {
         "torch": "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout",
-        "tensorflow": "dropout", "onnx": "Dropout Multinomial",
+        "tensorflow": "dropout", "onnx": "Dropout",
     },
     "is a normalization by statistics and no activation": {
         "torch": "normalize layer_norm rms_norm group_norm batch_norm instance_norm local_response_norm",
