@@ -23,6 +23,7 @@ from fastact import Elementwise, Gated, RowReduction
 
 CALLS = 1_000_000 if "FASTACT_TEST_SLOW" in os.environ else 500
 FEW = CALLS // 10  # blocks that the interpreter may take for itself meanwhile; a leak is one a call
+ATTEMPTS = 3  # a leak is there each time; what another thread or the interpreter allocates and keeps is there once
 
 
 def refused(call: Callable[[], object]) -> Callable[[], None]:
@@ -122,8 +123,12 @@ def test_calls_leave_nothing_behind(calls):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             before = blocks_after(call, 200)
-            left = blocks_after(call, CALLS) - before
-        assert left < FEW, f"{entry}, {CALLS} times, leaves {left} blocks of memory"
+            for _ in range(ATTEMPTS):
+                now = blocks_after(call, CALLS)
+                left, before = now - before, now
+                if left < FEW:
+                    break
+        assert left < FEW, f"{entry}, {CALLS} times, leaves {left} blocks of memory, and did {ATTEMPTS} times"
 
 
 PEAK = """
