@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +39,35 @@ def test_attention():
     difference = re.fullmatch(r"the outputs are the same: they differ by (\S+) at most, allowed is 1e-06", line)
     assert difference, line
     assert float(difference[1]) <= 1e-6
+
+
+def test_transformer():
+    """Each gradient agrees with finite differences, and the loss falls from that of a guess to almost nothing."""
+    result = subprocess.run([sys.executable, EXAMPLES / "transformer.py"], capture_output=True, text=True, timeout=100)
+    assert result.returncode == 0, result.stderr
+    rows = re.findall(r"^([a-z ]+?) +(\d+\.\d+) +(\d\.\de-\d\d)$", result.stdout, re.MULTILINE)
+    assert [name for name, _, _ in rows] == ["letters", "positions", "query", "key", "value", "mix", "gate and up",
+                                             "down", "output"]
+    assert all(float(norm) > 0.1 and float(difference) <= 1e-7 for _, norm, difference in rows)
+    losses = [float(loss) for loss in re.findall(r"^step +\d+: loss ([0-9.]+)$", result.stdout, re.MULTILINE)]
+    assert losses[0] > 2                # of a guess log 8, 2.08
+    assert losses[-1] < 0.02
+    right = re.search(r"right letters in new texts: ([0-9.]+)%", result.stdout)
+    assert float(right[1]) > 99
+
+
+def test_transformer_is_causal():
+    """The logits at a letter do not depend on the letters after it: a model that saw them would learn to read them."""
+    description = importlib.util.spec_from_file_location("transformer", EXAMPLES / "transformer.py")
+    transformer = importlib.util.module_from_spec(description)
+    description.loader.exec_module(transformer)
+    random = np.random.default_rng(0)
+    weights, (letters, following) = transformer.initial_weights(random, np.float64), transformer.texts(random, 3)
+    changed = letters.copy()
+    changed[:, 5:] = (changed[:, 5:] + 1) % transformer.LETTERS
+    before, after = (transformer.loss_and_gradients(weights, x, following)[2] for x in (letters, changed))
+    assert (before[:, :5] == after[:, :5]).all()
+    assert (before[:, 5:] != after[:, 5:]).all()
 
 
 def test_sampling():
