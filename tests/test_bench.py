@@ -66,6 +66,17 @@ def test_an_activation_without_a_spelling_is_compared_with_its_reference(monkeyp
         assert Candidate("NumPy", "fresh", call, inputs).agrees()
 
 
+def test_every_function_of_the_command_can_be_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("rich")
+    parser = argparse.ArgumentParser()
+    bench.add_arguments(parser)
+    options = "--mode loss --size 16 --rounds 1 --function softmax_mse sigmoid_focal relu"
+    assert bench.run(parser.parse_args(options.split())) == 0
+    printed = capsys.readouterr().out
+    assert "sigmoid_focal(x, targets)" in printed
+    assert "relu(x)" in printed  # of the table of calls, which has no losses
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_loss_without_a_spelling_is_compared_with_its_reference(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(numpy.SPELLINGS, (name, "loss"), raising=False)

@@ -125,8 +125,8 @@ def _measure_all(arguments: argparse.Namespace, console: Any) -> Found:
 
 
 def call_cost(functions: Sequence[str], rounds: int) -> dict[str, float]:
-    """Nanoseconds per call on a tiny array, of np.tanh and of each elementwise function asked for."""
-    names = [name for name in functions if not is_rowwise(name)]
+    """Nanoseconds per call on a tiny array, of np.tanh and of each activation asked for that is not of rows."""
+    names = [name for name in functions if name in fastact.activations and not is_rowwise(name)]
     x = Inputs(Work("tanh", "value", "float32", (CALL_COST_SIZE,))).x
     calls = {"np.tanh": np.tanh} | {f"fastact.{name}": fastact.get(name) for name in names}
     # As text: calling a partial or a lambda takes a good part of the time of so small an array.
