@@ -1,14 +1,12 @@
-"""The softmax family and the losses: rows of 1,024 by size, and the shapes that occur in practice."""
+"""The functions of rows: rows of 1,024 by size, and the shapes that occur in practice."""
 
 from collections.abc import Callable
 
-import fastact
 from fastact.comparison import peers
-from fastact.comparison.work import CALLS, is_rowwise
-from fastact.losses import LOSSES
+from fastact.comparison.work import CALLS, FUNCTIONS, is_rowwise
 
 WORKS = peers.works(
-    [name for name in (*fastact.activations, *LOSSES) if is_rowwise(name)],
+    [name for name in FUNCTIONS if is_rowwise(name)],
     CALLS,
     dtypes=("float32", "float64"),
     sizes=(16, 1_024, 16_384, 1_048_576, 16_777_216),

@@ -1,4 +1,4 @@
-"""Sampling from rows of logits, with and without filters, beside its expression in NumPy and torch.multinomial."""
+"""Sampling from rows of logits with filters. (bench_rows.py has it without them, beside other libraries.)"""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,11 +20,6 @@ FILTERS: dict[str, dict[str, Any]] = {
 }
 
 
-def _composed(x: Any, u: Any) -> Any:
-    cumulative = fastact.softmax(x).cumsum(axis=-1)
-    return [np.searchsorted(row, limit * row[-1], side="right") for row, limit in zip(cumulative, u, strict=True)]
-
-
 def _rows(shape: tuple[int, int], dtype: str) -> tuple[Any, Any]:
     generator = np.random.default_rng(0)
     return aligned(generator.standard_normal(shape).astype(dtype)), generator.random(shape[0])
@@ -36,15 +31,3 @@ def _rows(shape: tuple[int, int], dtype: str) -> tuple[Any, Any]:
 def test_sample(benchmark: Callable[..., Any], filters: str, shape: tuple[int, int], dtype: str) -> None:
     x, u = _rows(shape, dtype)
     benchmark(lambda: fastact.sample(x, u, **FILTERS[filters]))
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))
-@pytest.mark.parametrize("library", ["NumPy", "PyTorch"])
-def test_others(benchmark: Callable[..., Any], library: str, shape: tuple[int, int]) -> None:
-    x, u = _rows(shape, "float32")
-    if library == "NumPy":
-        benchmark(lambda: _composed(x, u))
-        return
-    torch = pytest.importorskip("torch")
-    logits = torch.from_numpy(x)
-    benchmark(lambda: torch.multinomial(torch.softmax(logits, -1), 1))

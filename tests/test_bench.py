@@ -10,41 +10,97 @@ import numpy as np
 import pytest
 
 import fastact
+from fastact import reference
 from fastact.commands import Failed, bench
 from fastact.comparison import peers, race
 from fastact.comparison.peers import formulas, numpy
 from fastact.comparison.race import Rounds, Timing
-from fastact.comparison.work import ALL_DTYPES, CALLS, CHECKED, Candidate, Inputs, Spelling, Work, is_gated, is_rowwise
-from fastact.losses import LOSSES as ROW_LOSSES
+from fastact.comparison.work import (
+    ALL_DTYPES,
+    ANY_AXIS,
+    CALLS,
+    CHECKED,
+    FUNCTIONS,
+    MASKS,
+    PACKED,
+    SHAPES,
+    Candidate,
+    Inputs,
+    Spelling,
+    Work,
+    has_rows,
+    is_gated,
+    is_rowwise,
+)
 from fastact.names import SPELLINGS
-from fastact.sigmoid_losses import LOSSES as SIGMOID_LOSSES
 
-LOSSES = (*ROW_LOSSES, *SIGMOID_LOSSES)
+LOSSES = [name for name in FUNCTIONS if name not in fastact.activations and name != "sample"]
 
-SMALL = peers.works((*fastact.activations, *LOSSES), CALLS, ("float32", "float64"), (96,), row_shapes=False)
-SMALL += [work._replace(shape=(5, 7), axis=0) for work in SMALL if work.is_rowwise and work.mode != "loss"]
+SMALL = peers.works(FUNCTIONS, CALLS, ("float32", "float64"), (96,), row_shapes=False)
+SMALL += [
+    work._replace(shape=(5, 7), axis=0 if work.mode in ANY_AXIS else -1)
+    for work in SMALL
+    if has_rows(work.function, work.mode)
+]
+
+NO_CELL = {
+    "activations", "ufuncs", "get", "threads", "get_num_threads", "set_num_threads", "clear_buffers",
+    "get_buffer_limit", "set_buffer_limit",
+    "merge_softmax",  # a product and a sum of matrices, and a few numbers a row
+}
+"""Public names that compute nothing, or nothing that decides a time."""
+
+SORTED = ("sparsemax", "sparsemax_loss", "entmax15", "entmax15_loss")
+"""Functions that PyTorch and JAX do not have, and of which NumPy's expression, which sorts, stands for theirs."""
 
 NOT_IN_DOUBLE = ("celu", "gelu", "erf", "hardmax")
 """For which ONNX Runtime has no kernel in float64."""
 
 
+@pytest.mark.parametrize("name", sorted({*fastact.__all__} - NO_CELL))
+def test_every_public_function_is_measured(name: str) -> None:
+    function = getattr(fastact, name)
+    if isinstance(function, type):
+        return
+    expected = {"hessian"} if hasattr(function, "gradient_and_hessian") else set()
+    measured = {mode for spelled, mode in peers.libraries()["fastact"].spellings if spelled == name}
+    assert measured, (
+        f"{name} is not measured: write it into FUNCTIONS, and its call into CALLS, of fastact/comparison/work.py, and "
+        f"its spelling into load() of fastact/comparison/peers/fastact.py")
+    assert expected <= measured
+    assert name in FUNCTIONS, f"{name} is not in FUNCTIONS of fastact/comparison/work.py: write it there"
+
+
 @pytest.mark.parametrize("name", fastact.activations)
 def test_every_mode_of_every_activation_is_measured(name: str) -> None:
     if is_gated(name):
-        expected = {"value", "backward"}
+        expected = {"value", "backward", *PACKED}
     elif not is_rowwise(name):
         expected = {"value", "derivative", "value_and_derivative", "backward"}
     elif name == "logsumexp":
         expected = {"value", "backward"}
     else:
-        expected = {"value", "backward_from_output"}
+        expected = {"value", "backward_from_output", *(MASKS if name == "softmax" else ())}
     measured = {mode for function, mode in peers.libraries()["fastact"].spellings if function == name}
     assert expected <= measured
 
 
 def test_whatever_fastact_does_numpy_does_too() -> None:
     measured = {key for key in peers.libraries()["fastact"].spellings if key[1] != "backward_from_output"}
-    assert measured <= set(peers.libraries()["NumPy"].spellings)
+    missing = measured - set(peers.libraries()["NumPy"].spellings)
+    assert not missing, f"{missing} have no peer: write their expressions into fastact/comparison/peers/numpy.py"
+
+
+@pytest.mark.parametrize("library", ["PyTorch", "JAX"])
+def test_what_is_no_method_of_an_activation_has_peers(library: str) -> None:
+    if library not in peers.libraries():
+        pytest.skip(f"{library} is not installed")
+    modes = {"loss", "hessian", "sample", *MASKS, *PACKED}
+    measured = {key for key in peers.libraries()["fastact"].spellings if key[1] in modes and key[0] not in SORTED}
+    missing = measured - set(peers.libraries()[library].spellings)
+    assert not missing, (
+        f"{missing} have no expression for {library}: write them into the module of {library} in "
+        f"fastact/comparison/peers/, or name the function in SORTED of tests/test_bench.py")
 
 
 @pytest.mark.parametrize(("convention", "library"), [("torch", "PyTorch"), ("jax", "JAX"), ("onnx", "ONNX Runtime")])
@@ -70,11 +126,16 @@ def test_every_function_of_the_command_can_be_measured(capsys: pytest.CaptureFix
     pytest.importorskip("rich")
     parser = argparse.ArgumentParser()
     bench.add_arguments(parser)
-    options = "--mode loss --size 16 --rounds 1 --function softmax_mse sigmoid_focal relu"
-    assert bench.run(parser.parse_args(options.split())) == 0
-    printed = capsys.readouterr().out
-    assert "sigmoid_focal(x, targets)" in printed
-    assert "relu(x)" in printed  # of the table of calls, which has no losses
+    for options, calls in (
+        ("--mode loss hessian --function softmax_entropy sigmoid_cross_entropy relu",
+         ("softmax_entropy(x)", "sigmoid_cross_entropy(x, targets)", "sigmoid_cross_entropy.gradient_and_hessian",
+          "relu(x)")),  # relu of the table of calls, which has no losses
+        ("--mode masked packed --function softmax swiglu", ("softmax(x, causal=True)", "swiglu.backward(dy, packed)")),
+        ("--function sample softmax_kl", ("sample(x, rng)", "softmax_kl(x, targets)")),  # all modes that they have
+    ):
+        assert bench.run(parser.parse_args([*options.split(), "--size", "16", "--rounds", "1"])) == 0
+        printed = capsys.readouterr().out
+        assert all(call in printed for call in calls)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -116,6 +177,44 @@ def test_an_output_is_fresh_or_the_given_one() -> None:
         inputs.out.fill(np.nan)
         candidate.call()
         assert np.isnan(inputs.out).all() == (form == "fresh"), (library, form)
+
+
+@pytest.mark.parametrize("mode", MASKS)
+def test_masks_leave_out_what_they_say(mode: str) -> None:
+    """The expected result is that of the reference for the argument that fastact is given."""
+    inputs = Inputs(Work("softmax", mode, "float32", (2, 4, 7)))
+    part = reference.part_of_rows((2, 4, 7), **{mode: True if mode == "causal" else inputs.named(mode)})
+    bias = inputs.bias if mode == "bias" else 0
+    np.testing.assert_allclose(*inputs.expected, reference.masked_rows(inputs.x, part, bias=bias)[0], rtol=1e-12)
+    assert part.all() == (mode == "bias")
+
+
+def test_drawn_indices_are_held_against_the_distribution() -> None:
+    inputs = Inputs(Work("sample", "sample", "float32", (2000, 10)))
+    random, x = np.random.default_rng(5), inputs.x
+    rights = reference.sample(x, random.random(2000))
+    assert Candidate("right", "fresh", lambda: rights, inputs).agrees()
+    for wrong in (
+        x.argmax(axis=-1),
+        random.integers(10, size=2000),
+        reference.sample(x, random.random(2000), temperature=1.3),
+        reference.sample(x, random.random(2000) ** 2),
+        9 - rights,
+        rights[:-1],
+        rights + 1,
+        rights.astype(float),
+    ):
+        assert not Candidate("wrong", "fresh", lambda wrong=wrong: wrong, inputs).agrees()  # type: ignore[misc]
+
+
+def test_modes_of_few_shapes_are_not_timed_by_size() -> None:
+    found = peers.works(FUNCTIONS, CALLS, ("float32",), (16384,), row_shapes=True)
+    for mode, shapes in SHAPES.items():
+        rows = [work.shape for work in found if work.mode == mode and has_rows(work.function, mode)]
+        assert set(rows) == set(shapes)
+        assert len(shapes) <= 3
+    by_size = peers.works(("softmax", "swiglu"), ("causal", "halves"), ("float32",), (16384,), row_shapes=False)
+    assert {work.shape for work in by_size} == {(16, 1024)}
 
 
 def test_other_work_is_refused() -> None:

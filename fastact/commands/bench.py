@@ -14,9 +14,17 @@ from fastact import _isa
 from fastact.commands import Failed, output_file, read_json, thread_count, whole_number, write_whole
 from fastact.comparison import peers
 from fastact.comparison.race import Rounds, Timing, WrongResult, best_times, measure
-from fastact.comparison.work import ALL_DTYPES, Inputs, Work, is_rowwise, named_dtype
-from fastact.losses import LOSSES
-from fastact.sigmoid_losses import LOSSES as SIGMOID_LOSSES
+from fastact.comparison.work import (
+    ALL_DTYPES,
+    CALLS,
+    FUNCTIONS,
+    MASKS,
+    PACKED,
+    Inputs,
+    Work,
+    is_rowwise,
+    named_dtype,
+)
 
 MODES_OF_OPTION = {
     "value": ("value",),
@@ -24,7 +32,12 @@ MODES_OF_OPTION = {
     "value_and_derivative": ("value_and_derivative",),
     "backward": ("backward", "backward_from_output"),
     "loss": ("loss",),
+    "hessian": ("hessian",),
+    "masked": MASKS,
+    "packed": PACKED,
+    "sample": ("sample",),
 }
+USUAL_MODES = ("value", "derivative", "backward")
 CALL_COST_SIZE = 16
 
 
@@ -44,17 +57,15 @@ class Found(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    functions = (*fastact.activations, *LOSSES, *SIGMOID_LOSSES)
     parser.add_argument(
-        "--function", nargs="+", metavar="NAME", choices=functions, default=functions, help="default: all"
+        "--function", nargs="+", metavar="NAME", choices=FUNCTIONS, default=FUNCTIONS, help="default: all"
     )
     parser.add_argument(
         "--mode",
         nargs="+",
         metavar="MODE",
         choices=tuple(MODES_OF_OPTION),
-        default=("value", "derivative", "backward"),
-        help="default: value derivative backward",
+        help=f"default: {' '.join(USUAL_MODES)}, or all modes if no function has one of these",
     )
     parser.add_argument("--dtype", nargs="+", choices=ALL_DTYPES, default=("float32",), help="default: float32")
     parser.add_argument(
@@ -102,13 +113,11 @@ def _measure_all(arguments: argparse.Namespace, console: Any) -> Found:
 
     for dtype in arguments.dtype:
         named_dtype(dtype)
-    works = peers.works(
-        arguments.function,
-        [mode for chosen in arguments.mode for mode in MODES_OF_OPTION[chosen]],
-        arguments.dtype,
-        arguments.size or (16384, 1048576),
-        row_shapes=arguments.size is None,
-    )
+    extent = arguments.dtype, arguments.size or (16384, 1048576), arguments.size is None
+    modes = [mode for chosen in arguments.mode or USUAL_MODES for mode in MODES_OF_OPTION[chosen]]
+    works = peers.works(arguments.function, modes, *extent)
+    if not works and arguments.mode is None:
+        works = peers.works(arguments.function, CALLS, *extent)
     timings: list[Timing] = []
     left_out: list[str] = []
     # In 16 bits intermediate results of NumPy's expressions overflow.

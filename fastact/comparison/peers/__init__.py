@@ -15,7 +15,7 @@ import functools
 import importlib
 from collections.abc import Iterable, Iterator
 
-from fastact.comparison.work import ROW_SHAPES, Candidate, Inputs, Library, Work, is_rowwise
+from fastact.comparison.work import ANY_AXIS, ROW_SHAPES, SHAPES, Candidate, Inputs, Library, Work, has_rows, is_rowwise
 
 MODULES = {
     "fastact": "fastact",
@@ -55,22 +55,27 @@ def threads(count: int) -> Iterator[None]:
 def works(
     functions: Iterable[str], modes: Iterable[str], dtypes: Iterable[str], sizes: Iterable[int], row_shapes: bool
 ) -> list[Work]:
-    """Every piece of work asked for. By size, rows have 1,024 columns where that many elements fill one."""
+    """Every piece of work asked for. By size, rows have 1,024 columns where that many elements fill one.
+
+    With `row_shapes`, rows have the shapes that occur in practice too; in the modes of `SHAPES` these alone.
+    """
     wanted = [key for key in libraries()["fastact"].spellings if key[0] in set(functions) and key[1] in set(modes)]
+    of_shapes = [key for key in wanted if row_shapes and has_rows(*key) and key[1] in SHAPES]
+    of_sizes = [key for key in wanted if key not in of_shapes]
     found = []
     for dtype in dtypes:
         for size in sizes:
             rows = (max(1, size // 1024), min(size, 1024))
-            found += [Work(*key, dtype, rows if is_rowwise(key[0]) else (size,)) for key in wanted]
+            found += [Work(*key, dtype, rows if has_rows(*key) else (size,)) for key in of_sizes]
         if row_shapes:
-            # The losses have their classes along the last axis, as the fused losses of all libraries do.
-            rowwise = [key for key in wanted if is_rowwise(key[0])]
+            rowwise = [key for key in of_sizes if is_rowwise(key[0])]
             found += [
                 Work(*key, dtype, shape, axis)
                 for shape, axis in ROW_SHAPES
                 for key in rowwise
-                if axis == -1 or key[1] != "loss"
+                if axis == -1 or key[1] in ANY_AXIS
             ]
+        found += [Work(*key, dtype, shape) for key in of_shapes for shape in SHAPES[key[1]]]
     return list(dict.fromkeys(found))
 
 

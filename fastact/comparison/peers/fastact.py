@@ -3,18 +3,33 @@
 import contextlib
 
 import fastact
-from fastact import losses, sigmoid_losses
-from fastact.comparison.work import Inputs, Library, Spelling, Work, build, is_gated, is_rowwise
+from fastact import losses, reference, sigmoid_losses
+from fastact.comparison.work import (
+    MASKS,
+    PACKED,
+    WITHOUT_TARGETS,
+    Inputs,
+    Library,
+    Spelling,
+    Work,
+    build,
+    is_gated,
+    is_rowwise,
+)
 
 
 def load() -> Library:
-    spellings = {
-        (name, "loss"): Spelling(getattr(losses, name), "x labels" if loss.labels else "x targets", has_out=False)
-        for name, loss in losses.LOSSES.items()
-        if hasattr(losses, name)
-    }
-    spellings |= {(name, "loss"): Spelling(getattr(sigmoid_losses, name), "x targets", has_out=False)
-                  for name in sigmoid_losses.LOSSES}
+    spellings = {("sample", "sample"): Spelling(fastact.sample, "x rng", has_out=False)}
+    for name in (*losses.LOSSES, *sigmoid_losses.LOSSES, *reference.DIVERGENCES):
+        labels = name in losses.LOSSES and losses.LOSSES[name].labels
+        arguments = "x" if name in WITHOUT_TARGETS else "x labels" if labels else "x targets"
+        if (loss := getattr(fastact, name, None)) is None:
+            continue
+        spellings[name, "loss"] = Spelling(loss, arguments, has_out=False)
+        if hasattr(loss, "gradient_and_hessian"):
+            spellings[name, "hessian"] = Spelling(loss.gradient_and_hessian, arguments)
+    for mask in MASKS:
+        spellings["softmax", mask] = Spelling(fastact.softmax, f"x {mask}={'True' if mask == 'causal' else mask}")
     for name, function in fastact.activations.items():
         axis = " axis=axis" if is_rowwise(name) else ""
         inputs = Inputs(Work(name, "value", "float32", (2, 3)))
@@ -32,4 +47,8 @@ def load() -> Library:
                 spellings[name, mode] = spelling
         if is_rowwise(name) and (name, "backward_from_output") in spellings:
             del spellings[name, "backward"]  # it computes the value again, and then does the same
+        for mode in PACKED if isinstance(function, fastact.Gated) else ():
+            arguments = "dy packed" if "backward" in mode else "packed"
+            arguments += " layout='interleaved'" if "interleaved" in mode else ""
+            spellings[name, mode] = Spelling(function.backward if "backward" in mode else function, arguments)
     return Library(fastact.__version__, spellings, build, fastact.threads)

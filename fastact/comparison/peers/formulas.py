@@ -120,13 +120,13 @@ def in_dtype(formula: str, dtype: str) -> tuple[str, dict[str, Any]]:
 
 
 def function_of(formula: str, namespace: dict[str, Any]) -> Callable[..., Any]:
-    """The function of dy, x, u and y (those of the formula, in this order) whose body is the formula."""
+    """The function of the arrays that the formula names, in the order of `names_in`, whose body it is."""
     return eval(f"lambda {', '.join(names_in(formula))}: {formula}", namespace)  # type: ignore[no-any-return]
 
 
 def names_in(formula: str) -> list[str]:
     """The arrays that a formula names."""
-    return [name for name in ("dy", "x", "u", "y") if re.search(rf"\b{name}\b", formula)]
+    return [name for name in ("dy", "x", "u", "y", "additive") if re.search(rf"\b{name}\b", formula)]
 
 
 def arrays_in(formula: str, inputs: Inputs) -> dict[str, Array]:

@@ -13,6 +13,7 @@ from jax.extend import backend
 from jax.scipy import special
 
 import fastact
+from fastact.comparison.peers.packing import packed
 from fastact.comparison.work import Call, Inputs, Library, Spelling
 
 ELEMENTWISE = {
@@ -82,6 +83,64 @@ def sigmoid_cross_entropy(x: Any, targets: Any) -> Any:
         lambda x: -(targets * nn.log_sigmoid(x) + (1 - targets) * nn.log_sigmoid(-x)).mean())(x)
 
 
+def sigmoid_focal(x: Any, targets: Any) -> Any:
+    def loss(x: Any) -> Any:
+        z = (2 * targets - 1) * x
+        weights = 0.25 * targets + 0.75 * (1 - targets)
+        return -(weights * jnp.square(nn.sigmoid(-z)) * nn.log_sigmoid(z)).mean()
+
+    return jax.value_and_grad(loss)(x)
+
+
+def sigmoid_hessian(x: Any, targets: Any) -> Any:
+    p = nn.sigmoid(x)
+    return p - targets, p * (1 - p)
+
+
+def softmax_hessian(x: Any, labels: Any) -> Any:
+    p = nn.softmax(x)
+    return p - nn.one_hot(labels, x.shape[-1], dtype=x.dtype), p * (1 - p)
+
+
+def softmax_entropy(x: Any) -> Any:
+    def entropy(x: Any) -> Any:
+        logarithms = nn.log_softmax(x)
+        return -(jnp.exp(logarithms) * logarithms).sum() / len(x)
+
+    return jax.value_and_grad(entropy)(x)
+
+
+def softmax_kl(x: Any, targets: Any) -> Any:
+    def divergence(x: Any) -> Any:
+        of_targets = nn.log_softmax(targets)
+        return (jnp.exp(of_targets) * (of_targets - nn.log_softmax(x))).sum() / len(x)
+
+    return jax.value_and_grad(divergence)(x)
+
+
+def softmax_where(x: Any, where: Any) -> Any:
+    return nn.softmax(x, where=where)
+
+
+def softmax_bias(x: Any, bias: Any) -> Any:
+    return nn.softmax(x + bias)
+
+
+def softmax_lengths(x: Any, lengths: Any) -> Any:
+    return nn.softmax(x, where=jnp.arange(x.shape[-1]) < lengths[..., None])
+
+
+def softmax_causal(x: Any) -> Any:
+    queries, keys = x.shape[-2:]
+    return nn.softmax(x, where=jnp.tri(queries, keys, keys - queries, dtype=bool))
+
+
+def sample(x: Any, key: Any) -> Any:
+    """The indices, and the key of the next call."""
+    now, later = jax.random.split(key)
+    return jax.random.categorical(now, x), later
+
+
 def derivative(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x: jax.vjp(function, x)[1](jnp.ones_like(x))[0]
 
@@ -114,6 +173,16 @@ def load() -> Library:
         ("softmax_mse", "loss"): Spelling(softmax_mse, "x targets"),
         ("softmax_cross_entropy", "loss"): Spelling(softmax_cross_entropy, "x labels"),
         ("sigmoid_cross_entropy", "loss"): Spelling(sigmoid_cross_entropy, "x targets"),
+        ("sigmoid_focal", "loss"): Spelling(sigmoid_focal, "x targets"),
+        ("sigmoid_cross_entropy", "hessian"): Spelling(sigmoid_hessian, "x targets"),
+        ("softmax_cross_entropy", "hessian"): Spelling(softmax_hessian, "x labels"),
+        ("softmax_entropy", "loss"): Spelling(softmax_entropy, "x"),
+        ("softmax_kl", "loss"): Spelling(softmax_kl, "x targets"),
+        ("softmax", "where"): Spelling(softmax_where, "x where"),
+        ("softmax", "bias"): Spelling(softmax_bias, "x bias"),
+        ("softmax", "lengths"): Spelling(softmax_lengths, "x lengths"),
+        ("softmax", "causal"): Spelling(softmax_causal, "x"),
+        ("sample", "sample"): Spelling(sample, "x rng"),
     }
     for name, function in ELEMENTWISE.items():
         spellings[name, "value"] = Spelling(function, "x")
@@ -125,6 +194,7 @@ def load() -> Library:
             value = functools.partial(product, function)
             spellings[name, "value"] = Spelling(value, "x u")
             spellings[name, "backward"] = Spelling(gradients(value), "dy x u")
+    spellings |= packed(jnp, spellings)
     fresh = {key: spelling._replace(has_out=False) for key, spelling in spellings.items()}
     return Library(jax.__version__, fresh, build, threads)
 
@@ -132,9 +202,23 @@ def load() -> Library:
 def build(spelling: Spelling, inputs: Inputs, out: Any) -> Call:
     words = spelling.arguments.split()
     function = functools.partial(spelling.function, axis=inputs.axis) if "axis" in words else spelling.function
-    arguments = [jax.device_put(inputs.named(word)) for word in words if word != "axis"]
+    arguments = [jax.device_put(inputs.named(word)) for word in words if word not in ("axis", "rng")]
     compiled = jax.jit(function)
+    if "rng" in words:
+        return _with_keys(compiled, arguments)
     return lambda: jax.block_until_ready(compiled(*arguments))
+
+
+def _with_keys(compiled: Callable[..., Any], arguments: list[Any]) -> Call:
+    """A call that passes on the key which it got from the one before."""
+    key = jax.random.key(20)
+
+    def call() -> Any:
+        nonlocal key
+        result, key = compiled(*arguments, key)
+        return jax.block_until_ready(result)
+
+    return call
 
 
 @contextlib.contextmanager

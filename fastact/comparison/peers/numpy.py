@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+import fastact
 from fastact import reference
 from fastact.comparison.peers.formulas import FORMULAS, function_of, names_in
-from fastact.comparison.work import Array, Library, Spelling, build
+from fastact.comparison.peers.packing import packed
+from fastact.comparison.work import MASKS, WITHOUT_TARGETS, Array, Library, Spelling, build
 from fastact.losses import LOSSES
 from fastact.sigmoid_losses import LOSSES as SIGMOID_LOSSES
 
@@ -137,6 +139,18 @@ def entmax15(x: Array, axis: int, out: Array | None = None) -> Any:
     return np.multiply(t, t, out=t)
 
 
+def sparsemax_backward(dy: Array, y: Array, axis: int) -> Any:
+    support = y > 0
+    mean = np.sum(dy, axis=axis, keepdims=True, where=support) / support.sum(axis=axis, keepdims=True)
+    return np.where(support, dy - mean.astype(y.dtype), 0)
+
+
+def entmax15_backward(dy: Array, y: Array, axis: int) -> Any:
+    roots = np.sqrt(y)
+    mean = (roots * dy).sum(axis=axis, keepdims=True) / roots.sum(axis=axis, keepdims=True)
+    return np.multiply(roots, dy - mean, out=roots)
+
+
 def _beyond(z: Array, largest: Array, thresholds: Array, axis: int, out: Array | None) -> Any:
     """What the logits exceed the threshold by; of the thresholds of the k largest, it is the last below the k-th."""
     count = (largest > thresholds).sum(axis=-1, keepdims=True)
@@ -177,6 +191,46 @@ def softmax_cross_entropy(x: Array, labels: Array) -> tuple[Any, Array]:
     return loss, np.divide(gradient, len(x), out=gradient)
 
 
+def softmax_hessian(x: Array, labels: Array) -> tuple[Array, Array]:
+    p = softmax(x, -1)
+    hessian = p * (1 - p)
+    p[np.arange(len(x)), labels] -= 1
+    return p, hessian
+
+
+def sigmoid_hessian(x: Array, targets: Array) -> tuple[Array, Array]:
+    p = sigmoid(x)
+    hessian = p * (1 - p)
+    return np.subtract(p, targets, out=p), hessian
+
+
+def softmax_entropy(x: Array) -> tuple[Any, Array]:
+    logarithms = log_softmax(x, -1)
+    p = np.exp(logarithms)
+    entropies = -(p * logarithms).sum(axis=-1)
+    np.add(logarithms, entropies[:, None], out=logarithms)
+    np.multiply(logarithms, p, out=logarithms)
+    return entropies.mean(), np.divide(logarithms, -len(x), out=logarithms)
+
+
+def softmax_kl(x: Array, targets: Array) -> tuple[Any, Array]:
+    logarithms, of_targets = log_softmax(x, -1), log_softmax(targets, -1)
+    t = np.exp(of_targets)
+    loss = (t * (of_targets - logarithms)).sum() / len(x)
+    p = np.exp(logarithms, out=logarithms)
+    return loss, np.divide(np.subtract(p, t, out=p), len(x), out=p)
+
+
+def masked_softmax(x: Array, additive: Array, out: Array | None = None) -> Any:
+    t = np.add(x, additive, out=out)
+    return softmax(t, -1, out=t)
+
+
+def sample(x: Array, rng: np.random.Generator) -> Any:
+    cumulative = softmax(x, -1).cumsum(axis=-1)
+    return (cumulative <= rng.random((len(x), 1)) * cumulative[:, -1:]).sum(axis=-1)
+
+
 def backward_by(derivative: Callable[..., Array]) -> Callable[..., Array]:
     """The backward from the input: the derivative times dy."""
 
@@ -202,13 +256,21 @@ def gradients_of(gated: reference.Gated, dy: Array, x: Array, u: Array) -> tuple
     return dy * gated.in_gate(np, x, u), dy * gated.in_other(np, x, u)
 
 
+def gradients_by(
+    value: Callable[..., Array], derivative: Callable[..., Array], dy: Array, x: Array, u: Array
+) -> tuple[Array, Array]:
+    """The same from the expressions of the activation."""
+    in_gate, in_other = dy * u, value(x)
+    return np.multiply(in_gate, derivative(x), out=in_gate), np.multiply(in_other, dy, out=in_other)
+
+
 def mean_of(name: str) -> Callable[..., tuple[Any, Array]]:
     """The mean of a loss over the rows, or over all logits, and its gradient."""
 
-    def mean(x: Array, targets: Array) -> tuple[Any, Array]:
-        loss: Any = {**reference.LOSSES, **reference.SIGMOID_LOSSES}[name]
-        losses = loss.value(np, x, targets)
-        return losses.mean(), loss.gradient(np, x, targets) / losses.size
+    def mean(*inputs: Array) -> tuple[Any, Array]:
+        loss: Any = {**reference.LOSSES, **reference.SIGMOID_LOSSES, **reference.DIVERGENCES}[name]
+        losses = loss.value(np, *inputs)
+        return losses.mean(), loss.gradient(np, *inputs) / losses.size
 
     return mean
 
@@ -252,8 +314,11 @@ SPELLINGS = {
     ("softmin", "value"): Spelling(softmin, "x axis"),
     ("softmin", "backward_from_output"): Spelling(softmin_backward, "dy y axis"),
     ("hardmax", "value"): Spelling(hardmax, "x axis"),
+    **{("softmax", mask): Spelling(masked_softmax, "x additive") for mask in MASKS},
     ("sparsemax", "value"): Spelling(sparsemax, "x axis"),
+    ("sparsemax", "backward_from_output"): Spelling(sparsemax_backward, "dy y axis", has_out=False),
     ("entmax15", "value"): Spelling(entmax15, "x axis"),
+    ("entmax15", "backward_from_output"): Spelling(entmax15_backward, "dy y axis", has_out=False),
     ("sparsemax_loss", "loss"): Spelling(sparsemax_loss, "x labels", has_out=False),
     ("entmax15_loss", "loss"): Spelling(entmax15_loss, "x labels", has_out=False),
     ("log_softmax", "value"): Spelling(log_softmax, "x axis"),
@@ -262,12 +327,24 @@ SPELLINGS = {
     ("logsumexp", "backward"): Spelling(logsumexp_backward, "dy x axis"),
     ("softmax_mse", "loss"): Spelling(softmax_mse, "x targets", has_out=False),
     ("softmax_cross_entropy", "loss"): Spelling(softmax_cross_entropy, "x labels", has_out=False),
+    ("softmax_cross_entropy", "hessian"): Spelling(softmax_hessian, "x labels", has_out=False),
+    ("sigmoid_cross_entropy", "hessian"): Spelling(sigmoid_hessian, "x targets", has_out=False),
+    ("softmax_entropy", "loss"): Spelling(softmax_entropy, "x", has_out=False),
+    ("softmax_kl", "loss"): Spelling(softmax_kl, "x targets", has_out=False),
+    ("sample", "sample"): Spelling(sample, "x rng", has_out=False),
 }
 
 
 def load() -> Library:
     """NumPy; a spelling replaces a formula, and a formula the expression of the reference."""
-    return Library(np.__version__, from_reference() | from_formulas() | SPELLINGS, build)
+    spellings = from_reference() | from_formulas()
+    for name, gated in fastact.activations.items():
+        if isinstance(gated, fastact.Gated) and (gated.activation.name, "derivative") in FORMULAS:
+            value, derivative = (spellings[gated.activation.name, mode].function for mode in ("value", "derivative"))
+            gradients = functools.partial(gradients_by, value, derivative)
+            spellings[name, "backward"] = Spelling(gradients, "dy x u", has_out=False)
+    spellings |= SPELLINGS
+    return Library(np.__version__, spellings | packed(np, spellings), build)
 
 
 def from_formulas() -> dict[tuple[str, str], Spelling]:
@@ -293,6 +370,7 @@ def from_reference() -> dict[tuple[str, str], Spelling]:
     for name, gated in reference.GATED.items():
         spellings[name, "value"] = Spelling(functools.partial(gated.value, np), "x u", has_out=False)
         spellings[name, "backward"] = Spelling(functools.partial(gradients_of, gated), "dy x u", has_out=False)
-    for name in (*LOSSES, *SIGMOID_LOSSES):
-        spellings[name, "loss"] = Spelling(mean_of(name), "x targets", has_out=False)
+    for name in (*LOSSES, *SIGMOID_LOSSES, *reference.DIVERGENCES):
+        arguments = "x" if name in WITHOUT_TARGETS else "x targets"
+        spellings[name, "loss"] = Spelling(mean_of(name), arguments, has_out=False)
     return spellings

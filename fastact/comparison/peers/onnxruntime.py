@@ -7,7 +7,7 @@ import onnxruntime
 from onnx import parser
 
 from fastact.comparison.peers.formulas import arrays_in
-from fastact.comparison.work import Call, Inputs, Library, bind
+from fastact.comparison.work import MASKS, Call, Inputs, Library, bind
 
 GRAPHS = {
     ("relu", "value"): "z = Relu (x)",
@@ -54,6 +54,7 @@ GRAPHS = {
     ("hardmax", "value"): "z = Hardmax <axis = AXIS> (x)",
     ("softmax", "value"): "z = Softmax <axis = AXIS> (x)",
     ("softmax", "backward_from_output"): "t = Mul (dy, y)  s = ReduceSum (t, axes)  q = Sub (dy, s)  z = Mul (y, q)",
+    **{("softmax", mask): "t = Add (x, additive)  z = Softmax <axis = AXIS> (t)" for mask in MASKS},
     ("log_softmax", "value"): "z = LogSoftmax <axis = AXIS> (x)",
     ("log_softmax", "backward_from_output"): ("s = ReduceSum (dy, axes)  e = Exp (y)  t = Mul (e, s)  z = Sub (dy, t)"),
     ("logsumexp", "value"): "z = ReduceLogSumExp <keepdims = 0> (x, axes)",

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from fastact.comparison.work import Call, Inputs, Library, Spelling, arguments_of, bind
+from fastact.comparison.peers.packing import packed
+from fastact.comparison.work import MASKS, Call, Inputs, Library, Spelling, arguments_of, bind
 
 aten = torch.ops.aten
 
@@ -79,6 +80,48 @@ def sigmoid_cross_entropy(x: Any, targets: Any) -> Any:
     return loss, torch.sigmoid(x).sub_(targets).div_(x.numel())  # the formula of PyTorch's derivative
 
 
+def sigmoid_focal(x: Any, targets: Any) -> Any:
+    signs = 2 * targets - 1
+    z = signs * x
+    q, p, logarithms = torch.sigmoid(-z), torch.sigmoid(z), -torch.nn.functional.logsigmoid(z)
+    weights = (0.25 * targets + 0.75 * (1 - targets)) * q.square()
+    loss = (weights * logarithms).mean()
+    return loss, (weights * (2 * p * logarithms + q)).mul_(signs).div_(-x.numel())
+
+
+def sigmoid_hessian(x: Any, targets: Any) -> Any:
+    p = torch.sigmoid(x)
+    return p - targets, aten.sigmoid_backward(torch.ones_like(p), p)
+
+
+def softmax_hessian(x: Any, labels: Any) -> Any:
+    p = torch.softmax(x, -1)
+    hessian = p * (1 - p)
+    p[torch.arange(len(x)), labels] -= 1
+    return p, hessian
+
+
+def softmax_entropy(x: Any) -> Any:
+    logarithms = torch.log_softmax(x, -1)
+    p = logarithms.exp()
+    entropies = -(p * logarithms).sum(-1)
+    return entropies.mean(), logarithms.add_(entropies.unsqueeze(-1)).mul_(p).div_(-len(x))
+
+
+def softmax_kl(x: Any, targets: Any) -> Any:
+    logarithms, of_targets = torch.log_softmax(x, -1), torch.log_softmax(targets, -1)
+    loss = torch.nn.functional.kl_div(logarithms, of_targets, reduction="batchmean", log_target=True)
+    return loss, logarithms.exp_().sub_(of_targets.exp_()).div_(len(x))
+
+
+def masked_softmax(x: Any, additive: Any) -> Any:
+    return torch.softmax(x + additive, -1)
+
+
+def sample(x: Any) -> Any:
+    return torch.multinomial(torch.softmax(x, -1), 1).squeeze(-1)
+
+
 SPELLINGS = {
     ("relu", "value"): Spelling(torch.clamp_min, "x 0"),
     ("relu", "derivative"): Spelling(aten.threshold_backward, "ones x 0"),
@@ -121,6 +164,13 @@ SPELLINGS = {
     ("softmax_mse", "loss"): Spelling(softmax_mse, "x targets", has_out=False),
     ("softmax_cross_entropy", "loss"): Spelling(softmax_cross_entropy, "x labels", has_out=False),
     ("sigmoid_cross_entropy", "loss"): Spelling(sigmoid_cross_entropy, "x targets", has_out=False),
+    ("sigmoid_focal", "loss"): Spelling(sigmoid_focal, "x targets", has_out=False),
+    ("sigmoid_cross_entropy", "hessian"): Spelling(sigmoid_hessian, "x targets", has_out=False),
+    ("softmax_cross_entropy", "hessian"): Spelling(softmax_hessian, "x labels", has_out=False),
+    ("softmax_entropy", "loss"): Spelling(softmax_entropy, "x", has_out=False),
+    ("softmax_kl", "loss"): Spelling(softmax_kl, "x targets", has_out=False),
+    **{("softmax", mask): Spelling(masked_softmax, "x additive", has_out=False) for mask in MASKS},
+    ("sample", "sample"): Spelling(sample, "x", has_out=False),
 }
 
 OPERATORS = (
@@ -171,6 +221,9 @@ def load() -> Library:
     for name, (value, backward) in GATED.items():
         spellings[name, "value"] = Spelling(functools.partial(product, value), "x u", has_out=False)
         spellings[name, "backward"] = Spelling(functools.partial(gradients, value, backward), "dy x u", has_out=False)
+    spellings |= packed(torch, spellings)
+    spellings["glu", "halves"] = operator(aten.glu, "packed")
+    spellings["glu", "halves_backward"] = operator(aten.glu_backward, "dy packed -1")
     for name, value, backward, value_arguments, backward_arguments in OPERATORS:
         spellings[name, "value"] = operator(value, value_arguments)
         spellings[name, "backward"] = operator(backward, backward_arguments)
