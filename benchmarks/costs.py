@@ -4,7 +4,9 @@
     python benchmarks/costs.py --update    write the costs into fastact/_costs.py
 
 On a quiet machine, with the instruction set in use.  The cost of a function is the time of one thread per float32
-element, 65,536 of them into a given array, the mean of value and backward; of rows, 64 of 1,024.  The threshold is
+element, 65,536 of them into a given array, the mean of value and backward; of rows, 64 of 1,024.  That of a loss is the
+time of the loss of each row or logit with its gradient; of softmax_kl and softmax_hessian, of one pass over the rows.
+"mask" is what where= and bias= add to an entry of softmax.  The threshold is
 measured with functions from the lightest to the heaviest: the smallest work, in time of one thread, that two threads
 finish in nine tenths of it.  That is with calls one after the other, between which the second thread waits; and with
 other work between them, over which it falls asleep.  The threshold in fastact/_engine/runtime.pyx lies between the two.
@@ -20,8 +22,9 @@ from pathlib import Path
 import numpy as np
 
 import fastact
-from fastact import Elementwise, Gated, RowReduction, _costs
+from fastact import Elementwise, Gated, RowReduction, _costs, divergences, losses
 from fastact._engine import runtime
+from fastact._engine.rows import RowOperation
 
 COSTS = Path(_costs.__file__)
 ELEMENTS = 65_536
@@ -72,6 +75,53 @@ def cost(f: Callable[..., np.ndarray]) -> float:
         return float(np.mean(seconds(*calls))) / ELEMENTS * 1e9
 
 
+X = np.random.default_rng(0).standard_normal((64, 1024)).astype(np.float32)
+OTHER, OUT, LABELS = X[::-1].copy(), np.empty_like(X), np.arange(64)
+ONE_EACH = np.empty(64)  # a number for each row
+
+
+def row_loss(name: str, *targets: np.ndarray) -> list[Callable[[], object]]:
+    return [partial(getattr(fastact, name), X, *targets, reduction="none")]
+
+
+def one_pass(operation: RowOperation, x: np.ndarray, **arrays: np.ndarray) -> list[Callable[[], object]]:
+    return [partial(operation.apply, x, (*x.shape, 1), out=np.empty_like(x), **arrays)]
+
+
+OTHERS: dict[str, list[Callable[[], object]]] = {
+    "softmax_mse": row_loss("softmax_mse", fastact.softmax(OTHER)),
+    "softmax_cross_entropy": row_loss("softmax_cross_entropy", LABELS),
+    "softmax_hessian": one_pass(losses.HESSIAN, X),
+    "sparsemax_loss": row_loss("sparsemax_loss", LABELS),
+    "entmax15_loss": row_loss("entmax15_loss", LABELS),
+    "softmax_entropy": row_loss("softmax_entropy"),
+    "softmax_kl": one_pass(divergences.DIVERGENCE.probabilities[""], fastact.log_softmax(X),
+                           y=fastact.log_softmax(OTHER), results=ONE_EACH),
+    "sigmoid_cross_entropy": [partial(fastact.sigmoid_cross_entropy, X, X > 0, "none", out=OUT)],
+    "sigmoid_focal": [partial(fastact.sigmoid_focal, X, X > 0, "none", out=OUT)],
+    "sigmoid_cross_entropy_hessian": [
+        partial(fastact.sigmoid_cross_entropy.gradient_and_hessian, X, OTHER, out=(OUT, np.empty_like(X)))],
+    "sample": [partial(fastact.sample, X, np.linspace(0, 0.99, 64))],
+}
+"""The calls of what is no activation."""
+
+MASKED = [partial(fastact.softmax, X, out=OUT), partial(fastact.softmax, X, where=OTHER < 0.5, out=OUT),
+          partial(fastact.softmax, X, bias=OTHER, out=OUT)]
+
+
+def cost_of_calls(calls: list[Callable[[], object]]) -> float:
+    """Nanoseconds per float32 element on one thread."""
+    with fastact.threads(1):
+        return float(np.mean(seconds(*calls))) / X.size * 1e9
+
+
+def cost_of_mask() -> float:
+    """Nanoseconds that where= and bias= add to an entry, on one thread."""
+    with fastact.threads(1):
+        plain, *masked = seconds(*MASKED)
+    return (float(np.mean(masked)) - plain) / X.size * 1e9
+
+
 def threshold(f: Callable[..., np.ndarray], clock: Callable[[Callable[[], object]], float]) -> float:
     """Nanoseconds of the smallest work that, like all that is larger, two threads finish sooner."""
     before, smallest = runtime.set_parallel_nanoseconds(0), np.inf
@@ -102,12 +152,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--update", action="store_true")
     arguments = parser.parse_args()
+    measures = {name: partial(cost, f) for name, f in fastact.activations.items()}
+    measures |= {name: partial(cost_of_calls, calls) for name, calls in OTHERS.items()} | {"mask": cost_of_mask}
     costs = {}
-    for name, f in fastact.activations.items():
-        costs[name] = max(STEP, round(cost(f) / STEP) * STEP)
+    for name, measure in measures.items():
+        costs[name] = max(STEP, round(measure() / STEP) * STEP)
         before = f"written {_costs.COSTS[name]:g}" if name in _costs.COSTS else (
-            f"not in {COSTS.name} yet: --update writes it, until then the default of fastact/catalogue.py holds")
-        print(f"{name:16} {costs[name]:5.2f} ns, {before}", flush=True)
+            f"not in {COSTS.name} yet: --update writes it, until then a default holds")
+        print(f"{name:29} {costs[name]:5.2f} ns, {before}", flush=True)
     for name in ("relu", "exp", "sigmoid", "gelu"):
         f = fastact.activations[name]
         awake, asleep = threshold(f, lambda call: seconds(call)[0]), threshold(f, seconds_between_other_work)

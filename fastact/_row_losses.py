@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from fastact._activation import as_numbers, has_16_bits, rounded, store
 from fastact._buffers import with_retry
+from fastact._costs import COSTS
 from fastact._engine.rows import RowOperation
 from fastact._engine.runtime import empty_like
 from fastact._isa import KERNELS
@@ -24,7 +25,7 @@ from fastact._loss_arguments import (
     reduced,
 )
 
-COST = 1.2  # nanoseconds per float32 entry on one thread
+UNMEASURED = 1.2  # nanoseconds per float32 entry on one thread, of what benchmarks/costs.py has not measured
 FORMS = ("", "_alone", "_scaled", "_scaled_alone", "_smoothed", "_smoothed_alone")
 
 
@@ -43,7 +44,8 @@ class RowLoss(NamedTuple):
 
 def operations(name: str) -> dict[str, RowOperation]:
     """Make the operations of every form that has steps."""
-    return {form: RowOperation(name + form, KERNELS, COST) for form in FORMS
+    cost = COSTS.get(name.removesuffix("_labels"), UNMEASURED)
+    return {form: RowOperation(name + form, KERNELS, cost) for form in FORMS
             if not form or name + form in KERNELS.OPERATIONS}
 
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from fastact._activation import as_numbers, has_16_bits, rounded, store
 from fastact._buffers import with_retry
+from fastact._costs import COSTS
 from fastact._engine.elementwise import KernelSet
 from fastact._engine.runtime import empty_like
 from fastact._isa import KERNELS
@@ -36,8 +37,12 @@ class ElementwiseLoss(NamedTuple):
     both: KernelSet
 
 
-def _loss(name: str, cost: float) -> ElementwiseLoss:
-    """Make the kernels of a function of _math/sigmoid_losses.pxd; `cost` in nanoseconds per float32 element."""
+def _loss(name: str, unmeasured: float) -> ElementwiseLoss:
+    """Make the kernels of a function of _math/sigmoid_losses.pxd.
+
+    `unmeasured`: its cost in nanoseconds per float32 element, until benchmarks/costs.py has measured it.
+    """
+    cost = COSTS.get(name, unmeasured)
     first, both = (
         KernelSet({dtype: KERNELS.KERNELS[f"{name}.{key}.{dtype}"] for dtype in ("float", "double")}, name,
                   f"{name} of logits, targets and four numbers", 2, 4, outputs, cost, (math.nan,) * 4)

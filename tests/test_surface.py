@@ -7,6 +7,7 @@ import pickle
 from pathlib import Path
 
 import common
+import costs
 import kernels
 import numpy as np
 import pytest
@@ -65,12 +66,40 @@ def test_formulas_and_registry_agree():
 
 def test_costs_and_registry_agree():
     """A function without a measured cost has a default; no cost belongs to nothing, nor to another function."""
-    assert set(_costs.COSTS) <= set(fastact.activations), (
+    others = {*losses.LOSSES, *sigmoid_losses.LOSSES, *reference.DIVERGENCES, "softmax_hessian",
+              "sigmoid_cross_entropy_hessian", "sample"}
+    assert set(costs.OTHERS) == others, (
+        f"{', '.join(others ^ set(costs.OTHERS))}: write the calls that are measured into OTHERS of "
+        f"benchmarks/costs.py, of each function that is no activation")
+    assert set(_costs.COSTS) <= {*fastact.activations, *others, "mask"}, (
         "fastact/_costs.py has a function that there is not: run python benchmarks/costs.py --update")
     for call in ast.walk(ast.parse((PACKAGE / "catalogue.py").read_text())):
         for keyword in getattr(call, "keywords", ()):
             if keyword.arg == "cost":
                 assert ast.unparse(keyword.value) == f"_cost({ast.unparse(call.args[0])})", ast.unparse(call.args[0])
+
+
+def test_costs_are_those_of_the_operations(monkeypatch):
+    """What benchmarks/costs.py writes under a name reaches the kernels of that name, and no others."""
+    seen = {}
+    monkeypatch.setattr(_costs, "COSTS", {name: 1000.0 + k for k, name in enumerate(costs.OTHERS)})
+    monkeypatch.setattr("fastact._engine.rows.RowOperation", lambda name, kernels, cost: seen.setdefault(name, cost))
+    monkeypatch.setattr("fastact._engine.elementwise.KernelSet", lambda *arguments: seen.setdefault(
+        arguments[1], arguments[6]))
+    for module in ("_row_losses", "losses", "divergences", "sigmoid_losses", "sampling"):
+        run_anew(f"fastact.{module}", monkeypatch)
+    for name, cost in _costs.COSTS.items():
+        forms = [one for one in seen if one == name or one.startswith((f"{name}_labels", f"{name}_alone"))]
+        assert {seen[form] for form in forms} == {cost}, name
+
+
+def run_anew(name, monkeypatch):
+    """Import a module a second time, from its source."""
+    path = PACKAGE / f"{name.removeprefix('fastact.')}.py"
+    description = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(description)
+    monkeypatch.setitem(importlib.sys.modules, name, module)
+    description.loader.exec_module(module)
 
 
 def test_kernels_and_registry_agree():

@@ -435,7 +435,7 @@ cdef int run_masked(RowOperation operation, const RowCall* call, const MaskCall*
         for row in range(rows):
             work += mask.end[row] - mask.begin[row]
     masked.fetching = call.inner == 1 and work * 2 * call.format.itemsize > BEYOND_CACHE
-    masked.nanoseconds = work * operation.cost * call.format.number_size / 4
+    masked.nanoseconds = work * (operation.cost + mask.cost) * call.format.number_size / 4
     threads = threads_for(masked.nanoseconds)
     masked.together = threads > 1 and rows < 2 * threads and entries >= 2 * SEGMENT
     threads = 1 if masked.together else <int> min(threads, rows)
