@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from fractions import Fraction
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -11,6 +10,7 @@ import numpy.typing as npt
 
 from fastact._activation import as_numbers, check_out, has_16_bits, rounded, working_dtype
 from fastact._layout import sum_over
+from fastact._row_calls import factor_of_numbers
 
 Array = npt.NDArray[Any]
 Loss = Any  # a scalar, or with reduction="none" an array
@@ -81,13 +81,8 @@ def factor_of(call: str, scale: float, temperature: float) -> Factor:
     """Divide scale by temperature, in two parts."""
     if scale == temperature == 1:
         return 1.0, 0.0
-    numerator, denominator = (number_within(call, name, number, 5e-324, math.inf, "a positive number")
-                              for name, number in (("scale", scale), ("temperature", temperature)))
-    exact = Fraction(numerator) / Fraction(denominator)
-    if not 1e-30 * (1 - 1e-15) <= exact <= 1e30 * (1 + 1e-15):  # 1 / 1e30 is a little less than 1e-30
-        quotient = float(min(exact, Fraction(10**308)))
-        raise ValueError(f"fastact.{call}: scale / temperature is {quotient:g}; accepted is 1e-30 to 1e30")
-    return float(exact), float(exact - Fraction(float(exact)))
+    return factor_of_numbers(call, *(number_within(call, name, number, 5e-324, math.inf, "a positive number")
+                                     for name, number in (("scale", scale), ("temperature", temperature))))
 
 
 def numbers_in_shape(call: str, name: str, weights: npt.ArrayLike, shape: tuple[int, ...]) -> Array:

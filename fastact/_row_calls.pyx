@@ -32,9 +32,17 @@ temperature : float, optional
 
 # sign scale / temperature
 cdef Factor factor_of(str call, double sign, object scale, object temperature) except *:
-    cdef double numerator = sign * positive(call, "scale", scale), denominator
+    return quotient(call, sign * positive(call, "scale", scale), positive(call, "temperature", temperature))
+
+
+def factor_of_numbers(str call, double scale, double temperature):
+    """Divide scale by temperature, in two parts: the nearest number, and what it lacks."""
+    cdef Factor factor = quotient(call, scale, temperature)
+    return factor.high, factor.low
+
+
+cdef Factor quotient(str call, double numerator, double denominator) except *:
     cdef Factor factor
-    denominator = positive(call, "temperature", temperature)
     factor.high = numerator / denominator
     # 1 / 1e30 is a little less than 1e-30
     if not 1e-30 * (1 - 1e-15) <= abs(factor.high) <= 1e30 * (1 + 1e-15):
