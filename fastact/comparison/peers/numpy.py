@@ -204,6 +204,24 @@ def sigmoid_hessian(x: Array, targets: Array) -> tuple[Array, Array]:
     return np.subtract(p, targets, out=p), hessian
 
 
+def sigmoid_cross_entropy(x: Array, targets: Array) -> tuple[Any, Array]:
+    loss = (softplus(x) - x * targets).mean()
+    p = sigmoid(x)
+    np.subtract(p, targets, out=p)
+    return loss, np.divide(p, x.size, out=p)
+
+
+def sigmoid_focal(x: Array, targets: Array) -> tuple[Any, Array]:
+    signs = 2 * targets - 1
+    z = signs * x
+    q, minus_logarithms = sigmoid(-z), softplus(-z)
+    weights = (0.25 * targets + 0.75 * (1 - targets)) * q * q
+    gradient = 2 * (1 - q) * minus_logarithms + q
+    np.multiply(gradient, weights, out=gradient)
+    np.multiply(gradient, signs, out=gradient)
+    return (weights * minus_logarithms).mean(), np.divide(gradient, -x.size, out=gradient)
+
+
 def softmax_entropy(x: Array) -> tuple[Any, Array]:
     logarithms = log_softmax(x, -1)
     p = np.exp(logarithms)
@@ -329,6 +347,8 @@ SPELLINGS = {
     ("softmax_cross_entropy", "loss"): Spelling(softmax_cross_entropy, "x labels", has_out=False),
     ("softmax_cross_entropy", "hessian"): Spelling(softmax_hessian, "x labels", has_out=False),
     ("sigmoid_cross_entropy", "hessian"): Spelling(sigmoid_hessian, "x targets", has_out=False),
+    ("sigmoid_cross_entropy", "loss"): Spelling(sigmoid_cross_entropy, "x targets", has_out=False),
+    ("sigmoid_focal", "loss"): Spelling(sigmoid_focal, "x targets", has_out=False),
     ("softmax_entropy", "loss"): Spelling(softmax_entropy, "x", has_out=False),
     ("softmax_kl", "loss"): Spelling(softmax_kl, "x targets", has_out=False),
     ("sample", "sample"): Spelling(sample, "x rng", has_out=False),
