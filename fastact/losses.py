@@ -1,6 +1,9 @@
 """Losses of softmax and of the entmax family: the loss and its gradient in one fused pass over each row of logits."""
 
 import math
+from collections.abc import Callable
+from inspect import cleandoc
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +35,7 @@ LOSSES = {
     )
 }
 HESSIAN = operations("softmax_hessian")[""]
+F = TypeVar("F", bound=Callable[..., Any])
 NO_OUT = (None, None)
 ZERO, ONE = 0.0, 1.0  # the defaults: a call with them takes the fast path
 fast_mean = with_retry(mean_of_labels)
@@ -273,6 +277,52 @@ def softmax_cross_entropy(
     return loss_and_gradient(LOSSES[call], logits, labels_or_probabilities, axis, reduction, options, out)
 
 
+SECTIONS = """\
+Parameters
+----------
+logits : array_like
+    Logits of float16, bfloat16, float32 or float64 (bool and integers are computed in float64). The classes lie
+    along `axis`.
+labels_or_probabilities : array_like
+    Either labels, integers of the shape of `logits` without `axis` or with one entry along it, each the index of
+    the right class; or probabilities y, of the shape of `logits`.
+axis : int, optional
+    Axis of the classes. Default: the last.
+reduction : {"mean", "sum", "none"}, optional
+    Reduction of the loss over the rows; the gradient is that of the reduced loss. With "none" each row has its
+    own loss and gradient. Rows with the label `ignore_index` are not counted.
+ignore_index : int, optional
+    The label of rows that take no part, whatever their logits hold. Their loss and their gradient are 0.
+
+Returns
+-------
+loss : scalar or ndarray
+    One number; with "none" one number per row. Of the dtype of `logits`, but float32 for 16 bits.
+gradient : ndarray
+    Gradient with respect to the logits, of their shape and dtype.
+
+Raises
+------
+TypeError
+    If a dtype is not supported or `axis` is not an integer.
+AxisError
+    If `axis` is out of bounds.
+IndexError
+    If a label is not the index of a class.
+ValueError
+    If the shapes differ, the reduction is unknown, or `ignore_index` is given with probabilities.
+
+"""  # of the docstrings of both losses of the entmax family, before their notes
+
+
+def with_sections(loss: F) -> F:
+    """Complete a docstring, where there is one."""
+    if loss.__doc__:
+        loss.__doc__ = cleandoc(loss.__doc__).replace("Notes\n", f"{SECTIONS}Notes\n")  # Python 3.13 has cleaned it
+    return loss
+
+
+@with_sections
 def sparsemax_loss(
     logits: npt.ArrayLike,
     labels_or_probabilities: npt.ArrayLike,
@@ -290,40 +340,6 @@ def sparsemax_loss(
     The loss is 0 where p = y, and with labels where the right class leads by 1 or more. It is added up from
     terms that are not negative, so that it keeps its digits where it is almost 0.
 
-    Parameters
-    ----------
-    logits : array_like
-        Logits of float16, bfloat16, float32 or float64 (bool and integers are computed in float64). The classes lie
-        along `axis`.
-    labels_or_probabilities : array_like
-        Either labels, integers of the shape of `logits` without `axis` or with one entry along it, each the index of
-        the right class; or probabilities y, of the shape of `logits`.
-    axis : int, optional
-        Axis of the classes. Default: the last.
-    reduction : {"mean", "sum", "none"}, optional
-        Reduction of the loss over the rows; the gradient is that of the reduced loss. With "none" each row has its
-        own loss and gradient. Rows with the label `ignore_index` are not counted.
-    ignore_index : int, optional
-        The label of rows that take no part, whatever their logits hold. Their loss and their gradient are 0.
-
-    Returns
-    -------
-    loss : scalar or ndarray
-        One number; with "none" one number per row. Of the dtype of `logits`, but float32 for 16 bits.
-    gradient : ndarray
-        Gradient with respect to the logits, of their shape and dtype.
-
-    Raises
-    ------
-    TypeError
-        If a dtype is not supported or `axis` is not an integer.
-    AxisError
-        If `axis` is out of bounds.
-    IndexError
-        If a label is not the index of a class.
-    ValueError
-        If the shapes differ, the reduction is unknown, or `ignore_index` is given with probabilities.
-
     Notes
     -----
     Source: M. Blondel, A. F. T. Martins and V. Niculae, Learning with Fenchel-Young losses (2020).
@@ -332,6 +348,7 @@ def sparsemax_loss(
                              Options(ignore_index=ignore_index))
 
 
+@with_sections
 def entmax15_loss(
     logits: npt.ArrayLike,
     labels_or_probabilities: npt.ArrayLike,
@@ -348,40 +365,6 @@ def entmax15_loss(
 
     The loss is 0 where p = y, and with labels where the right class leads by 2 or more. It is added up from
     terms that are not negative, so that it keeps its digits where it is almost 0.
-
-    Parameters
-    ----------
-    logits : array_like
-        Logits of float16, bfloat16, float32 or float64 (bool and integers are computed in float64). The classes lie
-        along `axis`.
-    labels_or_probabilities : array_like
-        Either labels, integers of the shape of `logits` without `axis` or with one entry along it, each the index of
-        the right class; or probabilities y, of the shape of `logits`.
-    axis : int, optional
-        Axis of the classes. Default: the last.
-    reduction : {"mean", "sum", "none"}, optional
-        Reduction of the loss over the rows; the gradient is that of the reduced loss. With "none" each row has its
-        own loss and gradient. Rows with the label `ignore_index` are not counted.
-    ignore_index : int, optional
-        The label of rows that take no part, whatever their logits hold. Their loss and their gradient are 0.
-
-    Returns
-    -------
-    loss : scalar or ndarray
-        One number; with "none" one number per row. Of the dtype of `logits`, but float32 for 16 bits.
-    gradient : ndarray
-        Gradient with respect to the logits, of their shape and dtype.
-
-    Raises
-    ------
-    TypeError
-        If a dtype is not supported or `axis` is not an integer.
-    AxisError
-        If `axis` is out of bounds.
-    IndexError
-        If a label is not the index of a class.
-    ValueError
-        If the shapes differ, the reduction is unknown, or `ignore_index` is given with probabilities.
 
     Notes
     -----
