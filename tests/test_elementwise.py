@@ -19,6 +19,7 @@ from hypothesis.extra import numpy as hnp
 
 import fastact
 from fastact import reference
+from fastact._engine import runtime
 
 FROM_OUTPUT = [f for f in ELEMENTWISE if "backward_from_output" in f.ufuncs]
 LENGTHS = [0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 127, 128, 129, 1000, 4095, 4096, 4097, 40_000]
@@ -353,6 +354,25 @@ def test_the_fast_path_and_the_ufunc_have_the_same_bits(f, dtype):
                 same(call(x, out=np.empty_like(x)), y, case)
                 same(call(x, out=np.empty(2 * length, dtype)[::2]), y, case)
         same(f(x), f.ufunc(x, *f.parameters.values()), f"{length} numbers")
+
+
+@pytest.fixture
+def prefetching():
+    """A function that sets whether passes over much memory prefetch it; the processor's own setting comes back."""
+    before = runtime.set_prefetching(False)
+    yield runtime.set_prefetching
+    runtime.set_prefetching(before)
+
+
+@each("f", ELEMENTWISE)
+def test_prefetching_changes_no_bits(f, prefetching):
+    for dtype in (np.float32, ml_dtypes.bfloat16):
+        x = np.resize(numbers(4099, dtype), 2**20 // np.dtype(dtype).itemsize + 5)  # as much as pays
+        for name, call in calls(f).items():
+            prefetching(False)
+            y = call(x)
+            prefetching(True)
+            same(call(x), y, name)
 
 
 @every_dtype

@@ -64,6 +64,7 @@ class Step(NamedTuple):
     name: str
     sums: int  # sums that one pass accumulates
     moved: bool  # it has a version for rows whose maximum is subtracted first
+    light: bool  # it returns an expression without a call
     constants: tuple[str, ...]  # names of row_state.pxd that it reads
 
 
@@ -156,8 +157,9 @@ def read_steps(text: str) -> Steps:
                              r"((?:    [^\n]*\n)+)", text, re.MULTILINE))
     return Steps(
         tuple(Step(kind, name, max(rest.count("floating*"), 1), f"{kind}_{name}_moved" in bodies,
+                   re.fullmatch(r" +return [^(\n]+\n", body) is not None,
                    tuple(sorted(constants_read(f"{kind}_{name}", bodies))))
-              for kind, name, rest, _ in entries if not name.endswith("_moved")),
+              for kind, name, rest, body in entries if not name.endswith("_moved")),
         tuple(re.findall(r"^cdef inline void (\w+)\(StripState\* state, Py_ssize_t i, floating unused\)", text,
                          re.MULTILINE)),
         tuple(re.findall(r"^cdef inline void (patch_\w+)\(", text, re.MULTILINE)),
@@ -312,7 +314,7 @@ def entry_kernels(step: Step, dtype: str) -> Iterator[Kernel]:
     constants = " | ".join(f"1 << {one} // STRIP" for one in step.constants) or "0"
     if step.kind == "accumulate":
         moved = f"<void*> &{name}_moved[{dtype}]" if step.moved else "NULL"
-        forms = {suffix: f"Terms({formula}, {moved}, {step.sums}, {suffix != ''}, {constants})"
+        forms = {suffix: f"Terms({formula}, {moved}, {step.sums}, {suffix != ''}, {step.light}, {constants})"
                  for suffix in (".store", "")}
         const = ""
     else:

@@ -14,7 +14,8 @@ from libc.stdint cimport uint16_t
 
 from fastact._engine.formats cimport (
     BFLOAT16, format_of, formats, is_plain, is_plain_out, is_plain_pair, register_bfloat16, ufunc_owners)
-from fastact._engine.runtime cimport empty_like, fastact_enter, fastact_environment, fastact_leave, threads_for
+from fastact._engine.runtime cimport (
+    GIL_HELD_MAX, SIGNAL_INTERVAL, empty_like, fastact_enter, fastact_environment, fastact_leave, prefetches, threads_for)
 from fastact._engine.strided cimport copy_elements
 from fastact._loops.elementwise cimport ARRAYS, CACHE_LINE, FETCHING, LANES, NEUTRAL, NUMBERS, STRETCH, fetch
 
@@ -76,9 +77,6 @@ cdef enum:
     BLOCK = 1024                    # elements copied to the stack at a time, at most
     BLOCK_BYTES = 1 << 14           # of all operands of such a block; threads may have stacks of 64 KiB
     CHUNK = 64                      # the elements of a thread are a multiple of it: a whole cache line of any dtype
-    GIL_HELD_MAX = 8192             # elements up to which the GIL is kept: releasing it costs more than it frees
-    SIGNAL_INTERVAL = 1 << 25       # elements between two checks for signals, 20 to 50 ms
-    BEYOND_CACHE = 1 << 20          # bytes of all operands from which prefetching pays
 
 # Cheaper work per element is bound by memory in any case.
 cdef double FETCHING_NANOSECONDS = 0.2
@@ -252,7 +250,7 @@ cdef void run_elements(const Call* call, Py_ssize_t start, Py_ssize_t stop) noex
             continue
         operands[k] = call.data[k] + start * itemsize_of(call, k)
         contiguous = contiguous and call.strides[k] == itemsize_of(call, k) and not is_packed(call, k)
-    fetching = whole * kernel.operands * kernel.format.itemsize > BEYOND_CACHE
+    fetching = prefetches(whole * kernel.operands * kernel.format.itemsize)
     if contiguous and whole:
         fetching = fetching and call.form == NEUTRAL and kernel.cost > FETCHING_NANOSECONDS
         kernel.run(operands, whole, call.form + (FETCHING if fetching else 0))

@@ -16,7 +16,8 @@ from libc.string cimport memcpy, memset
 
 from fastact._engine.formats cimport Format, pack_numbers, unpack_numbers
 from fastact._engine.rows cimport RowCall, RowOperation
-from fastact._engine.runtime cimport allocate, fastact_enter, fastact_environment, fastact_leave, threads_for
+from fastact._engine.runtime cimport (
+    GIL_HELD_MAX, SIGNAL_INTERVAL, allocate, fastact_enter, fastact_environment, fastact_leave, prefetches, threads_for)
 from fastact._engine.strips cimport StripCall, run_all_strips, run_strip
 from fastact._loops.elementwise cimport CACHE_LINE, LANES, fetch
 from fastact._loops.masking cimport bias_addition, biased_selection, selection
@@ -25,9 +26,6 @@ from fastact._math.row_state cimport PIECE, SEGMENT, STRIP
 cnp.import_array()
 
 cdef enum:
-    GIL_HELD_MAX = 8192             # entries up to which the GIL is kept: releasing it costs more than it frees
-    SIGNAL_INTERVAL = 1 << 25       # entries between two checks for signals
-    BEYOND_CACHE = 1 << 20          # bytes of all arrays from which prefetching pays
     GATHERED = 1024                 # 16-bit numbers of a column that are gathered at a time
     BLOCK_ROWS = 64                 # rows that a thread takes at a time, at most
 
@@ -434,7 +432,7 @@ cdef int run_masked(RowOperation operation, const RowCall* call, const MaskCall*
         work = 0
         for row in range(rows):
             work += mask.end[row] - mask.begin[row]
-    masked.fetching = call.inner == 1 and work * 2 * call.format.itemsize > BEYOND_CACHE
+    masked.fetching = call.inner == 1 and prefetches(work * 2 * call.format.itemsize)
     masked.nanoseconds = work * (operation.cost + mask.cost) * call.format.number_size / 4
     threads = threads_for(masked.nanoseconds)
     masked.together = threads > 1 and rows < 2 * threads and entries >= 2 * SEGMENT

@@ -83,5 +83,6 @@ int fastact_is_serial_child(void);
 int fastact_follows_soon(double nanoseconds);
 int fastact_survive_fork(void);
 int fastact_supports(const char *set);
+int fastact_prefetching_pays(void);
 
 #endif

@@ -1,8 +1,9 @@
 """Row operations: softmax and its relatives on whole arrays, as steps over strips.
 
 Strips of 16-bit numbers are converted to floats in memory of the thread, computed there as strips of floats are, and
-converted back once.  Columns are copied there too, several strips at a time, if they are not too long: consecutive
-lines of a column lie far apart, each on a page of its own, and compete for the same cache sets.  Short rows are
+converted back once.  Columns are copied there too, several strips at a time, if they are not too long and their lines
+lie a multiple of 4096 bytes apart: these compete for the same cache sets, and the processor takes a load from one for a
+load of what it has just stored to another.  Columns with other distances are faster in place.  Short rows are
 transposed there and computed as columns: a row that does not fill a vector would cost as much as one that does.  Those
 of an operation that searches stay rows, since a search takes one row at a time.
 """
@@ -16,7 +17,8 @@ from libc.string cimport memcpy
 
 from fastact._engine.formats cimport Format, pack_numbers, unpack_numbers
 from fastact._engine.runtime cimport (
-    allocate, fastact_enter, fastact_environment, fastact_leave, team, threads_for)
+    GIL_HELD_MAX, SIGNAL_INTERVAL, allocate, fastact_enter, fastact_environment, fastact_leave, prefetches, team,
+    threads_for)
 from fastact._engine.strips cimport (
     ACCUMULATE, ALWAYS, CONSTANTS, EMIT, EXTREME, IF_DOMINANT, IF_LONG, IF_LONG_AND_DOMINANT, IF_SHORT, PATCH, RECOVER,
     SEARCH, Place, StripCall, place_of, run_all_strips, run_strip)
@@ -27,11 +29,9 @@ from fastact._math.row_state cimport PIECE, SEGMENT, STRIP
 cnp.import_array()
 
 cdef enum:
-    GIL_HELD_MAX = 8192             # entries up to which the GIL is kept: releasing it costs more than it frees
-    SIGNAL_INTERVAL = 1 << 25       # entries between two checks for signals, 20 to 50 ms
-    BEYOND_CACHE = 1 << 20          # bytes of all arrays from which prefetching pays
-    UNCOPIED_MAX = 1 << 15          # bytes of an array whose columns are computed in place
+    UNCOPIED_MAX = 1 << 15          # bytes of an array whose columns are computed in place in any case
     COPIED_MAX = 1 << 17            # bytes of columns that a thread copies at a time
+    COLLIDING = 1 << 12             # bytes from a line to one that shares its place in the first level of the cache
     TRANSPOSED_MAX = 32             # entries of rows that are transposed and computed as columns
     TRANSPOSED_ROWS = 4             # how many of them at least
     COLUMNS_MAX = 128               # columns copied together
@@ -54,6 +54,11 @@ cdef struct CopyCall:
 
 cdef inline int arrays_of(const CopyCall* copy) noexcept nogil:
     return 1 + (1 if copy.reads_y else 0) + (1 if copy.writes and not copy.in_place else 0)
+
+
+# Whether lines of columns at this distance, or nearly, have the same place in the cache
+cdef inline bint collide(Py_ssize_t distance) noexcept nogil:
+    return (distance + CACHE_LINE) % COLLIDING <= 2 * CACHE_LINE
 
 
 # The call for one group in `memory`, which is yet to be filled
@@ -332,7 +337,7 @@ cdef class RowOperation:
         strips.n, strips.inner, strips.rows, strips.distance = n, inner, outer * inner, n
         strips.width = STRIP if inner != 1 else min(SEGMENT // n, STRIP) if n < PIECE else 1
         strips.strips = (inner + strips.width - 1) // strips.width
-        strips.fetching = size * 2 * format.itemsize > BEYOND_CACHE
+        strips.fetching = prefetches(size * 2 * format.itemsize)
         strips.results, strips.scales, strips.labels = call.results, call.scales, call.labels
         strips.inputs, strips.inputs_each = call.inputs, call.inputs_each
         strips.scale, strips.factor, strips.factor_low = call.scale, call.factor, call.factor_low
@@ -353,7 +358,7 @@ cdef class RowOperation:
                 or outer * inner // copy.width < groups_min):
             copy.width //= 2
         copied = format.unpack != NULL or copy.to_columns != NULL or (
-            inner != 1 and size * format.itemsize > UNCOPIED_MAX
+            inner != 1 and size * format.itemsize > UNCOPIED_MAX and collide(inner * format.itemsize)
             and arrays_of(&copy) * n * min(inner, copy.width) * format.number_size <= COPIED_MAX)
         if copied and size <= GIL_HELD_MAX:
             failed = run_on_copies(&copy, outer, nanoseconds)

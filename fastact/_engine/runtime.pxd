@@ -2,6 +2,10 @@
 
 cimport numpy as cnp
 
+cdef enum:
+    GIL_HELD_MAX = 8192             # elements up to which the GIL is kept: releasing it costs more than it frees
+    SIGNAL_INTERVAL = 1 << 25       # elements between two checks for signals, 20 to 50 ms
+
 cdef extern from "_engine/process.h" nogil:
     ctypedef struct fastact_environment:
         pass
@@ -12,6 +16,9 @@ cdef extern from "_engine/process.h" nogil:
 # How many threads the calling thread starts for so much work: 1, or the number of a parallel pass
 cdef int threads_for(double nanoseconds) noexcept nogil
 cdef int team() noexcept nogil
+
+# Whether a pass over so many bytes prefetches them
+cdef bint prefetches(double bytes) noexcept nogil
 
 # malloc, which releases the kept memory of results before it fails
 cdef void* allocate(size_t size) noexcept nogil

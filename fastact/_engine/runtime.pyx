@@ -26,6 +26,7 @@ cdef extern from "_engine/process.h" nogil:
     int fastact_follows_soon(double nanoseconds) noexcept
     int fastact_survive_fork() noexcept
     int fastact_supports(const char* set) noexcept
+    int fastact_prefetching_pays() noexcept
 
 cdef extern from "_engine/buffers.h":
     int fastact_start_buffers() noexcept
@@ -52,6 +53,22 @@ OPENMP = bool(FASTACT_OPENMP)
 # layers of a network (benchmarks/costs.py); and a parallel region costs a millisecond while another library's threads
 # hold the processor.  Where one call follows another the second thread still spins, and pays from an eighth on.
 cdef double parallel_nanoseconds = 50_000
+
+cdef enum:
+    BEYOND_CACHE = 1 << 20          # bytes of all arrays from which prefetching pays
+
+cdef bint prefetching = fastact_prefetching_pays()
+
+cdef bint prefetches(double bytes) noexcept nogil:
+    return prefetching and bytes > BEYOND_CACHE
+
+
+def set_prefetching(bint pays):
+    """Set whether passes over much memory prefetch it; returns what was set before.  For benchmarks and tests."""
+    global prefetching
+    before = prefetching
+    prefetching = pays
+    return before
 
 
 # ------------------------------------------------------------------------------------------------------------- threads

@@ -11,6 +11,9 @@ from fastact._loops.rows cimport (
 from fastact._math.primitives cimport absolute, floating, largest
 from fastact._math.row_state cimport CONSTANTS_OF_ROWS, OFFSET, STRIP, StripState
 
+cdef enum:
+    PAIRS = 8               # LANES / 2
+
 
 # add_to_lane for one lane of every column
 cdef inline void add_to_columns(const floating* x, int lines, Py_ssize_t width, double* high,
@@ -51,98 +54,156 @@ cdef inline void extreme_of_some_columns(bint negated, const floating* x, Py_ssi
         state.maximum[j] = NAN if isinf(found[j]) and holds_nan(x + j, n, stride) else found[j]
 
 
+# Of LANES columns, the terms of one line.  None is written to out before all are computed: otherwise the compiler would
+# test whether arrays overlap.
+cdef inline void terms_of_lanes(Terms terms, const floating* x, const floating* y, floating* out, const floating* c,
+                                floating* first, floating* second) noexcept nogil:
+    cdef floating stored[LANES]
+    cdef int j
+    for j in range(LANES):
+        stored[j] = term(terms, x[j], y[j], c + j, first + j, second + j)
+    if terms.stored:
+        for j in range(LANES):
+            out[j] = stored[j]
+
+
+# The same of all columns of a strip
+cdef inline void terms_of_line(Terms terms, const floating* x, const floating* y, floating* out, Py_ssize_t width,
+                               const floating* c, floating* first, floating* second) noexcept nogil:
+    cdef floating stored
+    cdef Py_ssize_t whole = width // LANES * LANES, j
+    for j in range(width // LANES):
+        terms_of_lanes(terms, x + j * LANES, y + j * LANES, out + j * LANES, c + j * LANES, first + j * LANES,
+                       second + j * LANES)
+    for j in range(whole, width):
+        stored = term(terms, x[j], y[j], c + j, first + j, second + j)
+        if terms.stored:
+            out[j] = stored
+
+
+# The terms of `count` lines, `distance` apart, which lie in first and second one after the other
+cdef inline void terms_of_lines(Terms terms, const floating* x, const floating* y, floating* out, Py_ssize_t count,
+                                Py_ssize_t distance, Py_ssize_t width, const floating* c, bint is_moved,
+                                floating* first, floating* second) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(count):
+        if is_moved:
+            terms_of_line(terms_of_moved(terms), x + i * distance, y + i * distance, out + i * distance, width, c,
+                          first + i * STRIP, second + i * STRIP)
+        else:
+            terms_of_line(terms, x + i * distance, y + i * distance, out + i * distance, width, c,
+                          first + i * STRIP, second + i * STRIP)
+
+
+cdef inline void clear_lines(floating* x, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t width) noexcept nogil:
+    cdef Py_ssize_t i, j
+    for i in range(start, stop):
+        for j in range(width):
+            x[i * STRIP + j] = 0
+
+
+# Whether any column has an offset, which the formulas that are `moved` subtract
+cdef inline bint any_moved(Terms terms, const floating* c, Py_ssize_t width) noexcept nogil:
+    cdef int is_moved = 0
+    cdef Py_ssize_t j
+    if terms.moved != NULL:
+        for j in range(width):
+            is_moved |= c[OFFSET + j] != 0
+    return is_moved
+
+
+# The sum of the lanes k, k + 8, k + 4 and so on in the order of lanes_total; lanes from `lanes` on are 0.
+cdef inline double sum_of_two(const floating* x, int k, int lanes) noexcept nogil:
+    return <double> x[k * STRIP] + <double> x[(k + 8) * STRIP] if k + 8 < lanes else <double> x[k * STRIP]
+
+
+cdef inline double sum_of_four(const floating* x, int k, int lanes) noexcept nogil:
+    if k + 4 < lanes:
+        return sum_of_two(x, k, lanes) + sum_of_two(x, k + 4, lanes)
+    else:
+        return sum_of_two(x, k, lanes)
+
+
 # The sum of one number is 0 + x, which is not -0.
-cdef inline void set_lane(const floating* x, Py_ssize_t width, double* high, double* low) noexcept nogil:
+cdef inline void sums_of_lanes(const floating* x, int lanes, Py_ssize_t width, double* totals) noexcept nogil:
     cdef Py_ssize_t j
     for j in range(width):
-        high[j] = 0. + <double> x[j]
-    if floating is double:
-        for j in range(width):
-            low[j] = 0
+        totals[j] = 0. + ((sum_of_four(x + j, 0, lanes) + sum_of_four(x + j, 2, lanes))
+                          + (sum_of_four(x + j, 1, lanes) + sum_of_four(x + j, 3, lanes)))
 
 
-# lanes_total of every column, into `totals`; lanes from `lanes` on are 0.
-cdef inline void columns_total(double* high, double* low, Py_ssize_t lanes, Py_ssize_t width, double* totals,
-                               floating unused) noexcept nogil:
+# The sums of so many lanes of every column in two parts, in the order of lanes_total
+cdef inline void exact_sums_of_lanes(double* high, double* low, Py_ssize_t lanes, Py_ssize_t width,
+                                     double* totals) noexcept nogil:
+    cdef Py_ssize_t half = lanes // 2, lane, j
     cdef double* left
-    cdef Py_ssize_t half = LANES // 2, lane, j
     while half:
-        for lane in range(min(half, lanes - half)):
+        for lane in range(half):
             left = high + lane * STRIP
-            if floating is float:
-                for j in range(width):
-                    left[j] += left[half * STRIP + j]
-            else:
-                for j in range(width):
-                    low[lane * STRIP + j] += low[(lane + half) * STRIP + j]
-                    add_exactly(left + j, low + lane * STRIP + j, left[half * STRIP + j])
-        lanes = min(lanes, half)
+            for j in range(width):
+                low[lane * STRIP + j] += low[(lane + half) * STRIP + j]
+                add_exactly(left + j, low + lane * STRIP + j, left[half * STRIP + j])
         half //= 2
     for j in range(width):
-        totals[j] = high[j]
-        if floating is double:
-            totals[j] = high[j] if isinf(high[j]) else high[j] + low[j]
+        totals[j] = high[j] if isinf(high[j]) else high[j] + low[j]
 
 
-# The sums of columns of up to LANES entries: each entry is a lane of its own
+# The sums of columns of n <= LANES numbers, each a lane of its own
+cdef inline void sums_of_columns(floating* x, Py_ssize_t n, Py_ssize_t width, double* totals) noexcept nogil:
+    cdef double high[PAIRS * STRIP]
+    cdef double low[PAIRS * STRIP]
+    cdef Py_ssize_t i, j
+    if floating is float:
+        clear_lines(x, n, (n + 3) // 4 * 4, width)
+        if n <= 4:
+            sums_of_lanes(x, 4, width, totals)
+        elif n <= 8:
+            sums_of_lanes(x, 8, width, totals)
+        elif n <= 12:
+            sums_of_lanes(x, 12, width, totals)
+        else:
+            sums_of_lanes(x, 16, width, totals)
+    else:
+        clear_lines(x, n, LANES, width)
+        for i in range(PAIRS):
+            for j in range(width):
+                high[i * STRIP + j] = 0. + x[i * STRIP + j]
+                low[i * STRIP + j] = 0
+                add_exactly(high + i * STRIP + j, low + i * STRIP + j, 0. + x[(i + PAIRS) * STRIP + j])
+        exact_sums_of_lanes(high, low, PAIRS, width, totals)
+
+
+# The sums of columns of up to LANES entries
 cdef inline void accumulate_short_columns(Terms terms, const floating* x, const floating* y, floating* out,
                                           Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
                                           StripState* state) noexcept nogil:
     cdef floating c[CONSTANTS_OF_ROWS]
-    cdef floating first[STRIP]
-    cdef floating second[STRIP]
-    cdef floating stored[STRIP]
-    cdef double high[2 * LANES * STRIP]
-    cdef double low[2 * LANES * STRIP]
-    cdef Py_ssize_t i, j
-    cdef int is_moved = 0
+    cdef floating first[LANES * STRIP]
+    cdef floating second[LANES * STRIP]
+    cdef Py_ssize_t j
     constants_of_rows(state, terms.constants, width, c)
-    if terms.moved != NULL:
-        for j in range(width):
-            is_moved |= c[OFFSET + j] != 0
-    for i in range(n):
-        if is_moved:
-            for j in range(width):
-                stored[j] = term(terms_of_moved(terms), x[i * stride + j], y[i * stride + j], c + j, first + j,
-                                 second + j)
-        else:
-            for j in range(width):
-                stored[j] = term(terms, x[i * stride + j], y[i * stride + j], c + j, first + j, second + j)
-        if terms.stored:
-            for j in range(width):
-                out[i * stride + j] = stored[j]
-        set_lane(first, width, high + i * STRIP, low + i * STRIP)
-        if terms.sums == 2:
-            set_lane(second, width, high + (LANES + i) * STRIP, low + (LANES + i) * STRIP)
-    columns_total(high, low, n, width, state.first, c[0])
+    terms_of_lines(terms, x, y, out, n, stride, width, c, any_moved(terms, c, width), first, second)
+    sums_of_columns(first, n, width, state.first)
     if terms.sums == 2:
-        columns_total(high + LANES * STRIP, low + LANES * STRIP, n, width, state.second, c[0])
+        sums_of_columns(second, n, width, state.second)
     else:
         for j in range(width):
             state.second[j] = 0
 
 
-cdef inline void accumulate_some_columns(Terms terms, const floating* x, const floating* y, floating* out, Py_ssize_t n,
+# The sums of longer columns, block by block, into the lanes: line i is added to lane i % LANES.
+cdef inline void accumulate_long_columns(Terms terms, const floating* x, const floating* y, floating* out, Py_ssize_t n,
                                          Py_ssize_t stride, Py_ssize_t width, StripState* state) noexcept nogil:
     cdef floating c[CONSTANTS_OF_ROWS]
     cdef double high[2 * LANES * STRIP]
     cdef double low[2 * LANES * STRIP]
     cdef floating first[LINES * STRIP]
     cdef floating second[LINES * STRIP]
-    cdef floating stored[STRIP]
-    cdef double* lane_high
-    cdef double* lane_low
-    cdef const floating* x_line
-    cdef const floating* y_line
-    cdef floating* one
-    cdef floating* two
-    cdef Py_ssize_t start = 0, i, j
-    cdef int lane, line, lines
-    cdef int is_moved = 0
+    cdef Py_ssize_t start = 0, place, count, j
+    cdef int lane, lines
+    cdef bint is_moved
     constants_of_rows(state, terms.constants, width, c)
-    if terms.moved != NULL:
-        for j in range(width):
-            is_moved |= c[OFFSET + j] != 0
+    is_moved = any_moved(terms, c, width)
     for j in range(terms.sums * LANES * STRIP):
         high[j] = 0
         if floating is double:
@@ -150,52 +211,64 @@ cdef inline void accumulate_some_columns(Terms terms, const floating* x, const f
     while start < n:
         lines = <int> lines_of(n - start)
         for lane in range(LANES):
-            for line in range(lines):
-                i = start + line * LANES + lane
-                one = first + line * STRIP
-                two = second + line * STRIP
-                if i >= n:
-                    for j in range(width):
-                        one[j] = 0
-                        two[j] = 0
-                    continue
-                x_line = x + i * stride
-                y_line = y + i * stride
-                if is_moved:
-                    for j in range(width):
-                        stored[j] = term(terms_of_moved(terms), x_line[j], y_line[j], c + j, one + j, two + j)
-                else:
-                    for j in range(width):
-                        stored[j] = term(terms, x_line[j], y_line[j], c + j, one + j, two + j)
-                if terms.stored:
-                    for j in range(width):
-                        out[i * stride + j] = stored[j]
-            lane_high = high + lane * STRIP
-            lane_low = low + lane * STRIP
-            add_to_columns(first, lines, width, lane_high, lane_low)
+            count = (n - start - lane + LANES - 1) // LANES
+            count = lines if count > lines else count
+            place = (start + lane) * stride
+            terms_of_lines(terms, x + place, y + place, out + place, count, LANES * stride, width, c, is_moved, first,
+                           second)
+            clear_lines(first, count, lines, width)
+            add_to_columns(first, lines, width, high + lane * STRIP, low + lane * STRIP)
             if terms.sums == 2:
-                add_to_columns(second, lines, width, lane_high + LANES * STRIP, lane_low + LANES * STRIP)
+                clear_lines(second, count, lines, width)
+                add_to_columns(second, lines, width, high + (LANES + lane) * STRIP, low + (LANES + lane) * STRIP)
         start += ROW_BLOCK
-    columns_total(high, low, LANES, width, state.first, c[0])
+    total_of_columns(high, low, width, state.first, c[0])
     if terms.sums == 2:
-        columns_total(high + LANES * STRIP, low + LANES * STRIP, LANES, width, state.second, c[0])
+        total_of_columns(high + LANES * STRIP, low + LANES * STRIP, width, state.second, c[0])
     else:
         for j in range(width):
             state.second[j] = 0
+
+
+# lanes_total of every column
+cdef inline void total_of_columns(double* high, double* low, Py_ssize_t width, double* totals,
+                                  floating unused) noexcept nogil:
+    cdef Py_ssize_t half = LANES // 2, lane, j
+    if floating is double:
+        exact_sums_of_lanes(high, low, LANES, width, totals)
+    else:
+        while half:
+            for lane in range(half):
+                for j in range(width):
+                    high[lane * STRIP + j] += high[(lane + half) * STRIP + j]
+            half //= 2
+        for j in range(width):
+            totals[j] = high[j]
+
+
+# As emit_lanes, with the constants of each column
+cdef inline void emit_lanes_of_columns(void* formula, const floating* x, const floating* y, floating* out,
+                                       const floating* c) noexcept nogil:
+    cdef floating emitted[LANES]
+    cdef int j
+    for j in range(LANES):
+        emitted[j] = entry_of(formula, x[j], y[j], c + j)
+    for j in range(LANES):
+        out[j] = emitted[j]
 
 
 cdef inline void emit_some_columns(void* formula, int constants, const floating* x, const floating* y, floating* out,
                                    Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
                                    const StripState* state) noexcept nogil:
     cdef floating c[CONSTANTS_OF_ROWS]
-    cdef floating emitted[STRIP]
-    cdef Py_ssize_t i, j
+    cdef Py_ssize_t whole = width // LANES * LANES, place, i, j
     constants_of_rows(state, constants, width, c)
     for i in range(n):
-        for j in range(width):
-            emitted[j] = entry_of(formula, x[i * stride + j], y[i * stride + j], c + j)
-        for j in range(width):
-            out[i * stride + j] = emitted[j]
+        for j in range(width // LANES):
+            place = i * stride + j * LANES
+            emit_lanes_of_columns(formula, x + place, y + place, out + place, c + j * LANES)
+        for j in range(whole, width):
+            out[i * stride + j] = entry_of(formula, x[i * stride + j], y[i * stride + j], c + j)
 
 
 cdef inline void recover_columns(bint stored, const floating* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
@@ -230,9 +303,9 @@ cdef inline void accumulate_columns(Terms terms, const floating* x, const floati
     elif n <= LANES:
         accumulate_short_columns(terms, x, y, out, n, stride, width, state)
     elif width == STRIP:
-        accumulate_some_columns(terms, x, y, out, n, stride, STRIP, state)
+        accumulate_long_columns(terms, x, y, out, n, stride, STRIP, state)
     else:
-        accumulate_some_columns(terms, x, y, out, n, stride, width, state)
+        accumulate_long_columns(terms, x, y, out, n, stride, width, state)
 
 
 cdef inline void emit_columns(void* formula, int constants, const floating* x, const floating* y, floating* out,

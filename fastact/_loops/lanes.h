@@ -1,4 +1,4 @@
-/* Operations of loops that Cython lacks: prefetch, sums over the lanes of vectors. */
+/* Operations of loops that Cython lacks: prefetch, parts of vectors, sums over the lanes of vectors. */
 #ifndef FASTACT_LANES_H
 #define FASTACT_LANES_H
 
@@ -13,6 +13,48 @@
 #else
 #define fastact_fetch(address) ((void) 0)
 #endif
+
+/* The first n < 16 numbers, and zeros; and n of 16 numbers written.  Copied one by one, the end of a row would cost as
+ * much as 64 of its entries. */
+#if defined(__AVX512F__)
+static inline void fastact_read_floats(const float *x, ptrdiff_t n, float *sixteen) {
+    _mm512_storeu_ps(sixteen, _mm512_maskz_loadu_ps((__mmask16) ((1u << n) - 1), x));
+}
+static inline void fastact_read_doubles(const double *x, ptrdiff_t n, double *sixteen) {
+    unsigned mask = (1u << n) - 1;
+    _mm512_storeu_pd(sixteen, _mm512_maskz_loadu_pd((__mmask8) mask, x));
+    _mm512_storeu_pd(sixteen + 8, _mm512_maskz_loadu_pd((__mmask8) (mask >> 8), x + 8));
+}
+#elif defined(__AVX2__)
+static const int fastact_chosen[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+static inline void fastact_read_floats(const float *x, ptrdiff_t n, float *sixteen) {
+    const int *chosen = fastact_chosen + 16 - n;
+    for (int j = 0; j < 16; j += 8)
+        _mm256_storeu_ps(sixteen + j, _mm256_maskload_ps(x + j, _mm256_loadu_si256((const __m256i *) (chosen + j))));
+}
+static inline void fastact_read_doubles(const double *x, ptrdiff_t n, double *sixteen) {
+    const int *chosen = fastact_chosen + 16 - n;
+    for (int j = 0; j < 16; j += 4) {
+        __m256i mask = _mm256_cvtepi32_epi64(_mm_loadu_si128((const __m128i *) (chosen + j)));
+        _mm256_storeu_pd(sixteen + j, _mm256_maskload_pd(x + j, mask));
+    }
+}
+#else
+static inline void fastact_read_floats(const float *x, ptrdiff_t n, float *sixteen) {
+    for (int j = 0; j < 16; j++) sixteen[j] = j < n ? x[j] : 0;
+}
+static inline void fastact_read_doubles(const double *x, ptrdiff_t n, double *sixteen) {
+    for (int j = 0; j < 16; j++) sixteen[j] = j < n ? x[j] : 0;
+}
+#endif
+
+#define FASTACT_WRITE(part) if (n & part) { memcpy(out, sixteen, part * sizeof *out); out += part; sixteen += part; }
+static inline void fastact_write_floats(const float *sixteen, ptrdiff_t n, float *out) {
+    FASTACT_WRITE(8) FASTACT_WRITE(4) FASTACT_WRITE(2) FASTACT_WRITE(1)
+}
+static inline void fastact_write_doubles(const double *sixteen, ptrdiff_t n, double *out) {
+    FASTACT_WRITE(8) FASTACT_WRITE(4) FASTACT_WRITE(2) FASTACT_WRITE(1)
+}
 
 /* The total of 16, 32 or 64 floats, in double: first numbers 16 apart, in pairs, then lanes j and j + 8, j + 4, j + 2,
  * j + 1.  Written as loops, compilers do not vectorize these sums.  Four floats at a time are converted to double

@@ -15,6 +15,10 @@ from fastact._math.row_state cimport CONSTANTS_OF_ROWS, FLOOR, OFFSET, PIECE, SH
 from fastact._math.softmax cimport exp_guarded, recover_pair_error
 
 cdef extern from "_loops/lanes.h" nogil:
+    void fastact_read_floats(const float* x, Py_ssize_t n, float* sixteen) noexcept
+    void fastact_read_doubles(const double* x, Py_ssize_t n, double* sixteen) noexcept
+    void fastact_write_floats(const float* sixteen, Py_ssize_t n, float* out) noexcept
+    void fastact_write_doubles(const double* sixteen, Py_ssize_t n, double* out) noexcept
     void fastact_four_of_lanes(const float* lanes, int lines, double* four) noexcept
     void fastact_totals_of_fours(const double* fours, Py_ssize_t rows, double* totals) noexcept
 
@@ -33,6 +37,7 @@ cdef struct Terms:
     void* moved             # the version for rows whose maximum is subtracted first; NULL: there is none
     int sums                # 1: of what the formula returns; 2: of what it writes to first and second
     bint stored             # what it returns is written to out
+    bint light              # it takes so few operations that it pays to compute and add up in registers
     int constants           # bit k: it reads the constants at k * STRIP
 
 
@@ -56,7 +61,7 @@ cdef inline floating term(Terms terms, floating x, floating y, const floating* c
 cdef inline Terms terms_of_moved(Terms terms) noexcept nogil:
     cdef Terms moved
     moved.formula, moved.moved, moved.sums, moved.stored = terms.moved, NULL, terms.sums, terms.stored
-    moved.constants = terms.constants
+    moved.light, moved.constants = terms.light, terms.constants
     return moved
 
 
@@ -193,6 +198,39 @@ cdef inline double extreme_of_row(bint negated, const floating* x, Py_ssize_t n)
 
 # ----------------------------------------------------------------------------------------------------------- rows
 
+# The last entries of a row, n < LANES, and zeros
+cdef inline void read_end(const floating* x, Py_ssize_t n, floating* end) noexcept nogil:
+    if floating is float:
+        fastact_read_floats(x, n, end)
+    else:
+        fastact_read_doubles(x, n, end)
+
+
+cdef inline void write_end(const floating* end, Py_ssize_t n, floating* out) noexcept nogil:
+    if floating is float:
+        fastact_write_floats(end, n, out)
+    else:
+        fastact_write_doubles(end, n, out)
+
+
+# Whole lines of LANES numbers, one after the other, so that the compiler writes vectors and no call of memset or memcpy
+cdef inline void clear_lines_of_row(floating* x, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef int j
+    for i in range(start // LANES, stop // LANES):
+        for j in range(LANES):
+            x[i * LANES + j] = 0
+
+
+cdef inline void copy_lines_of_row(const floating* source, floating* target, Py_ssize_t start,
+                                   Py_ssize_t stop) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef int j
+    for i in range(start // LANES, stop // LANES):
+        for j in range(LANES):
+            target[i * LANES + j] = source[i * LANES + j]
+
+
 # The terms of each of n entries, n a multiple of LANES: first and second, unless the one sum is of what is stored.
 cdef inline void terms_of_stretch(Terms terms, const floating* x, const floating* y, floating* out, Py_ssize_t n,
                                   const floating* c, floating* first, floating* second) noexcept nogil:
@@ -228,16 +266,48 @@ cdef inline void terms_of_end(Terms terms, const floating* x, const floating* y,
     cdef floating x_end[LANES]
     cdef floating y_end[LANES]
     cdef Py_ssize_t i
-    for i in range(LANES if n else 0):
-        x_end[i] = x[i if i < n else 0]
-        y_end[i] = y[i if i < n else 0]
-    for i in range(LANES if n else 0):
-        x_end[i] = term(terms, x_end[i], y_end[i], c, first + i, second + i)
-    for i in range(n if terms.stored else 0):
-        out[i] = x_end[i]
-    for i in range(n, padded):
-        first[i] = 0
-        second[i] = 0
+    if n:
+        read_end(x, n, x_end)
+        read_end(y, n, y_end)
+        for i in range(LANES):
+            x_end[i] = term(terms, x_end[i], y_end[i], c, first + i, second + i)
+        for i in range(LANES):
+            first[i] = first[i] if i < n else <floating> 0
+        if terms.sums == 2:
+            for i in range(LANES):
+                second[i] = second[i] if i < n else <floating> 0
+        if terms.stored:
+            write_end(x_end, n, out)
+    clear_lines_of_row(first, n + LANES - 1, padded)
+    if terms.sums == 2:
+        clear_lines_of_row(second, n + LANES - 1, padded)
+
+
+# The term of entry j of a line
+cdef inline floating light_term(Terms terms, const floating* x, const floating* y, int j,
+                                const floating* c) noexcept nogil:
+    cdef floating value
+    return term(terms, x[j], y[j], c, &value, NULL)
+
+
+# The terms of whole blocks of floats, added to the lanes as add_to_lanes does
+cdef inline void add_light_terms(Terms terms, const floating* x, const floating* y, bint fetching, Py_ssize_t n,
+                                 const floating* c, double* lanes) noexcept nogil:
+    cdef Py_ssize_t block, i
+    cdef int j
+    for block in range(n // ROW_BLOCK):
+        i = block * ROW_BLOCK
+        if fetching and i % STRETCH == 0:
+            fetch_stretch(x + n + i)
+        for j in range(LANES):
+            lanes[j] += ((<double> (light_term(terms, x + i, y + i, j, c)
+                                    + light_term(terms, x + i, y + i, j + LANES, c))
+                          + (light_term(terms, x + i, y + i, j + 2 * LANES, c)
+                             + light_term(terms, x + i, y + i, j + 3 * LANES, c)))
+                         + (<double> (light_term(terms, x + i, y + i, j + 4 * LANES, c)
+                                      + light_term(terms, x + i, y + i, j + 5 * LANES, c))
+                            + (light_term(terms, x + i, y + i, j + 6 * LANES, c)
+                               + light_term(terms, x + i, y + i, j + 7 * LANES, c))))
 
 
 # Up to PIECE entries: their terms, for which `summands` has room twice, then the sums, block by block, into the lanes:
@@ -249,14 +319,17 @@ cdef inline void accumulate_piece(Terms terms, const floating* x, const floating
     cdef double* low = lanes + 2 * LANES
     cdef const floating* added = out if terms.stored and terms.sums == 1 else first
     cdef Py_ssize_t whole = n // LANES * LANES, start = n // ROW_BLOCK * ROW_BLOCK, lines = lines_of(n - start), i
-    terms_of_piece(terms, x, y, out, fetching, whole, c, first, second)
-    for i in range(n // ROW_BLOCK):
-        add_to_lanes(added + i * ROW_BLOCK, terms.sums, second + i * ROW_BLOCK, LINES, lanes, low)
+    if floating is float and terms.light and not terms.stored:
+        add_light_terms(terms, x, y, fetching, n, c, lanes)
+        terms_of_stretch(terms, x + start, y + start, out + start, whole - start, c, first + start, second + start)
+    else:
+        terms_of_piece(terms, x, y, out, fetching, whole, c, first, second)
+        for i in range(n // ROW_BLOCK):
+            add_to_lanes(added + i * ROW_BLOCK, terms.sums, second + i * ROW_BLOCK, LINES, lanes, low)
     if start == n:
         return
     if terms.stored and terms.sums == 1:
-        for i in range(start, whole):
-            first[i] = out[i]
+        copy_lines_of_row(out, first, start, whole)
     terms_of_end(terms, x + whole, y + whole, out + whole, n - whole, start + lines * LANES - whole, c, first + whole,
                  second + whole)
     if lines == 1:
@@ -279,6 +352,10 @@ cdef inline void four_of_block(const float* x, Py_ssize_t lines, double* four) n
     for k in range(lines // 2):
         for j in range(LANES):
             pairs[k * LANES + j] = x[2 * k * LANES + j] + x[(2 * k + 1) * LANES + j]
+    four_of_pairs(pairs, lines, four)
+
+
+cdef inline void four_of_pairs(const float* pairs, Py_ssize_t lines, double* four) noexcept nogil:
     if lines == 2:
         fastact_four_of_lanes(pairs, 1, four)
     elif lines == 4:
@@ -287,19 +364,34 @@ cdef inline void four_of_block(const float* x, Py_ssize_t lines, double* four) n
         fastact_four_of_lanes(pairs, 4, four)
 
 
+# The same of light terms that fill the lines, 2 or more
+cdef inline void four_of_light_terms(Terms terms, const float* x, const float* y, Py_ssize_t lines, const float* c,
+                                     double* four) noexcept nogil:
+    cdef float pairs[ROW_BLOCK]
+    cdef int j, k
+    for k in range(lines // 2):
+        for j in range(LANES):
+            pairs[k * LANES + j] = (light_term(terms, x + 2 * k * LANES, y + 2 * k * LANES, j, c)
+                                    + light_term(terms, x + 2 * k * LANES, y + 2 * k * LANES, j + LANES, c))
+    four_of_pairs(pairs, lines, four)
+
+
 # A row of floats that is one block at most: the last four lanes of its sums
 cdef inline void accumulate_short_row(Terms terms, const float* x, const float* y, float* out, Py_ssize_t n,
                                       const float* c, double* first_four, double* second_four) noexcept nogil:
     cdef float first[ROW_BLOCK]
     cdef float second[ROW_BLOCK]
     cdef const float* summands = first
-    cdef Py_ssize_t whole = n // LANES * LANES, lines = lines_of(n), i
+    cdef Py_ssize_t whole = n // LANES * LANES, lines = lines_of(n)
+    if terms.light and not terms.stored and n == lines * LANES and lines > 1:
+        four_of_light_terms(terms, x, y, lines, c, first_four)
+        return
     terms_of_stretch(terms, x, y, out, whole, c, first, second)
     if terms.stored and terms.sums == 1 and n == lines * LANES:
         summands = out
     else:
-        for i in range(whole if terms.stored and terms.sums == 1 else 0):
-            first[i] = out[i]
+        if terms.stored and terms.sums == 1:
+            copy_lines_of_row(out, first, 0, whole)
         terms_of_end(terms, x + whole, y + whole, out + whole, n - whole, lines * LANES - whole, c, first + whole,
                      second + whole)
     four_of_block(summands, lines, first_four)
@@ -345,19 +437,13 @@ cdef inline void emit_row(void* formula, const floating* x, const floating* y, f
     cdef floating x_end[LANES]
     cdef floating y_end[LANES]
     cdef Py_ssize_t i, whole = n // LANES * LANES
-    cdef int j
     for i in range(n // LANES):
         emit_lanes(formula, x + i * LANES, y + i * LANES, out + i * LANES, c)
     if whole < n:
-        for j in range(LANES):
-            x_end[j] = 0
-            y_end[j] = 0
-        for j in range(n - whole):
-            x_end[j] = x[whole + j]
-            y_end[j] = y[whole + j]
+        read_end(x + whole, n - whole, x_end)
+        read_end(y + whole, n - whole, y_end)
         emit_lanes(formula, x_end, y_end, x_end, c)
-        for j in range(n - whole):
-            out[whole + j] = x_end[j]
+        write_end(x_end, n - whole, out + whole)
 
 
 # The index of the first entry that equals `value`; n if none does

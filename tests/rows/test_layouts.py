@@ -134,3 +134,27 @@ def test_threads_give_the_same_bits(call, shape, axis, dtype):
     for threads in (2, 3):
         with fastact.threads(threads):
             assert same_bits(call(x, axis), expected)
+
+
+@every_dtype
+@every_mode
+def test_columns_that_collide_in_the_cache_have_the_bits_of_rows(call, dtype):
+    """Lines whose distance is a multiple of 4096 bytes are copied before they are computed."""
+    for shape in ((2048, 20), (4096, 3), (2064, 150)):
+        rows = normal(shape, dtype)
+        assert same_bits(call(np.ascontiguousarray(rows.T), 0).T, call(rows)), shape
+
+
+@in_turn("dtype", [np.float32, np.float16])
+@every_mode
+def test_prefetching_changes_no_bits(call, dtype):
+    before = runtime.set_prefetching(False)
+    try:
+        for shape, axis in (((280, 1024), -1), ((1024, 280), 0), ((1, 280_001), -1)):
+            x = normal(shape, dtype)
+            runtime.set_prefetching(False)
+            expected = call(x, axis)
+            runtime.set_prefetching(True)
+            assert same_bits(call(x, axis), expected), shape
+    finally:
+        runtime.set_prefetching(before)
