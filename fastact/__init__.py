@@ -13,10 +13,10 @@ from fastact.divergences import softmax_entropy, softmax_kl
 from fastact.elementwise import Elementwise
 from fastact.gated import Gated
 from fastact.lookup import get
-from fastact.losses import entmax15_loss, softmax_cross_entropy, softmax_mse, sparsemax_loss
+from fastact.losses import entmax15_loss, entmax_loss, softmax_cross_entropy, softmax_mse, sparsemax_loss
 from fastact.merging import merge_softmax
 from fastact.reduction import RowReduction
-from fastact.rowwise import Rowwise
+from fastact.rowwise import Entmax, Rowwise
 from fastact.sampling import sample
 from fastact.sigmoid_losses import sigmoid_cross_entropy, sigmoid_focal
 
@@ -26,12 +26,14 @@ __all__ = [
     *activations,
     "Activation",
     "Elementwise",
+    "Entmax",
     "Gated",
     "RowReduction",
     "Rowwise",
     "activations",
     "clear_buffers",
     "entmax15_loss",
+    "entmax_loss",
     "get",
     "get_buffer_limit",
     "get_num_threads",

@@ -42,7 +42,7 @@ def factor_of_numbers(str call, double scale, double temperature):
 
 
 cdef Factor quotient(str call, double numerator, double denominator) except *:
-    cdef Factor factor
+    cdef Factor factor = Factor(1, 0, 1)
     factor.high = numerator / denominator
     # 1 / 1e30 is a little less than 1e-30
     if not 1e-30 * (1 - 1e-15) <= abs(factor.high) <= 1e30 * (1 + 1e-15):
@@ -103,7 +103,7 @@ cdef object run_entries(str call, RowOperation operation, cnp.ndarray x, cnp.nda
         target = empty_like(first)
     call_of_rows = row_call(first, layout.outer, layout.n, layout.inner)
     call_of_rows.y, call_of_rows.out, call_of_rows.scales = data_of(second), data_of(target), <double*> data_of(scales)
-    call_of_rows.factor, call_of_rows.factor_low = factor.high, factor.low
+    call_of_rows.factor, call_of_rows.factor_low, call_of_rows.alpha = factor.high, factor.low, factor.alpha
     if mask is None:
         operation.run(&call_of_rows)
     else:
@@ -136,21 +136,26 @@ cdef object run_plain(RowOperation operation, object x, object y, object out, ob
         return None
     n = cnp.PyArray_DIM(first, cnp.PyArray_NDIM(first) - 1)
     call = row_call(first, cnp.PyArray_SIZE(first) // n if n else 0, n, 1)
-    call.y, call.out, call.factor, call.factor_low = data_of(y), data_of(target), factor.high, factor.low
+    call.y, call.out = data_of(y), data_of(target)
+    call.factor, call.factor_low, call.alpha = factor.high, factor.low, factor.alpha
     operation.run(&call)
     return target
 
 
 # Runs an operation that gives one number for each row, in the order of the engine; of rows without entries -inf.
-cdef cnp.ndarray run_reduction(RowOperation operation, cnp.ndarray x, Layout layout, Factor factor, RowMask mask):
+cdef cnp.ndarray run_reduction(RowOperation operation, cnp.ndarray x, Layout layout, Factor factor, RowMask mask,
+                               cnp.ndarray y=None):
     cdef RowCall call
-    cdef cnp.ndarray matrix, results
+    cdef cnp.ndarray matrix, second = None, results
     results = np.full(layout.shape[:layout.first] + layout.shape[layout.first + layout.count:], -np.inf)
     if layout.n == 0:
         return results
     matrix = layout.matrix(x)
     call = row_call(matrix, layout.outer, layout.n, layout.inner)
-    call.results, call.factor, call.factor_low = <double*> data_of(results), factor.high, factor.low
+    if y is not None:
+        second = layout.matrix(y)
+    call.y, call.results = data_of(second), <double*> data_of(results)
+    call.factor, call.factor_low, call.alpha = factor.high, factor.low, factor.alpha
     if mask is None:
         operation.run(&call)
     else:

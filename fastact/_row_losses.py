@@ -61,6 +61,7 @@ class Options(NamedTuple):
     where: npt.ArrayLike | None = None
     gradient: bool = True
     dtype: npt.DTypeLike | None = None
+    alpha: float = 1.0
 
 
 NO_OPTIONS = Options()
@@ -215,7 +216,7 @@ def compute_rows(
         operation = forms[form if target is not None else f"{form}_alone"]
         operation.apply(first, (layout.outer, layout.n, layout.inner), y=y, out=target, results=losses, labels=labels,
                         scale=scale, scales=None if weights is None else weights * scale,
-                        numbers=(*options.factor, options.smoothing, options.z_loss))
+                        numbers=(*options.factor, options.smoothing, options.z_loss, options.alpha))
         losses = _special_rows(rows, layout, order, losses, target, y)
         if target is not None and mean and not rows.divisor:
             target[...] = 0

@@ -17,7 +17,7 @@ from fastact._activation import Activation
 from fastact.elementwise import Elementwise
 from fastact.gated import Gated
 from fastact.reduction import RowReduction
-from fastact.rowwise import Rowwise
+from fastact.rowwise import Entmax, Rowwise
 
 _INFINITE = float("inf")
 _FINITE = (-1.7976931348623157e308, 1.7976931348623157e308)
@@ -505,6 +505,22 @@ entmax15 = Rowwise(
     cost=_cost("entmax15"),
     masked_row=0.0,
     ulp=1.0,
+)
+entmax = Entmax(
+    "entmax",
+    summary="From softmax (alpha = 1) by entmax15 and sparsemax (alpha = 2) towards hardmax: sparser for larger alpha.",
+    formula=r"y_i = \max(0, (\alpha - 1) s x_i - \tau)^{1 / (\alpha - 1)}, \; \sum_i y_i = 1, \;"
+    r" s = \mathrm{scale} / \mathrm{temperature}",
+    derivative_formula=r"\partial y_i / \partial x_j = s \left(\delta_{ij} g_i"
+    r" - g_i g_j / \textstyle\sum_k g_k\right), \; g_i = y_i^{2 - \alpha} \;\mathrm{where}\; y_i > 0, "
+    r"\;\mathrm{else}\; 0",
+    parameters={"alpha": 1.5, "scale": 1.0, "temperature": 1.0},
+    source="B. Peters, V. Niculae and A. F. T. Martins, Sparse sequence-to-sequence models (2019);"
+    " the gradient in alpha: G. M. Correia, V. Niculae and A. F. T. Martins, Adaptively sparse transformers (2019)",
+    cost=_cost("entmax"),
+    masked_row=0.0,
+    by_alpha={1.0: softmax, 1.5: entmax15, 2.0: sparsemax},
+    ulp=3.0,
 )
 logsumexp = RowReduction(
     "logsumexp",

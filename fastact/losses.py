@@ -24,6 +24,7 @@ from fastact._loss_arguments import (
 )
 from fastact._row_calls import mean_of_labels
 from fastact._row_losses import Options, RowLoss, axis_of_classes, checked_labels, loss_and_gradient, operations
+from fastact.rowwise import alpha_of
 
 LABELS = operations("softmax_cross_entropy_labels")
 LOSSES = {
@@ -31,8 +32,14 @@ LOSSES = {
         RowLoss("softmax_mse", "targets", operations("softmax_mse"), None),
         RowLoss("softmax_cross_entropy", "labels_or_probabilities", operations("softmax_cross_entropy"), LABELS),
         *(RowLoss(name, "labels_or_probabilities", operations(name), operations(f"{name}_labels"))
-          for name in ("sparsemax_loss", "entmax15_loss")),
+          for name in ("sparsemax_loss", "entmax15_loss", "entmax_loss")),
     )
+}
+ABOVE_ONE = math.nextafter(1, 2)  # the alpha for which targets of probabilities are computed in place of 1
+ENTMAX_LOSSES = {  # of the alpha that have operations of their own
+    1.0: LOSSES["entmax_loss"]._replace(labels=LABELS),
+    1.5: LOSSES["entmax15_loss"]._replace(name="entmax_loss"),
+    2.0: LOSSES["sparsemax_loss"]._replace(name="entmax_loss"),
 }
 HESSIAN = operations("softmax_hessian")[""]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -372,3 +379,70 @@ def entmax15_loss(
     """
     return loss_and_gradient(LOSSES["entmax15_loss"], logits, labels_or_probabilities, axis, reduction,
                              Options(ignore_index=ignore_index))
+
+
+def entmax_loss(
+    logits: npt.ArrayLike,
+    labels_or_probabilities: npt.ArrayLike,
+    axis: int = -1,
+    reduction: str = "mean",
+    *,
+    alpha: float = 1.5,
+    ignore_index: int | None = None,
+) -> Result:
+    r"""Compute the Fenchel-Young loss of entmax and its gradient.
+
+    .. math:: L = (p - y) \cdot x + H(p) - H(y), \quad p = \mathrm{entmax}_\alpha(x), \quad
+        H(p) = \frac{\sum_i (p_i - p_i^\alpha)}{\alpha (\alpha - 1)}, \qquad
+        \frac{\partial L}{\partial x_j} = p_j - y_j
+
+    The loss is 0 where p = y, and with labels where the right class leads by 1 / (alpha - 1) or more. It is added up
+    from terms that are not negative; with alpha up to 2 it keeps its digits where it is almost 0.
+
+    Parameters
+    ----------
+    logits : array_like
+        Logits of float16, bfloat16, float32 or float64 (bool and integers are computed in float64). The classes lie
+        along `axis`.
+    labels_or_probabilities : array_like
+        Either labels, integers of the shape of `logits` without `axis` or with one entry along it, each the index of
+        the right class; or probabilities y, of the shape of `logits`.
+    axis : int, optional
+        Axis of the classes. Default: the last.
+    reduction : {"mean", "sum", "none"}, optional
+        Reduction of the loss over the rows; the gradient is that of the reduced loss. With "none" each row has its
+        own loss and gradient. Rows with the label `ignore_index` are not counted.
+    alpha : float, optional
+        From 1 to 1e30. With 1.5 and 2 the loss is that of entmax15 and sparsemax, to the bit. With 1 it is, of labels,
+        the cross-entropy of softmax to the bit, and of probabilities that less their entropy. Default: 1.5.
+    ignore_index : int, optional
+        The label of rows that take no part, whatever their logits hold. Their loss and their gradient are 0.
+
+    Returns
+    -------
+    loss : scalar or ndarray
+        One number; with "none" one number per row. Of the dtype of `logits`, but float32 for 16 bits.
+    gradient : ndarray
+        Gradient with respect to the logits, of their shape and dtype.
+
+    Raises
+    ------
+    TypeError
+        If a dtype is not supported, `axis` is not an integer or `alpha` is no number.
+    AxisError
+        If `axis` is out of bounds.
+    IndexError
+        If a label is not the index of a class.
+    ValueError
+        If the shapes differ, the reduction is unknown, `ignore_index` is given with probabilities, or `alpha` is out of
+        range.
+
+    Notes
+    -----
+    Sources: B. Peters, V. Niculae and A. F. T. Martins, Sparse sequence-to-sequence models (2019); M. Blondel, A. F. T.
+    Martins and V. Niculae, Learning with Fenchel-Young losses (2020).
+    """
+    alpha = alpha_of("entmax_loss", alpha)
+    loss = ENTMAX_LOSSES.get(alpha, LOSSES["entmax_loss"])
+    return loss_and_gradient(loss, logits, labels_or_probabilities, axis, reduction,
+                             Options(ignore_index=ignore_index, alpha=max(alpha, ABOVE_ONE)))

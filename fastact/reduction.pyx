@@ -102,7 +102,7 @@ Source: {self.source}.
 """
 
     def __call__(self, x, axis=-1, *, scale=ONE, temperature=ONE, keepdims=False, dtype=None, out=None, **masks):
-        cdef Factor factor = Factor(1, 0)
+        cdef Factor factor = Factor(1, 0, 1)
         cdef RowMask mask = None
         cdef cnp.ndarray results
         cdef tuple axes
@@ -173,7 +173,7 @@ Source: {self.source}.
             If the shapes differ, `out` is read-only, or `scale` / `temperature` is out of range.
         """
         cdef str call = f"{self.name}.backward"
-        cdef Factor factor = Factor(1, 0)
+        cdef Factor factor = Factor(1, 0, 1)
         cdef RowMask mask = None
         cdef RowOperation operation
         cdef bint is_unscaled
@@ -217,7 +217,7 @@ cdef object call_reduction(object self, PyObject* const* arguments, size_t count
     cdef Py_ssize_t positional = PyVectorcall_NARGS(count)
     result = None
     if positional == 1 and names == NULL:
-        result = reduce_plain((<RowReduction> self).value_operation, <object> arguments[0], LAST, Factor(1, 0))
+        result = reduce_plain((<RowReduction> self).value_operation, <object> arguments[0], LAST, Factor(1, 0, 1))
     return call_generally(reduction_by_def, self, arguments, positional, names) if result is None else result
 
 

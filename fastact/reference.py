@@ -35,10 +35,14 @@ class Gated(NamedTuple):
 
 
 class Rowwise(NamedTuple):
-    """Value as a function of ``(m, logits)`` over the last axis, and backward with the arguments of fastact."""
+    """Value as a function of ``(m, logits)`` over the last axis, and backward with the arguments of fastact.
+
+    The derivatives in parameters, by name, are those of dy times the value, summed over the row, from dy and the value.
+    """
 
     value: Callable[..., Any]
     backward: Callable[..., Any]
+    in_parameters: Mapping[str, Callable[..., Any]] = MappingProxyType({})
 
 
 class Loss(NamedTuple):
@@ -672,6 +676,53 @@ def _entmax15_backward(m: Any, dy: Any, output: Any, scale: Any = 1.0, temperatu
     return _beside_mean(m, dy, output, m.sqrt(output), scale / temperature)
 
 
+def _entmax(
+    m: Any, logits: Any, alpha: Any = 1.5, scale: Any = 1.0, temperature: Any = 1.0
+) -> Any:
+    """By bisection: with the threshold t, p = (1 + (alpha - 1) (z - t))^(1 / (alpha - 1)) of z = s (x - max).
+
+    The three other functions are its definition for their alpha.
+    """
+    for special, function in (1, _softmax), (1.5, _entmax15), (2, _sparsemax):
+        if alpha == special:
+            return function(m, logits, scale, temperature)
+    z, less = _shifted(m, logits, scale, temperature), alpha - 1
+    largest = m.asarray(m.where(z == z, 0, z)).sum(axis=-1, keepdims=True)  # 0, or NaN
+    low, high = 0 * largest, largest - m.expm1(-less * m.log(m.asarray(float(z.shape[-1])))) / less
+
+    def powers(threshold: Any) -> Any:
+        root = m.asarray(m.where(z == z, m.maximum(less * (z - threshold), -1), -1))
+        return m.asarray(m.where(root > -1, m.exp(m.log1p(root) / less), 0))
+
+    for _ in range(90 if m is np else int(3.4 * m.precision)):
+        middle = (low + high) / 2
+        above = np.asarray(powers(middle).sum(axis=-1, keepdims=True) > 1, dtype=bool)
+        low, high = m.asarray(m.where(above, middle, low)), m.asarray(m.where(above, high, middle))
+    return m.asarray(m.where(largest == largest, powers((low + high) / 2), np.nan))
+
+
+def _power(m: Any, p: Any, exponent: Any) -> Any:
+    """p^exponent on the support, else 0"""
+    supported = np.asarray(p > 0, dtype=bool)
+    return m.asarray(m.where(supported, m.exp(exponent * m.log(m.asarray(m.where(supported, p, 1)))), 0))
+
+
+def _entmax_backward(
+    m: Any, dy: Any, output: Any, alpha: Any = 1.5, scale: Any = 1.0, temperature: Any = 1.0
+) -> Any:
+    return _beside_mean(m, dy, output, _power(m, output, 2 - alpha), scale / temperature)
+
+
+def _entmax_in_alpha(m: Any, dy: Any, output: Any, alpha: Any = 1.5) -> Any:
+    """Of each row.  The quotients cancel where alpha is almost 1: there it takes digits enough."""
+    supported = np.asarray(output > 0, dtype=bool)
+    h = output * m.log(m.asarray(m.where(supported, output, 1)))
+    weights = _power(m, output, 2 - alpha)
+    weights = weights / weights.sum(axis=-1, keepdims=True)
+    slopes = (output - weights) / (alpha - 1) ** 2 - (h - weights * h.sum(axis=-1, keepdims=True)) / (alpha - 1)
+    return m.asarray(m.where(supported, dy * slopes, output - output)).sum(axis=-1)
+
+
 ROWWISE = {
     "softmax": Rowwise(value=_softmax, backward=_softmax_backward),
     "softmin": Rowwise(
@@ -681,6 +732,7 @@ ROWWISE = {
     "hardmax": Rowwise(value=_hardmax, backward=lambda m, dy, output: 0 * output),
     "sparsemax": Rowwise(value=_sparsemax, backward=_sparsemax_backward),
     "entmax15": Rowwise(value=_entmax15, backward=_entmax15_backward),
+    "entmax": Rowwise(value=_entmax, backward=_entmax_backward, in_parameters={"alpha": _entmax_in_alpha}),
     "log_softmax": Rowwise(value=_log_softmax, backward=_log_softmax_backward),
     "logsumexp": Rowwise(
         value=_logsumexp,
@@ -784,13 +836,15 @@ def _targets(logits: Any, targets: Any) -> Any:
     return targets if np.ndim(targets) == np.ndim(logits) else _is_label(logits, targets).astype(int)
 
 
-def _tsallis_entropy(m: Any, p: Any, alpha: int | float) -> Any:
-    """The entropy of Tsallis: sum of (p - p^alpha) / (alpha (alpha - 1)), for alpha = 2 and 1.5."""
-    power = p * p if alpha == 2 else p * m.sqrt(p)
+def _tsallis_entropy(m: Any, p: Any, alpha: Any) -> Any:
+    """The entropy of Tsallis: sum of (p - p^alpha) / (alpha (alpha - 1)); that of Shannon for alpha = 1."""
+    if alpha == 1:
+        return -(p * m.log(m.asarray(m.where(p > 0, p, 1)))).sum(axis=-1)
+    power = p * p if alpha == 2 else p * m.sqrt(p) if alpha == 1.5 else _power(m, p, alpha)
     return (p - power).sum(axis=-1) / (alpha * (alpha - 1))
 
 
-def _fenchel_young(value: Callable[..., Any], alpha: int | float) -> Loss:
+def _fenchel_young(value: Callable[..., Any], alpha: Any) -> Loss:
     """(p - t) x + H(p) - H(t), with the gradient p - t."""
 
     def loss(m: Any, logits: Any, targets: Any) -> Any:
@@ -802,12 +856,23 @@ def _fenchel_young(value: Callable[..., Any], alpha: int | float) -> Loss:
     return Loss(value=loss, gradient=lambda m, logits, targets: value(m, logits) - _targets(logits, targets))
 
 
+def _entmax_loss(mode: str) -> Callable[..., Any]:
+    """Loss or gradient for the alpha of the call"""
+    def evaluated(m: Any, logits: Any, targets: Any, alpha: Any = 1.5) -> Any:
+        loss = _fenchel_young(lambda m, logits: _entmax(m, logits, alpha=alpha), alpha)
+        return getattr(loss, mode)(m, logits, targets)
+    return evaluated
+
+
+_ENTMAX_LOSS = Loss(value=_entmax_loss("value"), gradient=_entmax_loss("gradient"))
 _SPARSEMAX_LOSS, _ENTMAX15_LOSS = _fenchel_young(_sparsemax, 2), _fenchel_young(_entmax15, 1.5)
 LOSSES = {
     "sparsemax_loss": _SPARSEMAX_LOSS,
     "sparsemax_loss_labels": _SPARSEMAX_LOSS,
     "entmax15_loss": _ENTMAX15_LOSS,
     "entmax15_loss_labels": _ENTMAX15_LOSS,
+    "entmax_loss": _ENTMAX_LOSS,
+    "entmax_loss_labels": _ENTMAX_LOSS,
     "softmax_mse": Loss(value=_squared_error, gradient=_squared_error_gradient),
     "softmax_cross_entropy": Loss(value=_cross_entropy, gradient=_cross_entropy_gradient),
     "softmax_cross_entropy_labels": Loss(value=_cross_entropy_of_labels, gradient=_cross_entropy_of_labels_gradient),
@@ -983,6 +1048,7 @@ def mpmath_namespace(digits: int = 50) -> Any:
     convert = np.frompyfunc(lambda x: context.mpf(x), 1, 1)
 
     class Namespace:
+        precision = digits
         exp = np.frompyfunc(context.exp, 1, 1)
         expm1 = np.frompyfunc(context.expm1, 1, 1)
         erf = np.frompyfunc(context.erf, 1, 1)

@@ -391,6 +391,10 @@ FACTS_OF_ROWS = Rows({
         backward=lambda dy, y, total: beside_mean(dy, np.sqrt(y), total),
         terms=lambda dy, y, total: beside_mean_terms(dy, np.sqrt(y), total),
         alone=1.0, masked=0.0, of_largest=True, named_elsewhere=False),
+    "entmax": RowFacts(
+        backward=lambda dy, y, total: beside_mean(dy, np.sqrt(y), total),
+        terms=lambda dy, y, total: beside_mean_terms(dy, np.sqrt(y), total),
+        alone=1.0, masked=0.0, of_largest=True, named_elsewhere=False),
     "log_softmax": RowFacts(
         backward=lambda dy, y, total: dy - np.exp(y) * total(dy),
         terms=lambda dy, y, total: abs(dy) + np.exp(y) * total(abs(dy)),
@@ -416,6 +420,7 @@ def fenchel_young(activation, alpha):
 FACTS_OF_LOSSES = Rows({
     "sparsemax_loss": fenchel_young("sparsemax", 2),
     "entmax15_loss": fenchel_young("entmax15", 1.5),
+    "entmax_loss": fenchel_young("entmax", 1.5),
     "softmax_mse": LossFacts(
         definition=lambda p, t: (p - t) ** 2 / 2,
         value_error=lambda p, log_p, t, eps, least: (

@@ -58,9 +58,10 @@ def value_errors(f, computed, right):
 DOUBT = 1.25
 
 
-def ulp_errors(f, computed, x, *factors):
+def ulp_errors(f, computed, x, scale, temperature):
     """Errors of a value in ulp: by `exact` where that leaves no doubt that they are allowed, else by mpmath."""
-    factors = [np.float64(factor) for factor in factors]
+    given = {**f.parameters, "scale": scale, "temperature": temperature}
+    factors = [np.float64(given[name]) for name in f.parameters]
     errors = value_errors(f, computed, exact(f.name, "value", x, *factors))
     doubt = 0.1 if FACTS_OF_ROWS[f.name].of_largest else DOUBT     # sums of up to 257 terms, no exponential
     if (errors <= f.ulp["value"] - doubt).all():

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
-from fastact import Elementwise, Gated, RowReduction
-from fastact.losses import softmax_cross_entropy
+from fastact import Elementwise, Gated, RowReduction, entmax
+from fastact.losses import entmax_loss, softmax_cross_entropy
 
 DTYPES = [*(np.dtype(name) for name in ("<f4", "<f8", "<f2", ">f4", ">f8", ">f2", "?", "i1", "<i4", ">i8", "u8")),
           np.dtype(ml_dtypes.bfloat16)]
@@ -128,6 +128,8 @@ def calls(draw):
     packed = isinstance(f, Gated) and draw(st.booleans())
     if f in LOSSES:
         call, count, names = f, 2, ["axis", "reduction"]
+        if f is entmax_loss:
+            names += ["alpha", "ignore_index"]
         if f is softmax_cross_entropy:
             names += ["class_weight", "sample_weight", "ignore_index", "label_smoothing", "z_loss", "scale", "out"]
     else:
@@ -143,8 +145,8 @@ def calls(draw):
             names = ["out", "gate", *(["axis", "layout"] if packed else []), *f.parameters]
         else:
             names = ["out", "axis", "where", "keepdims" if isinstance(f, RowReduction) else "scale"]
-            names += ["bias", "lengths", "causal", "window", "sink"]
-        names = {"backward_parameter": ["name", *f.parameters] if isinstance(f, Elementwise) and f.learnt else [],
+            names += ["bias", "lengths", "causal", "window", "sink", *(["alpha"] if f is entmax else [])]
+        names = {"backward_parameter": ["name", *f.parameters] if getattr(f, "learnt", ()) else [],
                  "jacobian": ["where"], "with_defaults": list(f.parameters)}.get(method, names)
         if not fits:
             names += ["out", "where", "output", "dtype", "order", "casting", "temperature", "unknown"]
@@ -181,7 +183,7 @@ def calls(draw):
             "ignore_index": st.none(),
             "name": st.sampled_from(getattr(f, "learnt", ()) or ("relu",)),
             "label_smoothing": st.floats(0, 1),
-        }.get(name, st.floats(0.1, 3))
+        }.get(name, st.floats(0.1 if f not in (entmax, entmax_loss) else 1, 3))
         if name == "out" and call == getattr(f, "value_and_derivative", None):
             wanted = st.tuples(wanted, st.one_of(st.none(), view([dtype], shape)))
         if name == "out" and isinstance(f, Gated):

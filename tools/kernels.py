@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 DTYPES = "float", "double"
 BOUNDS = "bounded", "bounded_square"
-PAGES_OF_ROWS = "_math/softmax", "_math/softmax_losses", "_math/entmax", "_loops/sampling"  # operations on rows
+PAGES_OF_ROWS = (  # operations on rows
+    "_math/softmax", "_math/softmax_losses", "_math/entmax", "_math/entmax_alpha", "_loops/sampling")
 
 
 class Formula(NamedTuple):

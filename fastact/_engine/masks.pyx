@@ -418,6 +418,7 @@ cdef int run_masked(RowOperation operation, const RowCall* call, const MaskCall*
     masked.strips.fetching, masked.strips.labels, masked.strips.scale = False, NULL, call.scale
     masked.strips.sink_is_lse = mask.sink_is_lse
     masked.strips.smoothing = masked.strips.z_loss = 0
+    masked.strips.alpha = call.alpha
     masked.strips.inputs, masked.strips.inputs_each = NULL, 0
     masked.strips.factor, masked.strips.factor_low = call.factor, call.factor_low
     if mask.adds_bias and mask.bias.data != NULL:       # the factor is in the logits already

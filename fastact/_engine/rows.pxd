@@ -24,6 +24,7 @@ cdef struct RowCall:
     double factor_low
     double smoothing                # of labels
     double z_loss
+    double alpha                    # of entmax
     const cnp.npy_intp* labels      # or NULL
     const double* inputs            # numbers of each row, `inputs_each` beside each other, or NULL
     int inputs_each
@@ -44,6 +45,7 @@ cdef inline RowCall row_call(cnp.ndarray x, Py_ssize_t outer, Py_ssize_t n, Py_s
     call.inputs, call.inputs_each = NULL, 0
     call.scale, call.factor, call.factor_low = 1, 1, 0
     call.smoothing = call.z_loss = 0
+    call.alpha = 1
     call.outer, call.n, call.inner = outer, n, inner
     return call
 

@@ -17,6 +17,6 @@ class RowOperation:
         labels: npt.NDArray[Any] | None = None,
         scale: float = 1.0,
         scales: npt.NDArray[np.float64] | None = None,
-        numbers: tuple[float, float, float, float] = ...,
+        numbers: tuple[float, float, float, float, float] = ...,
         inputs: npt.NDArray[np.float64] | None = None,
     ) -> None: ...

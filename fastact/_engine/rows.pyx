@@ -341,7 +341,7 @@ cdef class RowOperation:
         strips.results, strips.scales, strips.labels = call.results, call.scales, call.labels
         strips.inputs, strips.inputs_each = call.inputs, call.inputs_each
         strips.scale, strips.factor, strips.factor_low = call.scale, call.factor, call.factor_low
-        strips.smoothing, strips.z_loss = call.smoothing, call.z_loss
+        strips.smoothing, strips.z_loss, strips.alpha = call.smoothing, call.z_loss, call.alpha
         strips.sinks = NULL                     # the masked rows alone have sinks
         count = outer * strips.strips if inner != 1 else (outer + strips.width - 1) // strips.width
         copy.call, copy.format = &strips, format
@@ -397,17 +397,17 @@ cdef class RowOperation:
 
     def apply(self, cnp.ndarray x not None, tuple shape, *, cnp.ndarray y=None, cnp.ndarray out=None,
               cnp.ndarray results=None, cnp.ndarray labels=None, double scale=1, cnp.ndarray scales=None,
-              tuple numbers=(1, 0, 0, 0), cnp.ndarray inputs=None):
+              tuple numbers=(1, 0, 0, 0, 1), cnp.ndarray inputs=None):
         """Run the operation on plain arrays of the shape [outer, n, inner] and of one dtype.
 
         `results`, `scales` (float64) and `labels` (intp) have the shape [outer, inner]; `scales` replace `scale`. The
-        `numbers` are the factor of x, its low part, the label smoothing and the weight of the z-loss. `inputs`
-        (float64) have one axis more, of the numbers that each row is given.
+        `numbers` are the factor of x, its low part, the label smoothing, the weight of the z-loss and the alpha of
+        entmax. `inputs` (float64) have one axis more, of the numbers that each row is given.
         """
         cdef RowCall call = row_call(x, shape[0], shape[1], shape[2])
         call.y, call.out, call.results, call.scale = data_of(y), data_of(out), <double*> data_of(results), scale
         call.labels, call.scales = <const cnp.npy_intp*> data_of(labels), <const double*> data_of(scales)
-        call.factor, call.factor_low, call.smoothing, call.z_loss = numbers
+        call.factor, call.factor_low, call.smoothing, call.z_loss, call.alpha = numbers
         if inputs is not None:
             call.inputs, call.inputs_each = <const double*> data_of(inputs), cnp.PyArray_DIM(inputs, inputs.ndim - 1)
         self.run(&call)

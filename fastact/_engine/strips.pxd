@@ -49,6 +49,7 @@ cdef struct StripCall:
     double factor_low
     double smoothing                # of labels
     double z_loss
+    double alpha                    # of entmax
     const cnp.npy_intp* labels      # the same, or NULL
     const double* inputs            # `inputs_each` numbers a row, or NULL
     int inputs_each

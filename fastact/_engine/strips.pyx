@@ -25,6 +25,7 @@ cdef inline void open_strip(const StripCall* call, Py_ssize_t index, Strip* stri
     strip.state.fetching = call.fetching
     strip.state.factor, strip.state.factor_low = call.factor, call.factor_low
     strip.state.smoothing, strip.state.z_loss, strip.state.entries = call.smoothing, call.z_loss, call.n
+    strip.state.alpha = call.alpha
     strip.state.inputs = NULL if call.inputs == NULL else call.inputs + strip.place.first * call.inputs_each
     for j in range(strip.place.width):
         strip.state.scale[j] = call.scales[strip.place.first + j] if call.scales != NULL else call.scale

@@ -542,23 +542,27 @@ cdef inline floating exp_negative_scaled(floating x, floating x_low, bint bounde
     return fma(scale, q, scale)
 
 
-# e^x for any x, overflow and subnormal results included.  1.0 ulp.
+# e^(x - x_low) for any x, overflow and subnormal results included.  1.0 ulp.
 #
 # `factor` keeps 2^n normal at both ends of the range.
-cdef inline floating exp_anywhere(floating x) noexcept nogil:
+cdef inline floating exp_of_two(floating x, floating x_low) noexcept nogil:
     cdef floating r, q, r2, scale, factor, inverse, upper
     cdef floating shifted
     if floating is float:
         upper = 89
     else:
         upper = 710
-    shifted = exp_reduce[floating](at_most(at_least[floating](x, -exp_limit(x)), upper), 0, &r)
+    shifted = exp_reduce[floating](at_most(at_least[floating](x, -exp_limit(x)), upper), x_low, &r)
     r2 = r * r
     q = fma(r2, exp_polynomial(r, r2), r)
     factor = two_to(scale_bits(x, False), x) if x < 0 else <floating> 0.25
     inverse = two_to(-scale_bits(x, False), x) if x < 0 else <floating> 4
     scale = times_power_of_two(factor, shifted)
     return scaled_back_by(fma(scale, q, scale), scale_bits(x, False), inverse)
+
+
+cdef inline floating exp_anywhere(floating x) noexcept nogil:
+    return exp_of_two(x, <floating> 0)
 
 
 # e^x for a bounded x, without scaling: the bits of exp_anywhere
@@ -901,6 +905,24 @@ cdef inline double log_of_one_more(double x) noexcept nogil:
     low += 0 if n == 0 else lost / total
     cdef double log = high + (two_u + (two_u * v * atanh_polynomial(v) + low))
     return log if x >= 0 else x             # NaN
+
+
+# log(v + lost) in two parts, for a normal v > 0: of v = 2^n m, n ln 2 + 2 atanh((m - 1) / (m + 1)).  Near 1, `rest`
+# and its low part are taken for v + lost - 1.  Error 2^-59.
+cdef inline double log_in_two(double v, double lost, double rest, double rest_low, double* low) noexcept nogil:
+    cdef double m, n_low, total_low
+    cdef double n = exponent_beside[double](v, 1, &m)
+    cdef double a = rest if n == 0 else m - 1
+    cdef double over = 2 + a
+    cdef double two_u = (a + a) / over
+    cdef double u2 = two_u * two_u * 0.25
+    cdef double high = times_ln2(n, &n_low)
+    cdef double total = sum_in_two(high, two_u, &total_low)
+    n_low += fma(-two_u, a - (over - 2), remainder(two_u, over, a + a)) / over + (rest_low if n == 0 else lost) / v
+    total_low += fma(two_u * u2, atanh_polynomial(u2), n_low)
+    high = total + total_low
+    low[0] = total_low - (high - total)
+    return high
 
 
 # A power of two divided by 2^bits, or unchanged if `stays`.  An integer subtraction from the exponent: a multiplication

@@ -16,24 +16,34 @@ cdef enum:
     WEIGHT_LOW = STRIP      # ... and a second one, where the product alone would underflow
     SUM = 0                 # in two parts
     SUM_LOW = STRIP
+    REFERENCE = 0           # of entmax_alpha.pxd: p = height (start + gain (x - reference))^power
     THRESHOLD = 0           # of the entmax family, in three parts
     THRESHOLD_LOW = STRIP
     THRESHOLD_REST = 2 * STRIP
+    GAIN = STRIP
     FLOOR = STRIP           # entries below it count as it
     FACTOR_LOW = STRIP      # low part of FACTOR
     LOG_REST = STRIP        # log of the sum of e^(x - m)
     TOTAL = STRIP           # sum of the targets
+    GAIN_LOW = 2 * STRIP
     SHIFT = 2 * STRIP       # exp_shift less the integer of the maximum
     HALF = 2 * STRIP        # 1, or 1/2 where x - m could overflow
     REST = 2 * STRIP        # gradient of the maximum's own probability: scale (1 - p)
     BIAS = 2 * STRIP        # subtracted from every entry
+    START = 3 * STRIP
     PEAK = 3 * STRIP        # the exponential of the maximum, times 2^guard
     HIGHEST = 3 * STRIP     # the maximum, where OFFSET is in use
     FACTOR_REST = 3 * STRIP  # low part of FACTOR, beside a threshold
+    AT_REFERENCE = 4 * STRIP    # the probability there
     FACTOR = 4 * STRIP      # of x - m
     SCALE = 4 * STRIP       # of the gradient
+    START_LOW = 5 * STRIP
     TOTAL_LOW = 5 * STRIP   # low part of TOTAL
-    CONSTANTS_OF_ROWS = 6 * STRIP
+    POWER = 6 * STRIP       # in two parts
+    POWER_LOW = 7 * STRIP
+    HEIGHT = 8 * STRIP      # in two parts
+    HEIGHT_LOW = 9 * STRIP
+    CONSTANTS_OF_ROWS = 10 * STRIP
 
 # Of the rows of a strip: arrays, so that the constants of all rows are computed at once
 cdef struct StripState:
@@ -58,6 +68,7 @@ cdef struct StripState:
     double factor_low
     double smoothing            # of labels
     double z_loss               # weight of the square of the logarithm of the sum
+    double alpha                # of entmax
     double entries              # of a row
     bint sink_is_lse
     bint fetching               # memory is prefetched

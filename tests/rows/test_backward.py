@@ -186,7 +186,7 @@ def test_backward_with_a_factor_against_mpmath(f, scale, temperature, dtype):
     for kind, length in itertools.product(("uniform", "normal", "confident"), (1, 2, 3, 17, 40, 257)):
         x = logits_of(kind, dtype, length, rows=2)
         dy = normal(x.shape, dtype, length)
-        exact_factors = [np.float64(scale), np.float64(temperature)]
+        exact_factors = [np.float64(number) for number in {**f.parameters, **factors}.values()]
         output = by_mpmath(f.name, "value", x, *exact_factors)
         right = by_mpmath(f.name, "backward", dy, output, *exact_factors)
         allowed = 10 * float(np.finfo(dtype).eps) * terms_of(f, dy, output)

@@ -24,7 +24,9 @@ def test_pickle_copy_and_hash(f):
 @every_function
 def test_repr_and_attributes(f):
     parameters = {"scale": 1.0, "temperature": 1.0} if f in SCALED or f in REDUCTIONS else {}
-    assert repr(f) == f"<fastact.{f.name}(x{', scale=1, temperature=1' if parameters else ''}): {f.summary}>"
+    parameters = {"alpha": 1.5, **parameters} if f.name == "entmax" else parameters
+    text = "".join(f", {name}={default:g}" for name, default in parameters.items())
+    assert repr(f) == f"<fastact.{f.name}(x{text}): {f.summary}>"
     assert f.__name__ == f.__qualname__ == f.name
     assert f.__module__ == "fastact"
     assert f.formula in f._repr_latex_()
