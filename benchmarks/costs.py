@@ -94,6 +94,7 @@ OTHERS: dict[str, list[Callable[[], object]]] = {
     "softmax_hessian": one_pass(losses.HESSIAN, X),
     "sparsemax_loss": row_loss("sparsemax_loss", LABELS),
     "entmax15_loss": row_loss("entmax15_loss", LABELS),
+    "entmax_loss": [partial(fastact.entmax_loss, X, LABELS, alpha=1.25, reduction="none")],
     "softmax_entropy": row_loss("softmax_entropy"),
     "softmax_kl": one_pass(divergences.DIVERGENCE.probabilities[""], fastact.log_softmax(X),
                            y=fastact.log_softmax(OTHER), results=ONE_EACH),

@@ -679,9 +679,10 @@ def _entmax15_backward(m: Any, dy: Any, output: Any, scale: Any = 1.0, temperatu
 def _entmax(
     m: Any, logits: Any, alpha: Any = 1.5, scale: Any = 1.0, temperature: Any = 1.0
 ) -> Any:
-    """By bisection: with the threshold t, p = (1 + (alpha - 1) (z - t))^(1 / (alpha - 1)) of z = s (x - max).
+    """By false position: with the threshold t, p = (1 + (alpha - 1) (z - t))^(1 / (alpha - 1)) of z = s (x - max).
 
-    The three other functions are its definition for their alpha.
+    Every fourth step halves the interval, which always holds the threshold. The three other functions are its
+    definition for their alpha.
     """
     for special, function in (1, _softmax), (1.5, _entmax15), (2, _sparsemax):
         if alpha == special:
@@ -694,11 +695,30 @@ def _entmax(
         root = m.asarray(m.where(z == z, m.maximum(less * (z - threshold), -1), -1))
         return m.asarray(m.where(root > -1, m.exp(m.log1p(root) / less), 0))
 
-    for _ in range(90 if m is np else int(3.4 * m.precision)):
-        middle = (low + high) / 2
-        above = np.asarray(powers(middle).sum(axis=-1, keepdims=True) > 1, dtype=bool)
-        low, high = m.asarray(m.where(above, middle, low)), m.asarray(m.where(above, high, middle))
-    return m.asarray(m.where(largest == largest, powers((low + high) / 2), np.nan))
+    def excess(threshold: Any) -> Any:
+        return powers(threshold).sum(axis=-1, keepdims=True) - 1
+
+    bits = 60 if m is np else int(3.4 * m.precision)
+    least = 0 if m is np else 2.0 ** (16 - bits)  # of the excess, which is rounded too
+    at_low, at_high = excess(low), excess(high)
+    best, at_best = m.asarray(m.where(at_high == 0, high, low)), m.asarray(m.where(at_high == 0, 0, at_low))
+    was_below = np.zeros(largest.shape, bool)
+    for step in range(4 * bits):
+        share = at_low / m.asarray(m.where(at_low > at_high, at_low - at_high, 1))
+        middle = low + (high - low) * (m.asarray(m.where(share < 1, share, 0.5)) if step % 4 else 0.5)
+        at_middle = excess(middle)
+        is_below, is_better = (np.asarray(one, bool) for one in (at_middle > 0, abs(at_middle) < abs(at_best)))
+        best = m.asarray(m.where(is_better, middle, best))
+        at_best = m.asarray(m.where(is_better, at_middle, at_best))
+        # An end that stays a second time counts half, so that the next step comes to its side (the Illinois method).
+        at_low = m.asarray(m.where(is_below, at_middle, at_low * np.where(is_below | was_below, 1, 0.5)))
+        at_high = m.asarray(m.where(is_below, at_high * np.where(is_below & was_below, 0.5, 1), at_middle))
+        low = m.asarray(m.where(is_below, middle, low))
+        high = m.asarray(m.where(is_below, high, middle))
+        was_below = is_below
+        if not np.asarray((high - low > 2.0**-bits) & (abs(at_best) > least), dtype=bool).any():
+            break
+    return m.asarray(m.where(largest == largest, powers(best), np.nan))
 
 
 def _power(m: Any, p: Any, exponent: Any) -> Any:

@@ -15,7 +15,8 @@ from libc.stdint cimport uint16_t
 from fastact._engine.formats cimport (
     BFLOAT16, format_of, formats, is_plain, is_plain_out, is_plain_pair, register_bfloat16, ufunc_owners)
 from fastact._engine.runtime cimport (
-    GIL_HELD_MAX, SIGNAL_INTERVAL, empty_like, fastact_enter, fastact_environment, fastact_leave, prefetches, threads_for)
+    GIL_HELD_MAX, SIGNAL_INTERVAL, empty_like, fastact_enter, fastact_environment, fastact_leave, prefetches,
+    threads_for)
 from fastact._engine.strided cimport copy_elements
 from fastact._loops.elementwise cimport ARRAYS, CACHE_LINE, FETCHING, LANES, NEUTRAL, NUMBERS, STRETCH, fetch
 

@@ -148,9 +148,8 @@ cdef inline void exact_sums_of_lanes(double* high, double* low, Py_ssize_t lanes
         totals[j] = high[j] if isinf(high[j]) else high[j] + low[j]
 
 
-# The sums of columns of n <= LANES numbers, each a lane of its own
+# The sums of columns of n <= LANES numbers, each a lane of its own; the numbers are overwritten
 cdef inline void sums_of_columns(floating* x, Py_ssize_t n, Py_ssize_t width, double* totals) noexcept nogil:
-    cdef double high[PAIRS * STRIP]
     cdef double low[PAIRS * STRIP]
     cdef Py_ssize_t i, j
     if floating is float:
@@ -167,21 +166,19 @@ cdef inline void sums_of_columns(floating* x, Py_ssize_t n, Py_ssize_t width, do
         clear_lines(x, n, LANES, width)
         for i in range(PAIRS):
             for j in range(width):
-                high[i * STRIP + j] = 0. + x[i * STRIP + j]
+                x[i * STRIP + j] = 0. + x[i * STRIP + j]
                 low[i * STRIP + j] = 0
-                add_exactly(high + i * STRIP + j, low + i * STRIP + j, 0. + x[(i + PAIRS) * STRIP + j])
-        exact_sums_of_lanes(high, low, PAIRS, width, totals)
+                add_exactly(<double*> x + i * STRIP + j, low + i * STRIP + j, 0. + x[(i + PAIRS) * STRIP + j])
+        exact_sums_of_lanes(<double*> x, low, PAIRS, width, totals)
 
 
 # The sums of columns of up to LANES entries
 cdef inline void accumulate_short_columns(Terms terms, const floating* x, const floating* y, floating* out,
-                                          Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
+                                          Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width, const floating* c,
                                           StripState* state) noexcept nogil:
-    cdef floating c[CONSTANTS_OF_ROWS]
     cdef floating first[LANES * STRIP]
     cdef floating second[LANES * STRIP]
     cdef Py_ssize_t j
-    constants_of_rows(state, terms.constants, width, c)
     terms_of_lines(terms, x, y, out, n, stride, width, c, any_moved(terms, c, width), first, second)
     sums_of_columns(first, n, width, state.first)
     if terms.sums == 2:
@@ -193,17 +190,15 @@ cdef inline void accumulate_short_columns(Terms terms, const floating* x, const 
 
 # The sums of longer columns, block by block, into the lanes: line i is added to lane i % LANES.
 cdef inline void accumulate_long_columns(Terms terms, const floating* x, const floating* y, floating* out, Py_ssize_t n,
-                                         Py_ssize_t stride, Py_ssize_t width, StripState* state) noexcept nogil:
-    cdef floating c[CONSTANTS_OF_ROWS]
+                                         Py_ssize_t stride, Py_ssize_t width, const floating* c,
+                                         StripState* state) noexcept nogil:
     cdef double high[2 * LANES * STRIP]
     cdef double low[2 * LANES * STRIP]
     cdef floating first[LINES * STRIP]
     cdef floating second[LINES * STRIP]
     cdef Py_ssize_t start = 0, place, count, j
     cdef int lane, lines
-    cdef bint is_moved
-    constants_of_rows(state, terms.constants, width, c)
-    is_moved = any_moved(terms, c, width)
+    cdef bint is_moved = any_moved(terms, c, width)
     for j in range(terms.sums * LANES * STRIP):
         high[j] = 0
         if floating is double:
@@ -298,14 +293,22 @@ cdef inline void extreme_of_columns(bint negated, const floating* x, Py_ssize_t 
 
 cdef inline void accumulate_columns(Terms terms, const floating* x, const floating* y, floating* out, Py_ssize_t n,
                                     Py_ssize_t stride, Py_ssize_t width, StripState* state) noexcept nogil:
-    if n <= LANES and width == STRIP:
-        accumulate_short_columns(terms, x, y, out, n, stride, STRIP, state)
-    elif n <= LANES:
-        accumulate_short_columns(terms, x, y, out, n, stride, width, state)
+    cdef floating numbers[CONSTANTS_OF_ROWS]    # here: each inlined copy of the functions below would have its own
+    cdef const floating* c = numbers
+    if floating is double:
+        c = state.constants
     elif width == STRIP:
-        accumulate_long_columns(terms, x, y, out, n, stride, STRIP, state)
+        constants_of_rows(state, terms.constants, STRIP, numbers)
     else:
-        accumulate_long_columns(terms, x, y, out, n, stride, width, state)
+        constants_of_rows(state, terms.constants, width, numbers)
+    if n <= LANES and width == STRIP:
+        accumulate_short_columns(terms, x, y, out, n, stride, STRIP, c, state)
+    elif n <= LANES:
+        accumulate_short_columns(terms, x, y, out, n, stride, width, c, state)
+    elif width == STRIP:
+        accumulate_long_columns(terms, x, y, out, n, stride, STRIP, c, state)
+    else:
+        accumulate_long_columns(terms, x, y, out, n, stride, width, c, state)
 
 
 cdef inline void emit_columns(void* formula, int constants, const floating* x, const floating* y, floating* out,

@@ -336,6 +336,7 @@ SPELLINGS = {
     ("sparsemax", "value"): Spelling(sparsemax, "x axis"),
     ("sparsemax", "backward_from_output"): Spelling(sparsemax_backward, "dy y axis", has_out=False),
     ("entmax15", "value"): Spelling(entmax15, "x axis"),
+    ("entmax", "value"): Spelling(entmax15, "x axis"),  # with the default alpha
     ("entmax15", "backward_from_output"): Spelling(entmax15_backward, "dy y axis", has_out=False),
     ("sparsemax_loss", "loss"): Spelling(sparsemax_loss, "x labels", has_out=False),
     ("entmax15_loss", "loss"): Spelling(entmax15_loss, "x labels", has_out=False),
