@@ -1,13 +1,15 @@
 # The loops of rows.pxd down columns side by side, with the same tree of additions.
 #
-# A full strip has a constant width, so that the compiler writes it as a few vectors without a loop around them.
+# LANES columns are computed together, so that the compiler writes a few vectors without a loop around them.  The last
+# columns of a strip that are fewer are copied first.  Sums are those of whole LANES: what they add up beside the
+# columns is not used.
 
 from libc.math cimport INFINITY, NAN, isinf
 
 from fastact._loops.elementwise cimport LANES
 from fastact._loops.rows cimport (
-    LINES, ROW_BLOCK, Terms, add_exactly, add_to_lane, constants_of_rows, entry_of, holds_nan, lines_of, recover_pair,
-    term, terms_of_moved)
+    LINES, ROW_BLOCK, Terms, add_exactly, add_to_lane, constants_of_rows, entry_of, holds_nan, lines_of, read_end,
+    recover_pair, term, terms_of_moved, write_end)
 from fastact._math.primitives cimport absolute, floating, largest
 from fastact._math.row_state cimport CONSTANTS_OF_ROWS, OFFSET, STRIP, StripState
 
@@ -16,21 +18,25 @@ cdef enum:
 
 
 # add_to_lane for one lane of every column
-cdef inline void add_to_columns(const floating* x, int lines, Py_ssize_t width, double* high,
+cdef inline void add_to_columns(const floating* x, int lines, Py_ssize_t groups, double* high,
                                 double* low) noexcept nogil:
-    cdef Py_ssize_t j
     if lines == 1:
-        for j in range(width):
-            add_to_lane(x + j, STRIP, 1, high + j, low + j)
+        add_lines_to_columns(x, 1, groups, high, low)
     elif lines == 2:
-        for j in range(width):
-            add_to_lane(x + j, STRIP, 2, high + j, low + j)
+        add_lines_to_columns(x, 2, groups, high, low)
     elif lines == 4:
-        for j in range(width):
-            add_to_lane(x + j, STRIP, 4, high + j, low + j)
+        add_lines_to_columns(x, 4, groups, high, low)
     else:
-        for j in range(width):
-            add_to_lane(x + j, STRIP, LINES, high + j, low + j)
+        add_lines_to_columns(x, LINES, groups, high, low)
+
+
+cdef inline void add_lines_to_columns(const floating* x, int lines, Py_ssize_t groups, double* high,
+                                      double* low) noexcept nogil:
+    cdef Py_ssize_t k
+    cdef int j
+    for k in range(groups):
+        for j in range(LANES):
+            add_to_lane(x + k * LANES + j, STRIP, lines, high + k * LANES + j, low + k * LANES + j)
 
 
 cdef inline void extreme_of_some_columns(bint negated, const floating* x, Py_ssize_t n, Py_ssize_t stride,
@@ -70,15 +76,18 @@ cdef inline void terms_of_lanes(Terms terms, const floating* x, const floating* 
 # The same of all columns of a strip
 cdef inline void terms_of_line(Terms terms, const floating* x, const floating* y, floating* out, Py_ssize_t width,
                                const floating* c, floating* first, floating* second) noexcept nogil:
-    cdef floating stored
+    cdef floating x_end[LANES]
+    cdef floating y_end[LANES]
     cdef Py_ssize_t whole = width // LANES * LANES, j
     for j in range(width // LANES):
         terms_of_lanes(terms, x + j * LANES, y + j * LANES, out + j * LANES, c + j * LANES, first + j * LANES,
                        second + j * LANES)
-    for j in range(whole, width):
-        stored = term(terms, x[j], y[j], c + j, first + j, second + j)
+    if whole < width:
+        read_end(x + whole, width - whole, x_end)
+        read_end(y + whole, width - whole, y_end)
+        terms_of_lanes(terms, x_end, y_end, x_end, c + whole, first + whole, second + whole)
         if terms.stored:
-            out[j] = stored
+            write_end(x_end, width - whole, out + whole)
 
 
 # The terms of `count` lines, `distance` apart, which lie in first and second one after the other
@@ -95,10 +104,11 @@ cdef inline void terms_of_lines(Terms terms, const floating* x, const floating* 
                           first + i * STRIP, second + i * STRIP)
 
 
-cdef inline void clear_lines(floating* x, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t width) noexcept nogil:
-    cdef Py_ssize_t i, j
+cdef inline void clear_lines(floating* x, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef int j
     for i in range(start, stop):
-        for j in range(width):
+        for j in range(STRIP):
             x[i * STRIP + j] = 0
 
 
@@ -125,51 +135,53 @@ cdef inline double sum_of_four(const floating* x, int k, int lanes) noexcept nog
 
 
 # The sum of one number is 0 + x, which is not -0.
-cdef inline void sums_of_lanes(const floating* x, int lanes, Py_ssize_t width, double* totals) noexcept nogil:
-    cdef Py_ssize_t j
-    for j in range(width):
-        totals[j] = 0. + ((sum_of_four(x + j, 0, lanes) + sum_of_four(x + j, 2, lanes))
-                          + (sum_of_four(x + j, 1, lanes) + sum_of_four(x + j, 3, lanes)))
+cdef inline void sums_of_lanes(const floating* x, int lanes, Py_ssize_t groups, double* totals) noexcept nogil:
+    cdef const floating* some
+    cdef Py_ssize_t k
+    cdef int j
+    for k in range(groups):
+        some = x + k * LANES
+        for j in range(LANES):
+            totals[k * LANES + j] = 0. + ((sum_of_four(some + j, 0, lanes) + sum_of_four(some + j, 2, lanes))
+                                          + (sum_of_four(some + j, 1, lanes) + sum_of_four(some + j, 3, lanes)))
 
 
 # The sums of so many lanes of every column in two parts, in the order of lanes_total
-cdef inline void exact_sums_of_lanes(double* high, double* low, Py_ssize_t lanes, Py_ssize_t width,
-                                     double* totals) noexcept nogil:
+cdef inline void exact_sums_of_lanes(double* high, double* low, Py_ssize_t lanes, double* totals) noexcept nogil:
     cdef Py_ssize_t half = lanes // 2, lane, j
     cdef double* left
     while half:
         for lane in range(half):
             left = high + lane * STRIP
-            for j in range(width):
+            for j in range(STRIP):
                 low[lane * STRIP + j] += low[(lane + half) * STRIP + j]
                 add_exactly(left + j, low + lane * STRIP + j, left[half * STRIP + j])
         half //= 2
-    for j in range(width):
+    for j in range(STRIP):
         totals[j] = high[j] if isinf(high[j]) else high[j] + low[j]
 
 
 # The sums of columns of n <= LANES numbers, each a lane of its own; the numbers are overwritten
-cdef inline void sums_of_columns(floating* x, Py_ssize_t n, Py_ssize_t width, double* totals) noexcept nogil:
+cdef inline void sums_of_columns(floating* x, Py_ssize_t n, Py_ssize_t groups, double* totals) noexcept nogil:
     cdef double low[PAIRS * STRIP]
-    cdef Py_ssize_t i, j
+    cdef Py_ssize_t i
     if floating is float:
-        clear_lines(x, n, (n + 3) // 4 * 4, width)
+        clear_lines(x, n, (n + 3) // 4 * 4)
         if n <= 4:
-            sums_of_lanes(x, 4, width, totals)
+            sums_of_lanes(x, 4, groups, totals)
         elif n <= 8:
-            sums_of_lanes(x, 8, width, totals)
+            sums_of_lanes(x, 8, groups, totals)
         elif n <= 12:
-            sums_of_lanes(x, 12, width, totals)
+            sums_of_lanes(x, 12, groups, totals)
         else:
-            sums_of_lanes(x, 16, width, totals)
+            sums_of_lanes(x, 16, groups, totals)
     else:
-        clear_lines(x, n, LANES, width)
-        for i in range(PAIRS):
-            for j in range(width):
-                x[i * STRIP + j] = 0. + x[i * STRIP + j]
-                low[i * STRIP + j] = 0
-                add_exactly(<double*> x + i * STRIP + j, low + i * STRIP + j, 0. + x[(i + PAIRS) * STRIP + j])
-        exact_sums_of_lanes(<double*> x, low, PAIRS, width, totals)
+        clear_lines(x, n, LANES)
+        for i in range(PAIRS * STRIP):
+            x[i] = 0. + x[i]
+            low[i] = 0
+            add_exactly(<double*> x + i, low + i, 0. + x[PAIRS * STRIP + i])
+        exact_sums_of_lanes(<double*> x, low, PAIRS, totals)
 
 
 # The sums of columns of up to LANES entries
@@ -178,14 +190,11 @@ cdef inline void accumulate_short_columns(Terms terms, const floating* x, const 
                                           StripState* state) noexcept nogil:
     cdef floating first[LANES * STRIP]
     cdef floating second[LANES * STRIP]
-    cdef Py_ssize_t j
+    cdef Py_ssize_t groups = (width + LANES - 1) // LANES
     terms_of_lines(terms, x, y, out, n, stride, width, c, any_moved(terms, c, width), first, second)
-    sums_of_columns(first, n, width, state.first)
+    sums_of_columns(first, n, groups, state.first)
     if terms.sums == 2:
-        sums_of_columns(second, n, width, state.second)
-    else:
-        for j in range(width):
-            state.second[j] = 0
+        sums_of_columns(second, n, groups, state.second)
 
 
 # The sums of longer columns, block by block, into the lanes: line i is added to lane i % LANES.
@@ -196,7 +205,7 @@ cdef inline void accumulate_long_columns(Terms terms, const floating* x, const f
     cdef double low[2 * LANES * STRIP]
     cdef floating first[LINES * STRIP]
     cdef floating second[LINES * STRIP]
-    cdef Py_ssize_t start = 0, place, count, j
+    cdef Py_ssize_t start = 0, groups = (width + LANES - 1) // LANES, place, count, j
     cdef int lane, lines
     cdef bint is_moved = any_moved(terms, c, width)
     for j in range(terms.sums * LANES * STRIP):
@@ -211,33 +220,28 @@ cdef inline void accumulate_long_columns(Terms terms, const floating* x, const f
             place = (start + lane) * stride
             terms_of_lines(terms, x + place, y + place, out + place, count, LANES * stride, width, c, is_moved, first,
                            second)
-            clear_lines(first, count, lines, width)
-            add_to_columns(first, lines, width, high + lane * STRIP, low + lane * STRIP)
+            clear_lines(first, count, lines)
+            add_to_columns(first, lines, groups, high + lane * STRIP, low + lane * STRIP)
             if terms.sums == 2:
-                clear_lines(second, count, lines, width)
-                add_to_columns(second, lines, width, high + (LANES + lane) * STRIP, low + (LANES + lane) * STRIP)
+                clear_lines(second, count, lines)
+                add_to_columns(second, lines, groups, high + (LANES + lane) * STRIP, low + (LANES + lane) * STRIP)
         start += ROW_BLOCK
-    total_of_columns(high, low, width, state.first, c[0])
+    total_of_columns(high, low, state.first, c[0])
     if terms.sums == 2:
-        total_of_columns(high + LANES * STRIP, low + LANES * STRIP, width, state.second, c[0])
-    else:
-        for j in range(width):
-            state.second[j] = 0
+        total_of_columns(high + LANES * STRIP, low + LANES * STRIP, state.second, c[0])
 
 
 # lanes_total of every column
-cdef inline void total_of_columns(double* high, double* low, Py_ssize_t width, double* totals,
-                                  floating unused) noexcept nogil:
-    cdef Py_ssize_t half = LANES // 2, lane, j
+cdef inline void total_of_columns(double* high, double* low, double* totals, floating unused) noexcept nogil:
+    cdef Py_ssize_t half = LANES // 2, j
     if floating is double:
-        exact_sums_of_lanes(high, low, LANES, width, totals)
+        exact_sums_of_lanes(high, low, LANES, totals)
     else:
         while half:
-            for lane in range(half):
-                for j in range(width):
-                    high[lane * STRIP + j] += high[(lane + half) * STRIP + j]
+            for j in range(half * STRIP):
+                high[j] += high[half * STRIP + j]
             half //= 2
-        for j in range(width):
+        for j in range(STRIP):
             totals[j] = high[j]
 
 
@@ -250,20 +254,6 @@ cdef inline void emit_lanes_of_columns(void* formula, const floating* x, const f
         emitted[j] = entry_of(formula, x[j], y[j], c + j)
     for j in range(LANES):
         out[j] = emitted[j]
-
-
-cdef inline void emit_some_columns(void* formula, int constants, const floating* x, const floating* y, floating* out,
-                                   Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
-                                   const StripState* state) noexcept nogil:
-    cdef floating c[CONSTANTS_OF_ROWS]
-    cdef Py_ssize_t whole = width // LANES * LANES, place, i, j
-    constants_of_rows(state, constants, width, c)
-    for i in range(n):
-        for j in range(width // LANES):
-            place = i * stride + j * LANES
-            emit_lanes_of_columns(formula, x + place, y + place, out + place, c + j * LANES)
-        for j in range(whole, width):
-            out[i * stride + j] = entry_of(formula, x[i * stride + j], y[i * stride + j], c + j)
 
 
 cdef inline void recover_columns(bint stored, const floating* x, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
@@ -293,28 +283,47 @@ cdef inline void extreme_of_columns(bint negated, const floating* x, Py_ssize_t 
 
 cdef inline void accumulate_columns(Terms terms, const floating* x, const floating* y, floating* out, Py_ssize_t n,
                                     Py_ssize_t stride, Py_ssize_t width, StripState* state) noexcept nogil:
-    cdef floating numbers[CONSTANTS_OF_ROWS]    # here: each inlined copy of the functions below would have its own
+    cdef floating numbers[CONSTANTS_OF_ROWS]
     cdef const floating* c = numbers
+    cdef int j
     if floating is double:
         c = state.constants
     elif width == STRIP:
         constants_of_rows(state, terms.constants, STRIP, numbers)
     else:
         constants_of_rows(state, terms.constants, width, numbers)
-    if n <= LANES and width == STRIP:
-        accumulate_short_columns(terms, x, y, out, n, stride, STRIP, c, state)
-    elif n <= LANES:
+    for j in range(STRIP if terms.sums == 1 else 0):
+        state.second[j] = 0
+    if n <= LANES:
         accumulate_short_columns(terms, x, y, out, n, stride, width, c, state)
-    elif width == STRIP:
-        accumulate_long_columns(terms, x, y, out, n, stride, STRIP, c, state)
     else:
         accumulate_long_columns(terms, x, y, out, n, stride, width, c, state)
+
+
+cdef inline void emit_some_columns(void* formula, int constants, const floating* x, const floating* y, floating* out,
+                                   Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
+                                   const StripState* state) noexcept nogil:
+    cdef floating c[CONSTANTS_OF_ROWS]
+    cdef floating x_end[LANES]
+    cdef floating y_end[LANES]
+    cdef Py_ssize_t whole = width // LANES * LANES, place, i, j
+    constants_of_rows(state, constants, width, c)
+    for i in range(n):
+        for j in range(width // LANES):
+            place = i * stride + j * LANES
+            emit_lanes_of_columns(formula, x + place, y + place, out + place, c + j * LANES)
+        if whole < width:
+            place = i * stride + whole
+            read_end(x + place, width - whole, x_end)
+            read_end(y + place, width - whole, y_end)
+            emit_lanes_of_columns(formula, x_end, y_end, x_end, c + whole)
+            write_end(x_end, width - whole, out + place)
 
 
 cdef inline void emit_columns(void* formula, int constants, const floating* x, const floating* y, floating* out,
                               Py_ssize_t n, Py_ssize_t stride, Py_ssize_t width,
                               const StripState* state) noexcept nogil:
-    if width == STRIP:
+    if width == STRIP:                      # as a constant
         emit_some_columns(formula, constants, x, y, out, n, stride, STRIP, state)
     else:
         emit_some_columns(formula, constants, x, y, out, n, stride, width, state)
