@@ -77,7 +77,7 @@ int fastact_survive_fork(void) { return 0; }
 #endif
 
 /* Whether a pass over memory is faster if the kernels prefetch the next part of an array.  It was on Intel's server
- * processors; on AMD's (Zen 4) it cost 10 to 40 %, where their own prefetchers are ahead.  Others were not measured. */
+ * processors; on AMD's (Zen 4) it cost up to a third beyond the cache.  Others were not measured. */
 int fastact_prefetching_pays(void) {
 #if defined(__x86_64__) && defined(__GNUC__)
     return __builtin_cpu_is("intel") != 0;
