@@ -6,6 +6,7 @@ A long row is a strip by itself; where there are fewer strips than threads, all 
 from cython.parallel cimport prange
 from libc.math cimport INFINITY, isinf
 from libc.stdlib cimport free
+from libc.string cimport memset
 
 from fastact._engine.runtime cimport allocate, fastact_enter, fastact_environment, fastact_leave, threads_for
 from fastact._math.row_state cimport (
@@ -27,6 +28,8 @@ cdef inline void open_strip(const StripCall* call, Py_ssize_t index, Strip* stri
     strip.state.smoothing, strip.state.z_loss, strip.state.entries = call.smoothing, call.z_loss, call.n
     strip.state.alpha = call.alpha
     strip.state.inputs = NULL if call.inputs == NULL else call.inputs + strip.place.first * call.inputs_each
+    if call.inner != 1 and strip.place.width < STRIP:       # the kernels take several columns together
+        memset(strip.state.constants, 0, sizeof(strip.state.constants))
     for j in range(strip.place.width):
         strip.state.scale[j] = call.scales[strip.place.first + j] if call.scales != NULL else call.scale
     if call.sinks != NULL:

@@ -1,8 +1,8 @@
 # The loops of rows.pxd down columns side by side, with the same tree of additions.
 #
 # LANES columns are computed together, so that the compiler writes a few vectors without a loop around them.  The last
-# columns of a strip that are fewer are copied first.  Sums are those of whole LANES: what they add up beside the
-# columns is not used.
+# columns of a strip that are fewer are copied first, with zeros beside them; their constants are 0 too.  What is added
+# up beside the columns is not used.
 
 from libc.math cimport INFINITY, NAN, isinf
 
@@ -147,24 +147,29 @@ cdef inline void sums_of_lanes(const floating* x, int lanes, Py_ssize_t groups, 
 
 
 # The sums of so many lanes of every column in two parts, in the order of lanes_total
-cdef inline void exact_sums_of_lanes(double* high, double* low, Py_ssize_t lanes, double* totals) noexcept nogil:
-    cdef Py_ssize_t half = lanes // 2, lane, j
-    cdef double* left
+cdef inline void exact_sums_of_lanes(double* high, double* low, Py_ssize_t lanes, Py_ssize_t groups,
+                                     double* totals) noexcept nogil:
+    cdef Py_ssize_t half = lanes // 2, place, lane, k
+    cdef int j
     while half:
         for lane in range(half):
-            left = high + lane * STRIP
-            for j in range(STRIP):
-                low[lane * STRIP + j] += low[(lane + half) * STRIP + j]
-                add_exactly(left + j, low + lane * STRIP + j, left[half * STRIP + j])
+            for k in range(groups):
+                place = lane * STRIP + k * LANES
+                for j in range(LANES):
+                    low[place + j] += low[place + half * STRIP + j]
+                    add_exactly(high + place + j, low + place + j, high[place + half * STRIP + j])
         half //= 2
-    for j in range(STRIP):
-        totals[j] = high[j] if isinf(high[j]) else high[j] + low[j]
+    for k in range(groups):
+        for j in range(LANES):
+            lane = k * LANES + j
+            totals[lane] = high[lane] if isinf(high[lane]) else high[lane] + low[lane]
 
 
 # The sums of columns of n <= LANES numbers, each a lane of its own; the numbers are overwritten
 cdef inline void sums_of_columns(floating* x, Py_ssize_t n, Py_ssize_t groups, double* totals) noexcept nogil:
     cdef double low[PAIRS * STRIP]
-    cdef Py_ssize_t i
+    cdef Py_ssize_t place, i, k
+    cdef int j
     if floating is float:
         clear_lines(x, n, (n + 3) // 4 * 4)
         if n <= 4:
@@ -177,11 +182,14 @@ cdef inline void sums_of_columns(floating* x, Py_ssize_t n, Py_ssize_t groups, d
             sums_of_lanes(x, 16, groups, totals)
     else:
         clear_lines(x, n, LANES)
-        for i in range(PAIRS * STRIP):
-            x[i] = 0. + x[i]
-            low[i] = 0
-            add_exactly(<double*> x + i, low + i, 0. + x[PAIRS * STRIP + i])
-        exact_sums_of_lanes(<double*> x, low, PAIRS, totals)
+        for i in range(PAIRS):
+            for k in range(groups):
+                place = i * STRIP + k * LANES
+                for j in range(LANES):
+                    x[place + j] = 0. + x[place + j]
+                    low[place + j] = 0
+                    add_exactly(<double*> x + place + j, low + place + j, 0. + x[PAIRS * STRIP + place + j])
+        exact_sums_of_lanes(<double*> x, low, PAIRS, groups, totals)
 
 
 # The sums of columns of up to LANES entries
@@ -226,16 +234,17 @@ cdef inline void accumulate_long_columns(Terms terms, const floating* x, const f
                 clear_lines(second, count, lines)
                 add_to_columns(second, lines, groups, high + (LANES + lane) * STRIP, low + (LANES + lane) * STRIP)
         start += ROW_BLOCK
-    total_of_columns(high, low, state.first, c[0])
+    total_of_columns(high, low, groups, state.first, c[0])
     if terms.sums == 2:
-        total_of_columns(high + LANES * STRIP, low + LANES * STRIP, state.second, c[0])
+        total_of_columns(high + LANES * STRIP, low + LANES * STRIP, groups, state.second, c[0])
 
 
 # lanes_total of every column
-cdef inline void total_of_columns(double* high, double* low, double* totals, floating unused) noexcept nogil:
+cdef inline void total_of_columns(double* high, double* low, Py_ssize_t groups, double* totals,
+                                  floating unused) noexcept nogil:
     cdef Py_ssize_t half = LANES // 2, j
     if floating is double:
-        exact_sums_of_lanes(high, low, LANES, totals)
+        exact_sums_of_lanes(high, low, LANES, groups, totals)
     else:
         while half:
             for j in range(half * STRIP):
@@ -291,7 +300,7 @@ cdef inline void accumulate_columns(Terms terms, const floating* x, const floati
     elif width == STRIP:
         constants_of_rows(state, terms.constants, STRIP, numbers)
     else:
-        constants_of_rows(state, terms.constants, width, numbers)
+        constants_of_rows(state, terms.constants, (width + LANES - 1) // LANES * LANES, numbers)
     for j in range(STRIP if terms.sums == 1 else 0):
         state.second[j] = 0
     if n <= LANES:
@@ -307,7 +316,7 @@ cdef inline void emit_some_columns(void* formula, int constants, const floating*
     cdef floating x_end[LANES]
     cdef floating y_end[LANES]
     cdef Py_ssize_t whole = width // LANES * LANES, place, i, j
-    constants_of_rows(state, constants, width, c)
+    constants_of_rows(state, constants, (width + LANES - 1) // LANES * LANES, c)
     for i in range(n):
         for j in range(width // LANES):
             place = i * stride + j * LANES

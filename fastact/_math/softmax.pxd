@@ -6,7 +6,8 @@
 #
 #   maximum, minimum    m = max x, or of -x
 #   prepare_*           constants of the row, from m
-#   accumulate_*        one sum over the entries, or two; "stored": what it returns is written to out
+#   accumulate_*        one sum over the entries, or two; "stored": what it returns is written to out.  One that only
+#                       returns an expression without a call is `light`: it is added up in registers
 #   flag_*, finish_*    constants of the row, from the sums
 #   recover_*           the digits that a sum lost beside its largest term
 #   search_*            a number that takes several passes over entries of the row
