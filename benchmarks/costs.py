@@ -144,9 +144,10 @@ def threshold(f: Callable[..., np.ndarray], clock: Callable[[Callable[[], object
 
 
 def page(costs: dict[str, float]) -> str:
-    """The text of fastact/_costs.py."""
+    """The text of fastact/_costs.py with these costs."""
     rows = "".join(f'    "{name}": {number:g},\n' for name, number in costs.items())
-    return f'"""{_costs.__doc__}"""\n\nCOSTS = {{\n{rows}}}\n'
+    before, _, rest = COSTS.read_text().partition("COSTS = {\n")
+    return f"{before}COSTS = {{\n{rows}}}\n" + rest.partition("}\n")[2]
 
 
 def main() -> None:

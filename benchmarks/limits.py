@@ -14,6 +14,7 @@ from costs import seconds
 
 import fastact
 from fastact import Elementwise
+from fastact._engine import runtime
 
 ELEMENTWISE = [f for f in fastact.activations.values() if isinstance(f, Elementwise)]
 EXP_CLASS = [fastact.get(name) for name in ("sigmoid", "tanh", "softplus", "silu", "elu", "selu", "mish", "gelu",
@@ -61,6 +62,24 @@ def from_memory() -> Iterator[Line]:
     without, = seconds(partial(fastact.relu, x))
     fastact.set_buffer_limit(limit)
     yield "the same without memory that is kept", without / given, "-"
+
+
+def prefetching() -> Iterator[Line]:
+    """Time with prefetching of that without: above 1 the processor is better left alone."""
+    x = numbers((FAR // 1024, 1024))
+    y, sigmoid = fastact.softmax(x), fastact.sigmoid
+    of_rows = partial(fastact.softmax.backward, x, output=y, out=np.empty_like(x))
+    own = runtime.set_prefetching(False)
+    for title, call in (("sigmoid.backward", partial(sigmoid.backward, x, x, out=np.empty_like(x))),
+                        ("softmax", into(fastact.softmax, x)), ("softmax.backward", of_rows)):
+        with_it, without = seconds(*(partial(_prefetching, pays, call) for pays in (True, False)))
+        yield f"{title}, {FAR:,} elements, prefetching, of not", with_it / without, "<= 1" if own else ">= 1"
+    runtime.set_prefetching(own)
+
+
+def _prefetching(pays: bool, call: Callable[[], object]) -> None:
+    runtime.set_prefetching(pays)
+    call()
 
 
 def calls() -> Iterator[Line]:
@@ -142,7 +161,7 @@ def values() -> Iterator[Line]:
 def main() -> None:
     """Print the table, line by line."""
     fastact.set_num_threads(1)
-    for part in (in_cache, from_memory, calls, axes, with_threads, growth, values):
+    for part in (in_cache, from_memory, prefetching, calls, axes, with_threads, growth, values):
         for title, figure, bar in part():
             print(f"{title:82} {figure:6.2f}   {bar}", flush=True)
 

@@ -65,3 +65,8 @@ COSTS = {
     "sample": 1.35,
     "mask": 0.4,
 }
+
+
+def cost_of(name: str) -> float:
+    """Return the cost, or a usual one of what is yet to be measured."""
+    return COSTS.get(name, 0.3)

@@ -5,14 +5,15 @@ from libc.math cimport INFINITY
 
 import numpy as np
 
-from fastact import _costs
 from fastact._activation cimport as_numbers, refuse_masked, rounded, unknown_argument
 from fastact._engine.masks cimport broadcast_of
 from fastact._layout cimport Layout, reorder
 
+from fastact._costs import cost_of
+
 cnp.import_array()
 
-cdef double COST = _costs.COSTS.get("mask", 0.4)    # of where and bias, nanoseconds per float32 entry on one thread
+cdef double COST = cost_of("mask")       # of where and bias
 
 INTERVALS = "lengths", "causal", "offset", "window"
 PARTS = "where", *INTERVALS                     # what every function of rows takes

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from fastact._activation import as_numbers, has_16_bits, rounded, store
 from fastact._buffers import with_retry
-from fastact._costs import COSTS
+from fastact._costs import cost_of
 from fastact._engine.rows import RowOperation
 from fastact._engine.runtime import empty_like
 from fastact._isa import KERNELS
@@ -25,7 +25,6 @@ from fastact._loss_arguments import (
     reduced,
 )
 
-UNMEASURED = 1.2  # nanoseconds per float32 entry on one thread, of what benchmarks/costs.py has not measured
 FORMS = ("", "_alone", "_scaled", "_scaled_alone", "_smoothed", "_smoothed_alone")
 
 
@@ -44,7 +43,7 @@ class RowLoss(NamedTuple):
 
 def operations(name: str) -> dict[str, RowOperation]:
     """Make the operations of every form that has steps."""
-    cost = COSTS.get(name.removesuffix("_labels"), UNMEASURED)
+    cost = cost_of(name.removesuffix("_labels"))
     return {form: RowOperation(name + form, KERNELS, cost) for form in FORMS
             if not form or name + form in KERNELS.OPERATIONS}
 

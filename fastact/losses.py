@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from inspect import cleandoc
+from inspect import cleandoc, signature
 from typing import Any, TypeVar
 
 import numpy as np
@@ -311,21 +311,32 @@ gradient : ndarray
 Raises
 ------
 TypeError
-    If a dtype is not supported or `axis` is not an integer.
+    If a dtype is not supported, or another argument is of a wrong type.
 AxisError
     If `axis` is out of bounds.
 IndexError
     If a label is not the index of a class.
 ValueError
-    If the shapes differ, the reduction is unknown, or `ignore_index` is given with probabilities.
+    If the shapes differ, the reduction is unknown, `ignore_index` is given with probabilities, or a parameter is
+    out of range.
 
-"""  # of the docstrings of both losses of the entmax family, before their notes
+"""  # of the docstrings of the losses of the entmax family, before their notes
+
+
+ALPHA = """\
+alpha : float, optional
+    From 1 to 1e30. With 1.5 and 2 the loss is that of entmax15 and sparsemax, to the bit. With 1 it is, of labels,
+    the cross-entropy of softmax to the bit, and of probabilities that less their entropy. Default: 1.5.
+"""
 
 
 def with_sections(loss: F) -> F:
     """Complete a docstring, where there is one."""
+    sections = SECTIONS
+    if "alpha" in signature(loss).parameters:
+        sections = sections.replace("ignore_index : int", f"{ALPHA}ignore_index : int")
     if loss.__doc__:
-        loss.__doc__ = cleandoc(loss.__doc__).replace("Notes\n", f"{SECTIONS}Notes\n")  # Python 3.13 has cleaned it
+        loss.__doc__ = cleandoc(loss.__doc__).replace("Notes\n", f"{sections}Notes\n")  # Python 3.13 has cleaned it
     return loss
 
 
@@ -381,6 +392,7 @@ def entmax15_loss(
                              Options(ignore_index=ignore_index))
 
 
+@with_sections
 def entmax_loss(
     logits: npt.ArrayLike,
     labels_or_probabilities: npt.ArrayLike,
@@ -398,44 +410,6 @@ def entmax_loss(
 
     The loss is 0 where p = y, and with labels where the right class leads by 1 / (alpha - 1) or more. It is added up
     from terms that are not negative; with alpha up to 2 it keeps its digits where it is almost 0.
-
-    Parameters
-    ----------
-    logits : array_like
-        Logits of float16, bfloat16, float32 or float64 (bool and integers are computed in float64). The classes lie
-        along `axis`.
-    labels_or_probabilities : array_like
-        Either labels, integers of the shape of `logits` without `axis` or with one entry along it, each the index of
-        the right class; or probabilities y, of the shape of `logits`.
-    axis : int, optional
-        Axis of the classes. Default: the last.
-    reduction : {"mean", "sum", "none"}, optional
-        Reduction of the loss over the rows; the gradient is that of the reduced loss. With "none" each row has its
-        own loss and gradient. Rows with the label `ignore_index` are not counted.
-    alpha : float, optional
-        From 1 to 1e30. With 1.5 and 2 the loss is that of entmax15 and sparsemax, to the bit. With 1 it is, of labels,
-        the cross-entropy of softmax to the bit, and of probabilities that less their entropy. Default: 1.5.
-    ignore_index : int, optional
-        The label of rows that take no part, whatever their logits hold. Their loss and their gradient are 0.
-
-    Returns
-    -------
-    loss : scalar or ndarray
-        One number; with "none" one number per row. Of the dtype of `logits`, but float32 for 16 bits.
-    gradient : ndarray
-        Gradient with respect to the logits, of their shape and dtype.
-
-    Raises
-    ------
-    TypeError
-        If a dtype is not supported, `axis` is not an integer or `alpha` is no number.
-    AxisError
-        If `axis` is out of bounds.
-    IndexError
-        If a label is not the index of a class.
-    ValueError
-        If the shapes differ, the reduction is unknown, `ignore_index` is given with probabilities, or `alpha` is out of
-        range.
 
     Notes
     -----

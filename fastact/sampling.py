@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from fastact._activation import as_numbers, check_out, store
 from fastact._buffers import with_retry
-from fastact._costs import COSTS
+from fastact._costs import cost_of
 from fastact._engine.rows import RowOperation
 from fastact._isa import KERNELS
 from fastact._layout import Layout, masked, reorder, row_axes
@@ -15,7 +15,7 @@ from fastact._layout import Layout, masked, reorder, row_axes
 Array = npt.NDArray[Any]
 
 NAME = "sample"
-OPERATION = RowOperation("sample", KERNELS, COSTS.get("sample", 0.6))  # nanoseconds per float32 entry on one thread
+OPERATION = RowOperation("sample", KERNELS, cost_of("sample"))
 REQUEST = 5  # numbers of a row, as fastact/_math/sampling.pxd has them: uniform, temperature, top_k, top_p, log min_p
 FAULTS = {-1: "holds NaN", -2: "holds +inf", -3: "has nothing above -inf that takes part"}  # results that are no index
 

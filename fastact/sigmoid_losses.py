@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from fastact._activation import as_numbers, has_16_bits, rounded, store
 from fastact._buffers import with_retry
-from fastact._costs import COSTS
+from fastact._costs import cost_of
 from fastact._engine.elementwise import KernelSet
 from fastact._engine.runtime import empty_like
 from fastact._isa import KERNELS
@@ -37,12 +37,9 @@ class ElementwiseLoss(NamedTuple):
     both: KernelSet
 
 
-def _loss(name: str, unmeasured: float) -> ElementwiseLoss:
-    """Make the kernels of a function of _math/sigmoid_losses.pxd.
-
-    `unmeasured`: its cost in nanoseconds per float32 element, until benchmarks/costs.py has measured it.
-    """
-    cost = COSTS.get(name, unmeasured)
+def _loss(name: str) -> ElementwiseLoss:
+    """Make the kernels of a function of _math/sigmoid_losses.pxd."""
+    cost = cost_of(name)
     first, both = (
         KernelSet({dtype: KERNELS.KERNELS[f"{name}.{key}.{dtype}"] for dtype in ("float", "double")}, name,
                   f"{name} of logits, targets and four numbers", 2, 4, outputs, cost, (math.nan,) * 4)
@@ -50,8 +47,8 @@ def _loss(name: str, unmeasured: float) -> ElementwiseLoss:
     return ElementwiseLoss(name, first, both)
 
 
-LOSSES = {loss.name: loss for loss in (_loss("sigmoid_cross_entropy", 1.2), _loss("sigmoid_focal", 2.5))}
-HESSIAN = _loss("sigmoid_cross_entropy_hessian", 1.0)
+LOSSES = {loss.name: loss for loss in (_loss("sigmoid_cross_entropy"), _loss("sigmoid_focal"))}
+HESSIAN = _loss("sigmoid_cross_entropy_hessian")
 
 
 def _gradient_and_hessian(

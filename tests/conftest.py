@@ -17,6 +17,16 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 pytest.register_assert_rewrite("common", "instruction_sets", "row_helpers", "processes")
 
 
+@pytest.fixture
+def prefetching():
+    """A function that sets whether passes over much memory prefetch it; the processor's own setting comes back."""
+    from fastact._engine import runtime
+
+    before = runtime.set_prefetching(False)
+    yield runtime.set_prefetching
+    runtime.set_prefetching(before)
+
+
 def pytest_collection_finish():
     gc.collect()
     gc.freeze()

@@ -19,7 +19,6 @@ from hypothesis.extra import numpy as hnp
 
 import fastact
 from fastact import reference
-from fastact._engine import runtime
 
 FROM_OUTPUT = [f for f in ELEMENTWISE if "backward_from_output" in f.ufuncs]
 LENGTHS = [0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 127, 128, 129, 1000, 4095, 4096, 4097, 40_000]
@@ -354,14 +353,6 @@ def test_the_fast_path_and_the_ufunc_have_the_same_bits(f, dtype):
                 same(call(x, out=np.empty_like(x)), y, case)
                 same(call(x, out=np.empty(2 * length, dtype)[::2]), y, case)
         same(f(x), f.ufunc(x, *f.parameters.values()), f"{length} numbers")
-
-
-@pytest.fixture
-def prefetching():
-    """A function that sets whether passes over much memory prefetch it; the processor's own setting comes back."""
-    before = runtime.set_prefetching(False)
-    yield runtime.set_prefetching
-    runtime.set_prefetching(before)
 
 
 @each("f", ELEMENTWISE)

@@ -147,14 +147,10 @@ def test_columns_that_collide_in_the_cache_have_the_bits_of_rows(call, dtype):
 
 @in_turn("dtype", [np.float32, np.float16])
 @every_mode
-def test_prefetching_changes_no_bits(call, dtype):
-    before = runtime.set_prefetching(False)
-    try:
-        for shape, axis in (((280, 1024), -1), ((1024, 280), 0), ((1, 280_001), -1)):
-            x = normal(shape, dtype)
-            runtime.set_prefetching(False)
-            expected = call(x, axis)
-            runtime.set_prefetching(True)
-            assert same_bits(call(x, axis), expected), shape
-    finally:
-        runtime.set_prefetching(before)
+def test_prefetching_changes_no_bits(call, dtype, prefetching):
+    for shape, axis in (((280, 1024), -1), ((1024, 280), 0), ((1, 280_001), -1)):
+        x = normal(shape, dtype)
+        prefetching(False)
+        expected = call(x, axis)
+        prefetching(True)
+        assert same_bits(call(x, axis), expected), shape
