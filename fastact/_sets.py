@@ -16,8 +16,9 @@ class InstructionSet(NamedTuple):
     register: str  # prefix of its vector registers in a disassembly
 
 
-# gcc moves a load into the branch of a select that alone uses it, and the vectorizer makes a masked load of it.  gcc 12
-# gives the loads of the second half of an unrolled loop the mask of the first half: wrong results.
+# gcc moves a load into the branch of a select that alone uses it, and the vectorizer makes a masked load of it. gcc 12
+# gives the loads of the second half of an unrolled loop the mask of the first half: wrong results. Where the source has
+# a load in the branch of a select, the flag does not help: write the load before it.
 UNMASKED = "-fno-tree-sink"
 
 # The oldest first. The first set of each tuple runs on every processor that the package is built for; for the others

@@ -150,6 +150,7 @@ cdef inline void sums_of_lanes(const floating* x, int lanes, Py_ssize_t groups, 
 cdef inline void exact_sums_of_lanes(double* high, double* low, Py_ssize_t lanes, Py_ssize_t groups,
                                      double* totals) noexcept nogil:
     cdef Py_ssize_t half = lanes // 2, place, lane, k
+    cdef double total
     cdef int j
     while half:
         for lane in range(half):
@@ -161,8 +162,9 @@ cdef inline void exact_sums_of_lanes(double* high, double* low, Py_ssize_t lanes
         half //= 2
     for k in range(groups):
         for j in range(LANES):
-            lane = k * LANES + j
-            totals[lane] = high[lane] if isinf(high[lane]) else high[lane] + low[lane]
+            place = k * LANES + j
+            total = high[place] + low[place]            # both are loaded in any case, see UNMASKED in _sets.py
+            totals[place] = high[place] if isinf(high[place]) else total
 
 
 # The sums of columns of n <= LANES numbers, each a lane of its own; the numbers are overwritten

@@ -274,6 +274,9 @@ cdef inline void search_entmax(const floating* x, Py_ssize_t n, Py_ssize_t dista
 #   search_entmax of x
 #   emit_entmax of x
 
+# For alpha > 2, where the power is below 1, entries below the reference are outside of the support, also where the
+# probability at the reference is 1 and the line would still be positive: theirs is below 2^-53.
+#
 # p of an entry of floats as a double, of doubles too; in root: p^(alpha - 1) / height^(alpha - 1)
 cdef inline double probability(floating x, const floating* c, double* root) noexcept nogil:
     cdef double d, a, v, p, start, d_low, a_low, lost, low
@@ -282,7 +285,7 @@ cdef inline double probability(floating x, const floating* c, double* root) noex
         a = d * (<double> c[GAIN] + c[GAIN_LOW])
         start = <double> c[START] + c[START_LOW]
         v = start + a
-        v = v if d >= 0 or start == 1 else (d if d != d else 0)
+        v = v if d >= 0 or <double> c[POWER] + c[POWER_LOW] > 1 else (d if d != d else 0)
         root[0] = at_least[double](v, 2.2250738585072014e-308)
         p = power_of(root[0], 0, a if start == 1 else root[0] - 1, 0, <double> c[POWER] + c[POWER_LOW], 0)
         p *= <double> c[HEIGHT] + c[HEIGHT_LOW]
@@ -296,7 +299,7 @@ cdef inline double probability(floating x, const floating* c, double* root) noex
         v = sum_in_two(start, a, &lost)
         lost += a_low
         v = sum_in_two(v, lost, &low)
-        v = v if d >= 0 or start == 1 else (d if d != d else 0)
+        v = v if d >= 0 or c[POWER] > 1 or c[POWER] == 1 and c[POWER_LOW] > 0 else (d if d != d else 0)
         root[0] = at_least[double](v, 2.2250738585072014e-308)
         p = power_of(root[0], low, a if start == 1 else root[0] - 1, a_low if start == 1 else low, c[POWER],
                      c[POWER_LOW])

@@ -108,9 +108,20 @@ def test_a_logit_at_the_threshold_is_outside():
             outside = x == x.min()
             p = entmax(x, alpha=alpha)
             assert (p[outside] == 0).all(), (row, alpha)
-            inside = np.nextafter(x[outside], dtype(INF))
-            x[outside] = inside
-            assert (entmax(x, alpha=alpha)[outside] > 0).all() or alpha < 1.5, (row, alpha)
+            x[outside] = np.nextafter(x[outside], dtype(INF))
+            p, right = entmax(x, alpha=alpha), exact_value(x[np.newaxis], alpha)[0]
+            assert abs(p - right).max() <= entmax.ulp["value"] * np.finfo(dtype).eps, (row, alpha)
+            assert (p[outside] > 0).all() or alpha < 1.5 or right[outside].max() < 2.0**-53, (row, alpha)
+
+
+@in_turn("distance", [2.0**-126, 1e-30, 1e-20, 1e-10])
+@in_turn("alpha", [2.5, 1e6, 1e13, 9e14, 1e20, 1e30])
+def test_almost_equal_logits_of_a_large_alpha_add_up_to_1(alpha, distance):
+    for dtype in WIDE:
+        p = entmax(np.array([0, distance], dtype), alpha=alpha)
+        eps = float(np.finfo(dtype).eps)
+        assert 0 <= p[0] <= p[1] * (1 + eps)
+        assert p.sum() == pytest.approx(1, rel=0, abs=2 * eps)
 
 
 @in_turn("length", [1000, 2047, 2049, 10_000, 60_000])

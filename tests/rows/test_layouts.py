@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from common import NAN, REDUCTIONS, ROWS, in_turn, normal, same_bits
+from common import NAN, REDUCTIONS, ROWS, in_turn, normal, same, same_bits
 from logits import logits_of
 from row_helpers import SCALED, every_dtype
 
@@ -107,6 +107,21 @@ def test_rows_have_the_same_bits_beside_any_others(call, length, counts, dtype):
         assert same_bits(call(rows[:count]), alone[:count]), count
         columns = call(np.ascontiguousarray(rows[:count].T), 0)
         assert same_bits(columns.T, alone[:count]), count
+
+
+@every_dtype
+@in_turn("length", [2, 3, 10, 16, 19, 40, 150])
+@every_mode
+def test_rows_that_are_not_finite_have_the_same_bits_in_columns(call, length, dtype):
+    """Some sums of a strip are infinite or NaN, and those beside them are not."""
+    rows = normal((45, length), dtype)
+    random = np.random.default_rng(length)
+    places = random.random(rows.shape) < 1 / length / 2
+    rows[places] = random.choice(np.array([np.inf, -np.inf, NAN, -0.0, 0]), np.count_nonzero(places))
+    alone = np.concatenate([call(row[None]) for row in rows])
+    with np.errstate(all="ignore"):
+        same(call(rows), alone)
+        same(call(np.ascontiguousarray(rows.T), 0).T, alone)
 
 
 @every_dtype
