@@ -12,6 +12,7 @@ Environment: ``FASTACT_OPENMP=0`` builds without threads; ``FASTACT_INSTRUCTION_
 set; ``FASTACT_SANITIZE=address,undefined`` builds with these sanitizers of the compiler, for tests only.
 """
 
+import hashlib
 import os
 import runpy
 import shlex
@@ -83,10 +84,21 @@ def openmp_flags():
     return ["-fopenmp"] if compiles(["-fopenmp"], source, link=True) else []
 
 
+def build_folder(modules):
+    """The folder in which a checkout keeps what it has compiled: one for each interpreter and each choice of flags."""
+    flags = [(one.define_macros, one.extra_compile_args, one.extra_link_args) for one in modules]
+    given = [os.environ.get(name) for name in ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED")]
+    choice = hashlib.sha256(repr([numpy.__version__, flags, given]).encode()).hexdigest()[:8]
+    return ROOT / "build" / f"{sysconfig.get_config_var('SOABI')}-{choice}"
+
+
 class build(build_ext):
     def finalize_options(self):
         if os.name == "nt":
             self.compiler = self.compiler or "mingw32"  # MSVC accepts neither the flags nor GNU's vector extensions
+        if self.inplace or self.editable_mode:  # an editable install of pip has new folders each time
+            folder = build_folder(self.distribution.ext_modules)
+            self.build_lib, self.build_temp = str(folder / "lib"), str(folder / "temp")
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()
 
@@ -99,11 +111,11 @@ def extensions():
               *windows]
     inline = [("CYTHON_INLINE", "inline __attribute__((always_inline))"), *windows]
     headers = [str(path) for path in PACKAGE.rglob("*.h")]
-    pages = [str(path) for path in PACKAGE.rglob("*.p?[di]") if path.suffix != ".pyd"]
+    inlined = [str(path) for folder in ("_math", "_loops", "_kernels") for path in PACKAGE.glob(f"{folder}/*.px[di]")]
     for one in SETS:
         yield Extension(f"fastact._kernels.{one.module}", [f"fastact/_kernels/{one.module}.pyx"], define_macros=inline,
                         include_dirs=["fastact"], extra_compile_args=[*exact, *FLAGS, *one.flags],
-                        extra_link_args=[*exact, *SANITIZE], depends=[*headers, *pages])
+                        extra_link_args=[*exact, *SANITIZE], depends=[*headers, *inlined])
     for path in sorted([*PACKAGE.glob("*.pyx"), *PACKAGE.glob("_engine/*.pyx")]):
         source = path.relative_to(ROOT)
         more = [f"fastact/_engine/{name}.c" for name in LINKED.get(path.stem, ())]
