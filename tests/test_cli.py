@@ -16,7 +16,7 @@ import pytest
 
 import fastact
 from fastact import _isa, cli
-from fastact.commands import Failed, output_file, whole_number, write_whole
+from fastact.commands import Failed, info, output_file, whole_number, write_whole
 
 PNG = b"\x89PNG\r\n\x1a\n"
 HIDDEN = ("relu", "softplus", "sigmoid", "tanh")
@@ -441,13 +441,33 @@ def test_too_little_memory_is_told(monkeypatch, capsys):
     assert capsys.readouterr() == ("", "fastact info: not enough memory: Unable to allocate 1. EiB\n")
 
 
-@pytest.mark.parametrize(("argv", "module"), [(["info"], "rich"), (["plot", "relu", "-o", "x.png"], "matplotlib"),
-                                              (["demo"], "sklearn")])
+def run_without(modules, argv, folder):
+    code = (f"import sys; sys.modules |= dict.fromkeys({modules!r}); from fastact import cli; "
+            f"sys.exit(cli.main({argv!r}))")
+    environment = {**os.environ, "PYTHONPATH": ROOT}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=folder,
+                          env=environment)
+
+
+def test_info_needs_numpy_alone(tmp_path):
+    result = run_without([*cli.EXTRAS], ["info"], tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert f"fastact {fastact.__version__}" == " ".join(result.stdout.splitlines()[0].split())
+
+
+@pytest.mark.parametrize("columns", [30, 60, 160])
+def test_info_fits_the_terminal(columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = fastact_command(capsys, "info").splitlines()
+    headings = [line.split("  ")[0] for line in lines if line[0] != " "]
+    assert headings == list(info.facts())
+    assert max(map(len, lines)) <= max(columns, max(map(len, headings)) + 22 + len(sys.executable))
+
+
+@pytest.mark.parametrize(("argv", "module"), [(["bench", "--function", "relu"], "rich"), (["demo"], "sklearn"),
+                                              (["plot", "relu", "-o", "x.png"], "matplotlib")])
 def test_a_missing_extra_names_its_command(argv, module, tmp_path):
-    code = f"import sys; sys.modules[{module!r}] = None; from fastact import cli; sys.exit(cli.main({argv!r}))"
-    environment = {**os.environ, "PYTHONPATH": str(Path(fastact.__file__).parents[1])}
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=tmp_path,
-                            env=environment)
+    result = run_without([module], argv, tmp_path)
     assert result.returncode == 1
     assert result.stderr == f"fastact {argv[0]}: {module} is not installed; run: pip install 'fastact[demo]'\n"
     assert os.listdir(tmp_path) == []

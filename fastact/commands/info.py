@@ -2,7 +2,9 @@
 
 import argparse
 import platform
+import shutil
 import sys
+import textwrap
 
 import numpy as np
 
@@ -39,13 +41,9 @@ def facts() -> dict[str, str]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table and return the exit status."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column()
-    for heading, fact in facts().items():
-        table.add_row(heading, fact)
-    Console(highlight=False).print(table)
+    table = facts()
+    width = max(map(len, table)) + 2
+    room = max(shutil.get_terminal_size().columns - width, 20)
+    for heading, fact in table.items():
+        print(f"{heading:{width}}" + f"\n{'':{width}}".join(textwrap.wrap(fact, room, break_on_hyphens=False)))
     return 0
