@@ -16,6 +16,7 @@ from fastact.lookup import get
 from fastact.losses import entmax15_loss, entmax_loss, softmax_cross_entropy, softmax_mse, sparsemax_loss
 from fastact.merging import merge_softmax
 from fastact.reduction import RowReduction
+from fastact.row_state import RowState
 from fastact.rowwise import Entmax, Rowwise
 from fastact.sampling import sample
 from fastact.sigmoid_losses import sigmoid_cross_entropy, sigmoid_focal
@@ -29,6 +30,7 @@ __all__ = [
     "Entmax",
     "Gated",
     "RowReduction",
+    "RowState",
     "Rowwise",
     "activations",
     "clear_buffers",

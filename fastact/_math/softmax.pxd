@@ -259,6 +259,58 @@ cdef inline floating emit_log_softmax_backward(floating x, floating y, const flo
     return fma(-p, c[SUM], x) * c[SCALE]
 
 
+# ------------------------------------------------------------------------------------------------- rows in parts
+
+# Of a row that is given in parts, the state of each part is its maximum m and its rest, the sum of e^(x - m) of all
+# entries but the one maximum.  States are merged elsewhere (fastact/row_state.py).
+#
+# Steps of row_rest:
+#   maximum of x
+#   prepare_exponentials
+#   prepare_peak
+#   accumulate_exponentials of x, if long
+#   flag_dominant, if long
+#   recover_pairs of x, if long
+#   accumulate_others of x, if dominant
+#   finish_log
+#   finish_rest
+#
+# A part of softmax or log_softmax, of the state of the whole row: the inputs of each row are its maximum and its rest.
+#
+# Steps of softmax_part:
+#   prepare_state
+#   prepare_exponentials
+#   accumulate_exponentials of x, stored
+#   finish_softmax_part
+#   emit_weighted of out
+#
+# Steps of log_softmax_part:
+#   prepare_state
+#   finish_log_part
+#   emit_log_softmax of x
+
+cdef inline void finish_rest(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
+    state.result[i] = state.first[i] / state.peak[i] + (state.second[i] - 1)
+
+
+cdef inline void prepare_state(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
+    state.maximum[i] = state.inputs[2 * i]
+    state.rest[i] = state.inputs[2 * i + 1]
+
+
+# The exponential of the maximum is computed in double, since it is not one of the terms that are added up here.
+cdef inline void finish_softmax_part(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
+    cdef double moved = state.maximum[i] - state.constants[OFFSET + i]
+    cdef double shift = exp_shift(row_guard_bits(moved), moved) - exp_integer(<floating> moved)
+    cdef double peak = exp_guarded(moved, 0., moved - row_limit(moved), shift) * row_guard_scale(moved)
+    set_weight(state, i, state.scale[i] / (peak * (1 + state.rest[i])), unused)
+
+
+cdef inline void finish_log_part(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
+    state.constants[MAXIMUM + i] = state.maximum[i]
+    state.constants[LOG_REST + i] = log_of_one_more(state.rest[i])
+
+
 # ------------------------------------------------------------------------ with a factor: scale, temperature, softmin
 
 # e^((x - m) f): x - m is in two parts, and so is the factor; their product keeps its digits, and is reduced as above
