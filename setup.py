@@ -124,10 +124,22 @@ def extensions():
                         extra_link_args=[*exact, *openmp, *SANITIZE], depends=headers)
 
 
+def translate(modules):
+    """Translate Cython to C. A file that is the same as before keeps its date, and is not compiled again.
+
+    In pip's new environments Cython's and NumPy's declarations are newer than what was translated from them.
+    """
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in PACKAGE.rglob("*.c")}
+    modules = cythonize(modules, compiler_directives=DIRECTIVES, nthreads=os.cpu_count() or 1)
+    for path, (date, text) in before.items():
+        if path.read_bytes() == text:
+            os.utime(path, ns=(date, date))
+    return modules
+
+
 def main():
     runpy.run_path(str(ROOT / "tools" / "kernels.py"))["write_table"](PACKAGE)
-    setup(ext_modules=cythonize(list(extensions()), compiler_directives=DIRECTIVES, nthreads=os.cpu_count() or 1),
-          cmdclass={"build_ext": build})
+    setup(ext_modules=translate(list(extensions())), cmdclass={"build_ext": build})
 
 
 if __name__ == "__main__":
