@@ -102,6 +102,27 @@ def hosts(session: nox.Session) -> None:
 
 
 @nox.session
+def scipy(session: nox.Session) -> None:
+    """SciPy's own tests of the functions of `fastact.scipy_special`, which replace SciPy's (tests/scipy_names.py)."""
+    root = tracked(session)
+    install(session, "scipy==1.17.*")
+    folder = Path(session.create_tmp()).resolve() / "outside"  # pytest would take the options of pyproject.toml
+    folder.mkdir(exist_ok=True)
+    session.chdir(folder)
+    tests = [f"scipy.special.tests.test_{name}" for name in ("logsumexp", "logit", "erfinv", "data", "basic", "mpmath")]
+    session.run("pytest", "-q", "-p", "scipy_names", "--pyargs", *tests, "-k", "test_logsumexp or test_logit or erf",
+                *session.posargs, env={"PYTHONPATH": str(root / "tests")})
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """tests/typing_examples.py, read by pyright; .ci/run reads it by mypy."""
+    tracked(session)
+    install(session, "pyright[nodejs]==1.1.414")
+    session.run("pyright", "tests/typing_examples.py", *session.posargs)
+
+
+@nox.session
 def parallel(session: nox.Session) -> None:
     """Each test of the functions in eight threads at once."""
     tracked(session)

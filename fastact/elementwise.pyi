@@ -1,14 +1,12 @@
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from fastact._activation import Activation
+from fastact._types import Array, F, Out, Value
 
-Array = npt.NDArray[Any]
-
-# The results are Any, as those of NumPy's functions: an array, or for scalars and 0-dimensional arrays a scalar.
 class Elementwise(Activation):
     def __init__(
         self,
@@ -43,26 +41,69 @@ class Elementwise(Activation):
     def ufunc(self) -> np.ufunc: ...
     @property
     def ufuncs(self) -> Mapping[str, np.ufunc]: ...
-    def __call__(
-        self, x: npt.ArrayLike, *parameters: npt.ArrayLike, out: Array | None = None, **keywords: Any
-    ) -> Any: ...
-    def derivative(
-        self, x: npt.ArrayLike, *parameters: npt.ArrayLike, out: Array | None = None, **keywords: Any
-    ) -> Any: ...
+    __call__: Value
+    derivative: Value
+    @overload
+    def value_and_derivative(
+        self,
+        x: npt.NDArray[F],
+        *arguments: float | npt.NDArray[F],
+        out: tuple[None, None] = ...,
+        **parameters: float | npt.NDArray[F],
+    ) -> tuple[npt.NDArray[F], npt.NDArray[F]]: ...
+    @overload
+    def value_and_derivative(
+        self, x: float, *arguments: float, out: tuple[None, None] = ..., **parameters: float
+    ) -> tuple[np.float64, np.float64]: ...
+    @overload
     def value_and_derivative(
         self,
         x: npt.ArrayLike,
-        *parameters: npt.ArrayLike,
+        *arguments: npt.ArrayLike,
         out: tuple[Array | None, Array | None] = ...,
         **keywords: Any,
     ) -> tuple[Any, Any]: ...
+    @overload
+    def backward(
+        self,
+        dy: float | npt.NDArray[F],
+        x: npt.NDArray[F],
+        *arguments: float | npt.NDArray[F],
+        output: None = None,
+        out: None = None,
+        **parameters: float | npt.NDArray[F],
+    ) -> npt.NDArray[F]: ...
+    @overload
+    def backward(
+        self,
+        dy: float | npt.NDArray[F],
+        *,
+        output: npt.NDArray[F],
+        out: None = None,
+        **parameters: float | npt.NDArray[F],
+    ) -> npt.NDArray[F]: ...
+    @overload
     def backward(
         self,
         dy: npt.ArrayLike,
         x: npt.ArrayLike | None = None,
-        *parameters: npt.ArrayLike,
+        *arguments: npt.ArrayLike,
         output: npt.ArrayLike | None = None,
-        out: Array | None = None,
+        out: Out,
+        **keywords: Any,
+    ) -> Out: ...
+    @overload
+    def backward(
+        self, dy: float, x: float, *arguments: float, out: None = None, **parameters: float
+    ) -> np.float64: ...
+    @overload
+    def backward(
+        self,
+        dy: npt.ArrayLike,
+        x: npt.ArrayLike | None = None,
+        *arguments: npt.ArrayLike,
+        output: npt.ArrayLike | None = None,
+        out: Any = None,
         **keywords: Any,
     ) -> Any: ...
     def backward_parameter(

@@ -3,14 +3,32 @@
 import difflib
 import itertools
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, overload
 
 from fastact._activation import Activation
 from fastact.catalogue import activations
 from fastact.elementwise import Elementwise
 from fastact.gated import Gated
 from fastact.names import CONVENTIONS, NOT_OFFERED, SPELLINGS, Options
+from fastact.reduction import RowReduction
+from fastact.rowwise import Entmax, Rowwise
+
+if TYPE_CHECKING:
+    from fastact._spellings import ElementwiseName, EntmaxName, GatedName, RowReductionName, RowwiseName
 
 
+@overload
+def get(name: "ElementwiseName", convention: str | None = None) -> Elementwise: ...
+@overload
+def get(name: "GatedName", convention: str | None = None) -> Gated: ...
+@overload
+def get(name: "EntmaxName", convention: str | None = None) -> Entmax: ...
+@overload
+def get(name: "RowwiseName", convention: str | None = None) -> Rowwise: ...
+@overload
+def get(name: "RowReductionName", convention: str | None = None) -> RowReduction: ...
+@overload
+def get(name: str, convention: str | None = None) -> Activation: ...
 def get(name: str, convention: str | None = None) -> Activation:
     """Look up an activation by its name in fastact or in another library.
 

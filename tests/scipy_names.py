@@ -1,7 +1,7 @@
 """A plugin of pytest for SciPy's own tests: functions of `scipy.special` are those of `fastact.scipy_special`.
 
-`nox -s scipy` uses it. Tests of what fastact refuses are deselected, by their names. A name that no test has fails the run, as does a
-function that no test has called.
+`nox -s scipy` uses it. Tests of what fastact refuses are deselected, by their names. A name that no test has fails the
+run, as does a function that no test has called.
 """
 
 import functools
