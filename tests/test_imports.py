@@ -22,13 +22,14 @@ MAY_IMPORT = {
     "_engine": ("_math", "_loops"),
     "the Python half": ("_math", "_engine"),
     "reference.py": (),
+    "the adapters": ("the Python half",),
     "comparison": ("the Python half", "reference.py"),
     "the command line": ("_engine", "the Python half", "reference.py", "comparison"),
 }
 """The parts of the package, and which other parts each may import."""
 
 OTHER_NAMES = {"reference": "reference.py", "cli": "the command line", "__main__": "the command line",
-               "commands": "the command line"}
+               "commands": "the command line", "sklearn": "the adapters"}
 """The part of a module or folder of the package, unless it is the folder's name or, of a module, the Python half."""
 
 LATER: set[tuple[str, str]] = set()
