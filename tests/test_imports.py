@@ -29,7 +29,7 @@ MAY_IMPORT = {
 """The parts of the package, and which other parts each may import."""
 
 OTHER_NAMES = {"reference": "reference.py", "cli": "the command line", "__main__": "the command line",
-               "commands": "the command line", "sklearn": "the adapters"}
+               "commands": "the command line", "sklearn": "the adapters", "thinc": "the adapters"}
 """The part of a module or folder of the package, unless it is the folder's name or, of a module, the Python half."""
 
 LATER: set[tuple[str, str]] = set()
