@@ -5,6 +5,7 @@ interpreter, compiler or emulator names it and is skipped.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -99,6 +100,34 @@ def hosts(session: nox.Session) -> None:
     tracked(session)
     install(session, "joblib", "dask", "gunicorn", "intel-openmp", "torch==2.13.0")
     session.run("pytest", "tests/test_hosts.py", "tests/test_threads.py", *session.posargs)
+
+
+ADAPTED = "import sys, pytest; {}; sys.exit(pytest.main(sys.argv[1:]))"
+AS_THEIRS = "-q", "-c", os.devnull, "--rootdir", ".", "-p", "no:cacheprovider", "--pyargs"  # not this project's options
+
+
+@nox.session
+def sklearn(session: nox.Session) -> None:
+    """scikit-learn's own tests of its networks, and of all that uses its softmax, on fastact.sklearn."""
+    tracked(session)
+    session.install("-e", ".[sklearn]", "pytest")
+    tests = [f"sklearn.{name}" for name in (
+        "neural_network.tests", "utils.tests.test_extmath", "_loss.tests", "neighbors.tests.test_nca",
+        "linear_model.tests.test_logistic", "ensemble.tests.test_weight_boosting", "tests.test_calibration",
+        "tests.test_discriminant_analysis")]
+    session.run("python", "-c", ADAPTED.format("import fastact.sklearn; fastact.sklearn.patch(softmax=True)"),
+                *AS_THEIRS, *(session.posargs or tests))
+
+
+@nox.session
+def thinc(session: nox.Session) -> None:
+    """thinc's own tests of backends, with FastactOps in the place of NumpyOps."""
+    tracked(session)
+    session.install("-e", ".[thinc]", "pytest", "hypothesis", "mock", "torch==2.13.0")
+    session.install("numpy<2.4")  # thinc 9.1 calls float() with an array, also in the comparison with PyTorch
+    session.run("python", "-c", ADAPTED.format(
+        "import thinc.api; from fastact.thinc import FastactOps; thinc.api.NumpyOps = FastactOps"),
+        *AS_THEIRS, *(session.posargs or ["thinc.tests.backends.test_ops"]))
 
 
 @nox.session

@@ -101,3 +101,27 @@ def test_minilm():
     assert all(0 < float(figure) < 100 for figure in re.findall(r"([0-9.]+)%", share))
     difference = re.fullmatch(r"the embeddings are the same: they differ by (\S+) at most, allowed is 1e-05", lines[-1])
     assert float(difference[1]) <= 1e-5
+
+
+def test_sklearn_digits():
+    pytest.importorskip("sklearn")
+    result = subprocess.run([sys.executable, EXAMPLES / "sklearn_digits.py"], capture_output=True, text=True,
+                            timeout=100)
+    assert result.returncode == 0, result.stderr
+    rows = re.findall(r"^(\w+) *: scikit-learn [0-9.]+ s, fastact [0-9.]+ s, 450 of 450 predictions the same, "
+                      r"([0-9.]+)% right$", result.stdout, re.MULTILINE)
+    assert [name for name, _ in rows] == ["relu", "tanh", "logistic"]
+    assert all(float(right) > 90 for _, right in rows)
+
+
+def test_thinc_mish():
+    """Where thinc is missing, the example says what to install."""
+    result = subprocess.run([sys.executable, EXAMPLES / "thinc_mish.py"], capture_output=True, text=True, timeout=100)
+    if importlib.util.find_spec("thinc") is None:
+        assert result.returncode == 1
+        assert "pip install -e '.[thinc]'" in result.stderr
+        return
+    assert result.returncode == 0, result.stderr
+    losses = re.findall(r"^(\w+) *: 40 steps in [0-9.]+ s, loss ([0-9.]+)$", result.stdout, re.MULTILINE)
+    assert [name for name, _ in losses] == ["numpy", "fastact"]
+    assert all(float(loss) < 0.3 for _, loss in losses)     # of a guess log 3, 1.10
