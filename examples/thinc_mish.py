@@ -15,7 +15,7 @@ try:
 except ModuleNotFoundError:
     raise SystemExit("this example needs thinc, which is not installed: pip install -e '.[thinc]'") from None
 
-ROUNDS, STEPS, BATCH = 3, 40, 256
+ROUNDS, STEPS, BATCH = 2, 40, 256
 TOLERANCE = 1e-3
 
 
