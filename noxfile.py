@@ -110,7 +110,7 @@ AS_THEIRS = "-q", "-c", os.devnull, "--rootdir", ".", "-p", "no:cacheprovider", 
 def sklearn(session: nox.Session) -> None:
     """scikit-learn's own tests of its networks, and of all that uses its softmax, on fastact.sklearn."""
     tracked(session)
-    session.install("-e", ".[sklearn]", "pytest")
+    session.install("-e", ".[sklearn]", "pytest", "pandas")
     tests = [f"sklearn.{name}" for name in (
         "neural_network.tests", "utils.tests.test_extmath", "_loss.tests", "neighbors.tests.test_nca",
         "linear_model.tests.test_logistic", "ensemble.tests.test_weight_boosting", "tests.test_calibration",
@@ -126,8 +126,9 @@ def thinc(session: nox.Session) -> None:
     session.install("-e", ".[thinc]", "pytest", "hypothesis", "mock", "torch==2.13.0")
     session.install("numpy<2.4")  # thinc 9.1 calls float() with an array, also in the comparison with PyTorch
     session.run("python", "-c", ADAPTED.format(
-        "import thinc.api; from fastact.thinc import FastactOps; thinc.api.NumpyOps = FastactOps"),
-        *AS_THEIRS, *(session.posargs or ["thinc.tests.backends.test_ops"]))
+        "import thinc.api; from fastact.thinc import FastactOps; "
+        "thinc.api.NumpyOps = thinc.registry.ops('NumpyOps')(type('NumpyOps', (FastactOps,), {'name': 'numpy'}))"),
+        *AS_THEIRS, *(session.posargs or ["thinc.tests.backends.test_ops", "thinc.tests.layers"]))
 
 
 @nox.session
