@@ -57,7 +57,7 @@ def merge_softmax(
     for name, array, accepted in (("o2", means[1], shape), ("lse1", logs[0], rows), ("lse2", logs[1], rows)):
         if array.shape != accepted:
             raise ValueError(f"fastact.{call}: {name} has the shape {array.shape}; accepted is {accepted}")
-    dtype, of_lse = _common(means), _at_least_float32(_common(logs))
+    dtype, of_lse = common_dtype(means), _at_least_float32(common_dtype(logs))
     if out is not None:
         check_out(call, out, shape, dtype)
     wide = _at_least_float32(dtype)
@@ -75,7 +75,7 @@ def merge_softmax(
     return out, rounded(lse, of_lse)[()]
 
 
-def _common(arrays: list[Array]) -> Any:
+def common_dtype(arrays: list[Array]) -> Any:
     """Return the common dtype of two arrays; NumPy has none for float16 and bfloat16."""
     dtypes = {array.dtype for array in arrays}
     if len(dtypes) == 2 and all(has_16_bits(dtype) for dtype in dtypes):

@@ -17,7 +17,7 @@ from fastact._layout import product, row_axes, sum_over
 from fastact._types import Array, Axis, F, Out
 from fastact._ufunc_calls import UFUNC_KEYWORDS
 from fastact.elementwise import Elementwise
-from fastact.merging import _common as common_dtype
+from fastact.merging import common_dtype
 from fastact.rowwise import Rowwise
 
 __all__ = ["erf", "expit", "log_expit", "log_softmax", "logit", "logsumexp", "softmax"]
