@@ -24,6 +24,23 @@ def test_readme():
     assert result.failed == 0, "".join(report)
 
 
+def lines_for_other_libraries():
+    """The library and the code of each row under this heading of the README."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = re.search(r"^## Where you compute$(.*?)^## ", text, re.MULTILINE | re.DOTALL)[1]
+    return re.findall(r"^\| (\S+?)[ ,].*?\| `(.*?)` \|", section, re.MULTILINE)
+
+
+MODULES = {"scikit-learn": "sklearn", "PyTorch": "torch"}
+
+
+@pytest.mark.parametrize(("library", "code"), lines_for_other_libraries())
+def test_readme_in_other_libraries(library, code):
+    pytest.importorskip(MODULES.get(library, library.lower()))
+    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=100)
+    assert result.returncode == 0, result.stderr
+
+
 def test_boosting():
     result = subprocess.run([sys.executable, EXAMPLES / "boosting.py"], capture_output=True, text=True, timeout=100)
     assert result.returncode == 0, result.stderr
