@@ -2,6 +2,7 @@
 
 cimport numpy as cnp
 
+from collections.abc import Mapping
 from numbers import Real
 from types import MappingProxyType
 
@@ -29,6 +30,17 @@ cdef str FROM_OUTPUT = " for a gradient from the output; for others pass x"
 # Whether values of `dtype` are computed as float32
 cdef bint is_narrow(object dtype):
     return isinstance(dtype, np.dtype) and (dtype.kind == "f" and dtype.itemsize in (2, 4) or is_bfloat16(dtype))
+
+
+# The dtype of an argument, if it has one.  That of a DataFrame or a Dataset, which has several, is float32 if all of
+# them are computed so: pandas and xarray call the ufunc for each.
+cdef object dtype_of(object value):
+    dtype = getattr(value, "dtype", None)
+    if dtype is None and hasattr(value, "dtypes"):
+        dtypes = set(value.dtypes.values() if isinstance(value.dtypes, Mapping) else value.dtypes)
+        if dtypes and all([is_narrow(one) for one in dtypes]):
+            return dtypes.pop() if len(dtypes) == 1 else np.dtype(np.float32)
+    return dtype
 
 
 cdef class Parameters:
@@ -129,7 +141,7 @@ cdef object call_ufunc(str call, KernelSet mode, tuple arrays, Parameters parame
             check_domain(call, name, parameters.domains[name], values[k])
     for name, domain in (output_domains or {}).items():
         check_domain(call, name, domain, values[names.index(name)], None, FROM_OUTPUT)
-    dtypes = [getattr(value, "dtype", None) for k, value in enumerate(values) if k not in scalars]
+    dtypes = [dtype_of(value) for k, value in enumerate(values) if k not in scalars]
     if (parameters.defaults and "dtype" not in keywords and "signature" not in keywords
             and all([is_narrow(dtype) for dtype in dtypes])):
         for k in scalars:
