@@ -4,7 +4,7 @@ from fastact._threads import get_num_threads, set_num_threads, threads  # first:
 
 # isort: split
 
-from fastact import ufuncs
+from fastact import _kinds, ufuncs  # noqa: F401  (it registers itself)
 from fastact._activation import Activation
 from fastact._buffers import clear_buffers, get_buffer_limit, set_buffer_limit
 from fastact.catalogue import *  # noqa: F403

@@ -1,12 +1,13 @@
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 ACCEPTED: str
+F = TypeVar("F", bound=Callable[..., Any])
 
 class Activation:
     __call__: Callable[..., Any]
@@ -28,6 +29,14 @@ class Activation:
     @property
     def keeps(self) -> str: ...
 
+class Function:
+    __name__: str
+    __qualname__: str
+    def __init__(self, function: Callable[..., Any], *others: Any) -> None: ...
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any: ...
+
+def keeps_kind(function: F) -> F: ...
+def use_kinds(function: Callable[[Any, str, tuple[Any, ...], dict[str, Any]], Any]) -> None: ...
 def make_signature(
     either: Iterable[str | tuple[str, Any]], keywords: Iterable[str | tuple[str, Any]]
 ) -> inspect.Signature: ...

@@ -5,6 +5,7 @@ cimport numpy as cnp
 
 import difflib
 import inspect
+from functools import update_wrapper
 from types import MappingProxyType
 
 import numpy as np
@@ -14,6 +15,12 @@ from fastact._engine.formats cimport is_bfloat16
 from fastact._engine.runtime import give_up_buffers
 
 cnp.import_array()
+
+cdef extern from "Python.h":
+    PyObject* Py_TYPE(PyObject* instance)
+    int PyObject_HasAttrString(PyObject* instance, const char* name) noexcept
+    object PyObject_Vectorcall(object function, PyObject* const* arguments, size_t count, PyObject* names)
+    object PyVectorcall_Call(object function, object arguments, object keywords)
 
 cdef extern from "_vectorcall.h":
     ctypedef struct PyTypeObject:
@@ -177,16 +184,84 @@ cdef class Activation:
 
 # The general path: the method of the class definition, with a tuple and a dict
 cdef object call_generally(object method, object self, PyObject* const* arguments, Py_ssize_t count, PyObject* names):
-    cdef Py_ssize_t k
-    positional = [<object> arguments[k] for k in range(count)]
-    keywords = {} if names == NULL else {
-        name: <object> arguments[count + k] for k, name in enumerate(<tuple> <object> names)}
+    result = in_kind(self, method, arguments, count, names)
+    if result is not NotImplemented:
+        return result
+    positional, keywords = as_given(arguments, count, names)
     try:
         return method(self, *positional, **keywords)
     except MemoryError:         # a retry without the kept memory, unless something may have been written
         if keywords.get("out") is not None or not give_up_buffers():
             raise
     return method(self, *positional, **keywords)
+
+
+cdef tuple as_given(PyObject* const* arguments, Py_ssize_t count, PyObject* names):
+    cdef Py_ssize_t k
+    return tuple([<object> arguments[k] for k in range(count)]), {} if names == NULL else {
+        name: <object> arguments[count + k] for k, name in enumerate(<tuple> <object> names)}
+
+
+cdef object call_in_kind = None         # of _kinds.py, which knows the libraries
+
+
+def use_kinds(function):
+    """Set the function that makes calls with arrays of other libraries."""
+    global call_in_kind
+    call_in_kind = function
+
+
+# Whether an argument may be an array of another library
+cdef inline bint is_foreign(PyObject* argument) noexcept:
+    return not (argument == <PyObject*> None or cnp.PyArray_Check(<object> argument)
+                or cnp.PyArray_IsAnyScalar(<object> argument)) and PyObject_HasAttrString(
+                    <PyObject*> Py_TYPE(argument), "__array__")
+
+
+# A call with arrays of other libraries; NotImplemented, if there are none or NumPy converts them.  `method` is that of
+# the class definition; None if `owner` is a function.
+cdef object in_kind(object owner, object method, PyObject* const* arguments, Py_ssize_t count, PyObject* names):
+    cdef Py_ssize_t k
+    for k in range(count + (0 if names == NULL else PyTuple_GET_SIZE(names))):
+        if is_foreign(arguments[k]):
+            return call_in_kind(owner, "__call__" if method is None else method.__name__,
+                                *as_given(arguments, count, names))
+    return NotImplemented
+
+
+cdef class Function:
+    """A public function that is no activation: it is called, described and pickled as the Python function is."""
+
+    cdef object function
+    cdef dict __dict__
+    cdef object (*vectorcall)(object, PyObject* const*, size_t, PyObject*)
+
+    def __cinit__(self, function, *others):
+        self.function = function
+        self.vectorcall = call_function
+        fastact_enable_vectorcall(self, &self.vectorcall)
+        update_wrapper(self, function)
+
+    def __call__(self, *arguments, **keywords):
+        return PyVectorcall_Call(self, arguments, keywords)
+
+    def __repr__(self):
+        return f"<fastact.{self.__qualname__}>"
+
+    def __reduce__(self):
+        return self.__qualname__
+
+
+def keeps_kind(function):
+    """Decorate a function that gives back the kind of array that it is given."""
+    return Function(function)
+
+
+cdef object call_function(object function, PyObject* const* arguments, size_t count, PyObject* names):
+    result = in_kind(function, None, arguments, PyVectorcall_NARGS(count), names)
+    if result is not NotImplemented:
+        return result
+    return PyObject_Vectorcall((<Function> function).function, arguments, count, names)
 
 
 cdef list documentation = []             # the bytes that replaced methods point to

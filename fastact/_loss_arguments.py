@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Callable
-from functools import update_wrapper
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from fastact._activation import as_numbers, check_out, has_16_bits, rounded, working_dtype
+from fastact._activation import Function, as_numbers, check_out, has_16_bits, keeps_kind, rounded, working_dtype
 from fastact._layout import sum_over
 from fastact._row_calls import factor_of_numbers
 
@@ -23,27 +22,25 @@ T = TypeVar("T")
 REDUCTIONS = ("mean", "sum", "none")
 
 
-class WithHessian(Generic[P, T, Q]):
-    """A loss that has another function, `gradient_and_hessian`.
-
-    It is called, described and pickled as the function is.
-    """
-
-    __name__: str
+class WithHessian(Function, Generic[P, T, Q]):
+    """A loss that has another function, `gradient_and_hessian`."""
 
     def __init__(self, function: Callable[P, T], gradient_and_hessian: Callable[Q, tuple[Array, Array]]) -> None:
-        update_wrapper(self, function)
-        self._function = function
-        self.gradient_and_hessian = gradient_and_hessian
+        self.gradient_and_hessian = keeps_kind(gradient_and_hessian)
 
-    def __call__(self, *arguments: P.args, **keywords: P.kwargs) -> T:
-        return self._function(*arguments, **keywords)
+    if TYPE_CHECKING:
+        def __call__(self, *arguments: P.args, **keywords: P.kwargs) -> T: ...
 
-    def __repr__(self) -> str:
-        return f"<fastact.{self.__name__}>"
 
-    def __reduce__(self) -> str:
-        return self.__name__
+class Part(NamedTuple):
+    """The reduction of some of the rows, or of the logits, of a loss: the gradient is that of all of them.
+
+    The loss is their sum in two parts, which are those of a complex number, so that the sum over all parts is rounded
+    once.
+    """
+
+    reduction: str  # "mean" or "sum"
+    divisor: float  # of the mean over all of them
 
 
 def with_hessian(
@@ -57,8 +54,8 @@ def with_hessian(
     return decorate
 
 
-def check_reduction(call: str, reduction: str) -> None:
-    if reduction not in REDUCTIONS:
+def check_reduction(call: str, reduction: str | Part) -> None:
+    if reduction not in REDUCTIONS and not isinstance(reduction, Part):
         raise ValueError(f"fastact.{call}: unknown reduction {reduction!r}; accepted are {', '.join(REDUCTIONS)}")
 
 
@@ -155,3 +152,11 @@ def reduced(losses: Array, reduction: str, divisor: float) -> Any:
     if isinstance(divisor, float):
         return sum_over(losses, axes) / divisor
     return sum_over(losses, axes, divisor)
+
+
+def sum_in_two_parts(losses: Array) -> complex:
+    """Add losses exactly: the nearest number, and what it lacks."""
+    flat = np.append(losses.astype(np.float64).ravel("K"), 0.0)
+    high = float(sum_over(flat, (0,)))
+    flat[-1] = -high
+    return complex(high, sum_over(flat, (0,)) if math.isfinite(high) else 0.0)

@@ -15,6 +15,7 @@ from fastact._layout import Layout, masked, product, reorder, row_axes
 from fastact._loss_arguments import (
     Array,
     Factor,
+    Part,
     Result,
     check_gradient,
     check_reduction,
@@ -23,6 +24,7 @@ from fastact._loss_arguments import (
     loss_dtype,
     numbers_in_shape,
     reduced,
+    sum_in_two_parts,
 )
 
 FORMS = ("", "_alone", "_scaled", "_scaled_alone", "_smoothed", "_smoothed_alone")
@@ -186,12 +188,15 @@ def _smoothed_labels(
 
 @with_retry
 def compute_rows(
-    loss: RowLoss, x: Array, rows: Rows, axis: int, reduction: str, options: Options, *, out: Array | None
+    loss: RowLoss, x: Array, rows: Rows, axis: int, reduction: str | Part, options: Options, *, out: Array | None
 ) -> tuple[Any, Array | None]:
     layout = Layout(x, (axis,))
     order = tuple(k - (k > axis) for k in layout.order if k != axis)
     dtype, y, labels = x.dtype, None, None
     forms = loss.probabilities
+    part = isinstance(reduction, Part)
+    if isinstance(reduction, Part):
+        rows, reduction = rows._replace(divisor=reduction.divisor), reduction.reduction
     form = "_scaled" if options.factor != (1, 0) else ""
     if rows.labels is not None and loss.labels is not None:
         forms, labels = loss.labels, np.ascontiguousarray(rows.labels.transpose(order))
@@ -219,8 +224,12 @@ def compute_rows(
         losses = _special_rows(rows, layout, order, losses, target, y)
         if target is not None and mean and not rows.divisor:
             target[...] = 0
-    value = rounded(reorder(losses, order) if reduction == "none" else reduced(losses, reduction, rows.divisor),
-                    loss_dtype(x.dtype))[()]
+    value: Any
+    if part:
+        value = sum_in_two_parts(losses)
+    else:
+        value = rounded(reorder(losses, order) if reduction == "none" else reduced(losses, reduction, rows.divisor),
+                        loss_dtype(x.dtype))[()]
     if target is None:
         return value, None
     if out is not None:

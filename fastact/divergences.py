@@ -3,10 +3,11 @@
 import numpy as np
 import numpy.typing as npt
 
-from fastact._activation import as_numbers, rounded, store
+from fastact._activation import as_numbers, keeps_kind, rounded, store
 from fastact._layout import product
 from fastact._loss_arguments import (
     Array,
+    Part,
     Result,
     check_gradient,
     check_reduction,
@@ -23,6 +24,7 @@ _KL = operations("softmax_kl")
 DIVERGENCE = RowLoss("softmax_kl", "target_logits", {**_KL, **{f"_scaled{form}": _KL[form] for form in _KL}}, None)
 
 
+@keeps_kind
 def softmax_entropy(
     logits: npt.ArrayLike,
     axis: int = -1,
@@ -94,6 +96,7 @@ def softmax_entropy(
     return value if slopes is None else (value, slopes)
 
 
+@keeps_kind
 def softmax_kl(
     logits: npt.ArrayLike,
     target_logits: npt.ArrayLike,
@@ -176,7 +179,8 @@ def softmax_kl(
     rows = weighted_rows(call, Rows(None, targets, None, None, product(of_rows), None), of_rows, sample_weight)
     options = Options(gradient=gradient, factor=factor_of(call, 1.0, temperature))
     value, slopes = compute_rows(DIVERGENCE, logarithms, rows, axis, reduction, options, out=None)
-    value = rounded(value, loss_dtype(x.dtype))[()]
+    if not isinstance(reduction, Part):
+        value = rounded(value, loss_dtype(x.dtype))[()]
     if slopes is None:
         return value
     if out is not None:

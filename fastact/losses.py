@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from fastact._activation import as_numbers, store
+from fastact._activation import as_numbers, keeps_kind, store
 from fastact._buffers import with_retry
 from fastact._layout import Layout
 from fastact._loss_arguments import (
@@ -48,6 +48,7 @@ ZERO, ONE = 0.0, 1.0  # the defaults: a call with them takes the fast path
 fast_mean = with_retry(mean_of_labels)
 
 
+@keeps_kind
 def softmax_mse(
     logits: npt.ArrayLike, targets: npt.ArrayLike, axis: int = -1, reduction: str = "mean"
 ) -> tuple[Loss, Array]:
@@ -340,6 +341,7 @@ def with_sections(loss: F) -> F:
     return loss
 
 
+@keeps_kind
 @with_sections
 def sparsemax_loss(
     logits: npt.ArrayLike,
@@ -366,6 +368,7 @@ def sparsemax_loss(
                              Options(ignore_index=ignore_index))
 
 
+@keeps_kind
 @with_sections
 def entmax15_loss(
     logits: npt.ArrayLike,
@@ -392,6 +395,7 @@ def entmax15_loss(
                              Options(ignore_index=ignore_index))
 
 
+@keeps_kind
 @with_sections
 def entmax_loss(
     logits: npt.ArrayLike,

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastact._activation import as_numbers, check_out, has_16_bits, rounded, store
+from fastact._activation import as_numbers, check_out, has_16_bits, keeps_kind, rounded, store
 
 Array = npt.NDArray[Any]
 
 
+@keeps_kind
 def merge_softmax(
     o1: npt.ArrayLike, lse1: npt.ArrayLike, o2: npt.ArrayLike, lse2: npt.ArrayLike, out: Array | None = None
 ) -> tuple[Array, Array]:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastact._activation import as_numbers, check_out, store
+from fastact._activation import as_numbers, check_out, keeps_kind, store
 from fastact._buffers import with_retry
 from fastact._costs import cost_of
 from fastact._engine.rows import RowOperation
@@ -20,6 +20,7 @@ REQUEST = 5  # numbers of a row, as fastact/_math/sampling.pxd has them: uniform
 FAULTS = {-1: "holds NaN", -2: "holds +inf", -3: "has nothing above -inf that takes part"}  # results that are no index
 
 
+@keeps_kind
 def sample(
     logits: npt.ArrayLike,
     rng: np.random.Generator | npt.ArrayLike,

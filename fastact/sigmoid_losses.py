@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastact._activation import as_numbers, has_16_bits, rounded, store
+from fastact._activation import as_numbers, has_16_bits, keeps_kind, rounded, store
 from fastact._buffers import with_retry
 from fastact._costs import cost_of
 from fastact._engine.elementwise import KernelSet
@@ -14,6 +14,7 @@ from fastact._engine.runtime import empty_like
 from fastact._isa import KERNELS
 from fastact._loss_arguments import (
     Array,
+    Part,
     Result,
     check_gradient,
     check_outs,
@@ -22,6 +23,7 @@ from fastact._loss_arguments import (
     loss_dtype,
     number_within,
     reduced,
+    sum_in_two_parts,
     with_hessian,
 )
 
@@ -176,6 +178,7 @@ def sigmoid_cross_entropy(
     return _reduced(LOSSES[call], x, inputs, reduction, gradient, out)
 
 
+@keeps_kind
 def sigmoid_focal(
     logits: npt.ArrayLike,
     targets: npt.ArrayLike,
@@ -274,14 +277,17 @@ def _inputs(
 def _reduced(
     loss: ElementwiseLoss, x: Array, inputs: tuple[Number, ...], reduction: str, gradient: bool, out: Array | None
 ) -> Result:
-    scale = 1 / x.size if reduction == "mean" and x.size else 1.0
+    of, divisor = reduction if isinstance(reduction, Part) else (reduction, x.size)
+    scale = 1 / divisor if of == "mean" and divisor else 1.0
     dtypes = (loss_dtype(x.dtype), x.dtype)
     if gradient:
         losses, slopes = _run(loss.both, x, (*inputs, scale), dtypes, out=None if out is None else (None, out))
     else:
         (losses,) = _run(loss.first, x, (*inputs, scale), dtypes[:1], out=None)
     value = losses
-    if reduction != "none":
+    if isinstance(reduction, Part):
+        value = sum_in_two_parts(losses)
+    elif reduction != "none":
         value = rounded(reduced(losses.ravel("K"), reduction, x.size), losses.dtype)[()]
     return (value, slopes) if gradient else value
 
