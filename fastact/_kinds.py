@@ -5,7 +5,7 @@ the call takes, and the results become that kind again, with the labels that bel
 need little of this, since NumPy's ufuncs ask the kind.
 
 A call comes here if an argument has `__array__` and is not of NumPy (`in_kind` in _activation.pyx).  Nothing is
-imported but fastact.torch: a library whose arrays are given has been imported.
+imported but fastact.torch and fastact.dask: a library whose arrays are given has been imported.
 """
 
 import importlib
@@ -36,6 +36,8 @@ OF_CLASSES = ("class_weight",)
 OTHERS = ("where", "bias", "targets", "labels_or_probabilities", "target_logits", "pos_weight")
 WITHIN_ROWS = ("labels", "labels_or_probabilities", "lengths")  # whose numbers the length of a row limits
 ARRAYS = {*OF_ENTRIES, *OF_ROWS, *OF_CLASSES, *OTHERS}
+
+OF_CHUNKED_ROWS = ("softmax", "log_softmax", "logsumexp")  # functions of fastact.dask
 
 AXES_OF_PANDAS = {"index": 0, "rows": 0, "columns": 1}
 IN_CPU_MEMORY = (1, 3, 11, 13)  # devices of DLPack; the last three are memory that CUDA and ROCm use too
@@ -380,12 +382,16 @@ def in_order_of(call: Call, name: str, value: Any, x: Any) -> Any:
 def of_dask(call: Call) -> Any:
     """Make the call of blocks, lazily.
 
-    A block has whole rows: where they are in several chunks, they are put into one, lazily too.
+    A block has whole rows: where they are in several chunks, they are put into one, lazily too, unless fastact.dask has
+    the function for rows in chunks.
     """
     da = sys.modules["dask.array"]
     if any(out is not None for out in call.outs):
         raise TypeError(f"fastact.{call.name}: out is given beside a dask array; accepted is None")
     call.set_shape(np.shape(next(iter(call.entries.values()))))
+    if (call.method == "__call__" and call.name in OF_CHUNKED_ROWS and set(call.given) <= {"x", "axis", "keepdims"}
+            and call.given["x"].dtype.kind != "c" and any(call.given["x"].numblocks[k] > 1 for k in call.axes)):
+        return getattr(importlib.import_module("fastact.dask"), call.name)(**call.given)
     places = call.places_of_results()
     if None in places:
         raise TypeError(f"fastact.{call.name}: an argument is a dask array, and a result a sum over all rows; accepted "
