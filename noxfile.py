@@ -153,6 +153,14 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def torch(session: nox.Session) -> None:
+    """The functions and modules for PyTorch."""
+    tracked(session)
+    install(session, "torch==2.13.0")
+    session.run("pytest", "-q", "tests/torch", *session.posargs)
+
+
+@nox.session
 def parallel(session: nox.Session) -> None:
     """Each test of the functions in eight threads at once."""
     tracked(session)

@@ -116,7 +116,7 @@ def extensions():
         yield Extension(f"fastact._kernels.{one.module}", [f"fastact/_kernels/{one.module}.pyx"], define_macros=inline,
                         include_dirs=["fastact"], extra_compile_args=[*exact, *FLAGS, *one.flags],
                         extra_link_args=[*exact, *SANITIZE], depends=[*headers, *inlined])
-    for path in sorted([*PACKAGE.glob("*.pyx"), *PACKAGE.glob("_engine/*.pyx")]):
+    for path in sorted([*PACKAGE.glob("*.pyx"), *PACKAGE.glob("_engine/*.pyx"), *PACKAGE.glob("torch/*.pyx")]):
         source = path.relative_to(ROOT)
         more = [f"fastact/_engine/{name}.c" for name in LINKED.get(path.stem, ())]
         yield Extension(".".join(source.with_suffix("").parts), [str(source), *more], define_macros=macros,

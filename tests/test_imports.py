@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "reference.py": (),
     "the adapters": ("the Python half",),
     "comparison": ("the Python half", "reference.py"),
+    "torch": ("the Python half", "_engine"),
     "the command line": ("_engine", "the Python half", "reference.py", "comparison"),
 }
 """The parts of the package, and which other parts each may import."""

@@ -1,0 +1,638 @@
+"""What each function of fastact is for PyTorch: an operation on tensors, and its derivatives.
+
+An operation takes a flat tuple of arguments, tensors and others. `value` computes it, of tensors in memory, and knows
+no derivatives. `gradients` are written with other operations, so that a derivative is routed as any call is: the
+operation `gelu_backward` makes the gradient of `gelu`. The gradients of that one are refused, since fastact has no
+second derivatives.
+
+At a kink the gradient is PyTorch's. fastact's derivative is the right-hand one; `PIECEWISE` and `LEFT` have the
+functions for which PyTorch has another one.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+import fastact
+from fastact import divergences, losses, sigmoid_losses
+from fastact.elementwise import Elementwise
+from fastact.gated import Gated
+from fastact.reduction import RowReduction
+from fastact.rowwise import Rowwise
+from fastact.torch import _routes
+from fastact.torch._exchange import compute, run, view
+
+Tensor = torch.Tensor
+Gradients = Sequence[Tensor | None]
+aten = torch.ops.aten
+
+OUT = ("out",)
+OUTPUT_AND_OUT = ("output", "out")
+HALF = (torch.float16, torch.bfloat16)
+FROM_OUTPUT = frozenset({"relu", "sigmoid", "tanh", "exp"})
+"""The functions whose gradient comes from the value, as in PyTorch; the others keep the argument."""
+
+
+# -------------------------------------------------------------------------------------------- kinks as PyTorch has them
+
+def _leaky(dy: Tensor, x: Tensor, slope: Any) -> Tensor:
+    if isinstance(slope, Tensor):
+        return torch.where(x > 0, dy, dy * slope.to(x.dtype))
+    return aten.leaky_relu_backward(dy, x, slope, False)
+
+
+def _hard_sigmoid(dy: Tensor, x: Tensor, slope: float, offset: float) -> Tensor:
+    if (slope, offset) == tuple(fastact.hard_sigmoid.parameters.values()):
+        return aten.hardsigmoid_backward(dy, x)
+    return aten.hardtanh_backward(dy * slope, x * slope + offset, 0.0, 1.0)
+
+
+PIECEWISE: dict[str, Callable[..., Tensor]] = {
+    "relu": lambda dy, y: aten.threshold_backward(dy, y, 0.0),
+    "relu6": lambda dy, x: aten.hardtanh_backward(dy, x, 0.0, 6.0),
+    "leaky_relu": _leaky,
+    "prelu": _leaky,
+    "threshold": lambda dy, x, threshold, value: aten.threshold_backward(dy, x, threshold),
+    "hard_tanh": aten.hardtanh_backward,
+    "hard_shrink": aten.hardshrink_backward,
+    "soft_shrink": aten.softshrink_backward,
+    "hard_sigmoid": _hard_sigmoid,
+}
+"""The gradients of functions of straight pieces: PyTorch's own, which have all derivatives."""
+
+LEFT: dict[str, Callable[..., tuple[float, Any]]] = {
+    "selu": lambda: (0.0, 1.0507009873554805 * 1.6732632423543772),
+    "elu": lambda alpha: (0.0, alpha),
+    "hard_swish": lambda: (-3.0, 0.0),
+}
+"""A kink and the derivative there, the left-hand one, of other functions; of the parameters."""
+
+
+def _at_kinks(name: str, dx: Tensor, dy: Tensor, x: Tensor, parameters: Sequence[Any]) -> Tensor:
+    """Correct a gradient of fastact's, in place."""
+    if name == "gelu_clipped":  # torch.clamp has the derivative 1 at its limits
+        g = dense(fastact.gelu, OUT, x)
+        dx = dense(fastact.gelu.backward, OUT, torch.where((g < parameters[0]) | (g > parameters[1]), 0, dy), x)
+    elif name == "logit" and 0 <= parameters[0] <= 0.5:
+        dx = aten.logit_backward(dy, x, parameters[0])
+    elif name in LEFT and parameters != [1.0]:  # elu of alpha 1 has no kink
+        kink, slope = LEFT[name](*parameters)
+        at = x == kink
+        if at.any():
+            dx[at] = (dy * slope)[at]
+    return dx
+
+
+# ------------------------------------------------------------------------------------------------- calls of the kernels
+
+def number(parameter: Any) -> Any:
+    """Return a parameter as a float, unless it is a tensor of several numbers."""
+    return float(parameter) if not isinstance(parameter, Tensor) or parameter.numel() == 1 else parameter
+
+
+@functools.lru_cache(256)
+def _with_numbers(f: Elementwise, *numbers: float) -> Elementwise:
+    return f.with_defaults(**dict(zip(f.parameters, numbers, strict=True)))
+
+
+def _flat(tensor: Tensor) -> Any:
+    return view(tensor.as_strided((tensor.numel(),), (1,)))
+
+
+def dense(function: Callable[..., Any], names: tuple[str, ...], *tensors: Tensor) -> Tensor:
+    """Call an elementwise function of tensors of one shape; the result has the layout that PyTorch would give it."""
+    result = run(function, names, *tensors)
+    if result is not None:
+        return result
+    result = torch.empty_like(tensors[-1])
+    layout = result.stride(), result.dtype
+    arrays = [_flat(one if (one.stride(), one.dtype) == layout else torch.empty_like(result).copy_(one))
+              for one in tensors]
+    named = len(arrays) + 1 - len(names)
+    compute(function, *arrays[:named], **dict(zip(names, [*arrays[named:], _flat(result)], strict=True)))
+    return result
+
+
+def _contiguous_like(x: Tensor) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+def _schema_of(f: Any, kind: str = "float") -> list[str]:
+    learnt = getattr(f, "learnt", ())
+    return [f"Tensor {name}" if name in learnt else f"{kind} {name}" for name in f.parameters]
+
+
+# ----------------------------------------------------------------------------------------------------------- operations
+
+class Operation:
+    """A function of tensors.
+
+    Attributes
+    ----------
+    name : str
+        That of the operator, without the namespace.
+    public : str
+        The function that the user called.
+    schema : list of str
+        The arguments, as a schema of PyTorch has them.
+    results : int
+        How many tensors it returns; a single one is no tuple.
+    alike : int
+        The first arguments, which are tensors whose axes are counted from the end: `vmap` may prepend one.
+    """
+
+    results = 1
+    alike = 1
+
+    def __init__(self, name: str, public: str, schema: list[str]) -> None:
+        self.name, self.public, self.schema = name, public, schema
+
+    def value(self, *arguments: Any) -> Any:
+        """Compute the results, of tensors in memory, without derivatives."""
+        raise NotImplementedError
+
+    def like(self, *arguments: Any) -> Any:
+        """Make empty results, of tensors that may have no memory."""
+        raise NotImplementedError
+
+    def saved(self, results: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the result and the arguments, with None for what the derivatives do not read."""
+        return (None, *arguments)
+
+    def gradients(self, needs: Sequence[bool], dy: Any, result: Any, *arguments: Any) -> Gradients:
+        """Return the gradient of each argument that needs one, from those of the results."""
+        raise NotImplementedError(
+            f"fastact.torch.{self.public}: it has no second derivative; accepted are first derivatives, and "
+            f"torch.autograd without create_graph=True")
+
+    def tangent(self, tangents: Sequence[Tensor | None], result: Any, *arguments: Any) -> Tensor:
+        """Return the derivative of the first result in the direction of the tangents."""
+        self.gradients((), None, result, *arguments)
+        raise NotImplementedError
+
+
+class ElementwiseValue(Operation):
+    def __init__(self, f: Elementwise) -> None:
+        super().__init__(f.name, f.name, ["Tensor x", *_schema_of(f)])
+        self.f, self.backward = f, ElementwiseBackward(f)
+        self.of_parameters = {1 + list(f.parameters).index(name): ParameterBackward(f, name) for name in f.learnt}
+
+    def value(self, x: Tensor, *parameters: Any) -> Tensor:
+        numbers = [number(one) for one in parameters]
+        if not any(isinstance(one, Tensor) for one in numbers):
+            return dense(_with_numbers(self.f, *numbers) if numbers else self.f, OUT, x)
+        result = torch.empty_like(x)
+        compute(self.f, view(x), *_arrays(numbers), out=view(result))
+        return result
+
+    def like(self, x: Tensor, *parameters: Any) -> Tensor:
+        return torch.empty_like(x)
+
+    def saved(self, result: Tensor, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (result, None, *arguments[1:]) if self.f.name in FROM_OUTPUT else (None, *arguments)
+
+    def gradients(self, needs: Sequence[bool], dy: Any, result: Any, x: Any, *parameters: Any) -> Gradients:
+        found: list[Tensor | None] = [None] * (1 + len(parameters))
+        kept = result if self.f.name in FROM_OUTPUT else x
+        if needs[0] and self.f.name in PIECEWISE:
+            found[0] = PIECEWISE[self.f.name](dy, kept, *parameters)
+        elif needs[0]:
+            found[0] = _routes.call(self.backward, dy, kept, *parameters)
+        for k, backward in self.of_parameters.items():
+            if needs[k]:
+                found[k] = _routes.call(backward, dy, x, *parameters)
+        return found
+
+    def tangent(self, tangents: Sequence[Tensor | None], result: Any, x: Any, *parameters: Any) -> Tensor:
+        parts = []
+        if tangents[0] is not None:
+            parts += [one for one in self.gradients([True] + [False] * len(parameters), tangents[0], result, x,
+                                                    *parameters) if one is not None]
+        for k, backward in self.of_parameters.items():
+            if tangents[k] is not None:
+                whole = [one.to(x.dtype).expand(x.shape) if isinstance(one, Tensor) else one for one in parameters]
+                whole[k - 1] = whole[k - 1].clone()
+                terms = _routes.call(backward, torch.ones_like(x), x, *whole)
+                parts.append(terms * tangents[k])
+        return functools.reduce(torch.add, parts)
+
+
+def _arrays(parameters: Sequence[Any]) -> list[Any]:
+    return [view(one) if isinstance(one, Tensor) else one for one in parameters]
+
+
+class ElementwiseBackward(Operation):
+    alike = 2
+
+    def __init__(self, f: Elementwise) -> None:
+        super().__init__(f"{f.name}_backward", f.name, ["Tensor dy", "Tensor kept", *_schema_of(f)])
+        self.f, self.names = f, OUTPUT_AND_OUT if f.name in FROM_OUTPUT else OUT
+
+    def value(self, dy: Tensor, kept: Tensor, *parameters: Any) -> Tensor:
+        numbers = [number(one) for one in parameters]
+        if any(isinstance(one, Tensor) for one in numbers):
+            dx = torch.empty_like(kept)
+            compute(self.f.backward, view(dy), view(kept), *_arrays(numbers), out=view(dx))
+        else:
+            f = _with_numbers(self.f, *numbers) if numbers else self.f
+            dx = dense(f.backward, self.names, dy, kept)
+        return _at_kinks(self.f.name, dx, dy, kept, numbers)
+
+    def like(self, dy: Tensor, kept: Tensor, *parameters: Any) -> Tensor:
+        return torch.empty_like(kept)
+
+
+class ParameterBackward(Operation):
+    alike = 0
+
+    def __init__(self, f: Elementwise, name: str) -> None:
+        super().__init__(f"{f.name}_backward_{name}", f.name, ["Tensor dy", "Tensor x", *_schema_of(f)])
+        self.f, self.parameter, self.index = f, name, list(f.parameters).index(name)
+
+    def value(self, dy: Tensor, x: Tensor, *parameters: Any) -> Tensor:
+        result = self.like(dy, x, *parameters)
+        found = compute(self.f.backward_parameter, view(dy), view(x), *_arrays([number(one) for one in parameters]),
+                        name=self.parameter)
+        view(result)[...] = found.reshape(tuple(result.shape))
+        return result
+
+    def like(self, dy: Tensor, x: Tensor, *parameters: Any) -> Tensor:
+        parameter = parameters[self.index]
+        return _contiguous_like(parameter if isinstance(parameter, Tensor) else x.new_empty(()))
+
+
+class RowsValue(Operation):
+    """An activation of rows, with the axes counted from the end."""
+
+    def __init__(self, f: Rowwise) -> None:
+        super().__init__(f.name, f.name, ["Tensor x", "int[] dim", *_schema_of(f)])
+        self.f, self.backward = f, RowsBackward(f)
+        self.of_alpha = RowsParameterBackward(f) if getattr(f, "learnt", ()) else None
+
+    def value(self, x: Tensor, dim: Sequence[int], *parameters: Any) -> Tensor:
+        named = _named(self.f, parameters)
+        result = run(self.f, OUT, x) if list(dim) == [-1] and not named else None
+        if result is None:
+            result = _contiguous_like(x)
+            compute(self.f, view(x), tuple(dim), out=view(result), **named)
+        return result
+
+    def like(self, x: Tensor, dim: Sequence[int], *parameters: Any) -> Tensor:
+        return _contiguous_like(x)
+
+    def saved(self, result: Tensor, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (result, None, *arguments[1:])
+
+    def gradients(self, needs: Sequence[bool], dy: Any, result: Any, x: Any, *others: Any) -> Gradients:
+        found: list[Tensor | None] = [None] * (1 + len(others))
+        if needs[0]:
+            found[0] = _routes.call(self.backward, dy, result, *others)
+        if self.of_alpha is not None and needs[2]:
+            found[2] = _routes.call(self.of_alpha, dy, result, *others)
+        return found
+
+    def tangent(self, tangents: Sequence[Tensor | None], result: Any, x: Any, *others: Any) -> Tensor:
+        if len(tangents) > 2 and tangents[2] is not None:
+            raise NotImplementedError(
+                f"fastact.torch.{self.public}: it has no forward-mode derivative in {self.f.learnt[0]}; accepted is "
+                f"one in x, and reverse mode")
+        if self.f.name != "log_softmax":  # the others have symmetric matrices of derivatives
+            return _routes.call(self.backward, tangents[0], result, *others)
+        dim, scale, temperature = others
+        tangent = tangents[0] * (scale / temperature)
+        return tangent - (result.exp() * tangent).sum(dim, keepdim=True)
+
+
+def _named(f: Any, parameters: Sequence[Any]) -> dict[str, float]:
+    """Return the parameters that are not at their defaults."""
+    return {name: value for (name, default), value in zip(f.parameters.items(), map(number, parameters), strict=True)
+            if value != default}
+
+
+class RowsBackward(Operation):
+    alike = 2
+
+    def __init__(self, f: Rowwise) -> None:
+        super().__init__(f"{f.name}_backward", f.name, ["Tensor dy", "Tensor output", "int[] dim", *_schema_of(f)])
+        self.f = f
+
+    def value(self, dy: Tensor, output: Tensor, dim: Sequence[int], *parameters: Any) -> Tensor:
+        named = _named(self.f, parameters)
+        dx = run(self.f.backward, OUTPUT_AND_OUT, dy, output) if list(dim) == [-1] and not named else None
+        if dx is None:
+            dx = _contiguous_like(output)
+            compute(self.f.backward, view(dy), None, tuple(dim), output=view(output), out=view(dx), **named)
+        return dx
+
+    def like(self, dy: Tensor, output: Tensor, dim: Sequence[int], *parameters: Any) -> Tensor:
+        return _contiguous_like(output)
+
+
+class RowsParameterBackward(Operation):
+    alike = 0
+
+    def __init__(self, f: Any) -> None:
+        super().__init__(f"{f.name}_backward_alpha", f.name,
+                         ["Tensor dy", "Tensor output", "int[] dim", *_schema_of(f)])
+        self.f = f
+
+    def value(self, dy: Tensor, output: Tensor, dim: Sequence[int], alpha: Any, *factors: float) -> Tensor:
+        result = self.like(dy, output, dim, alpha)
+        view(result)[...] = compute(self.f.backward_parameter, view(dy), None, tuple(dim), output=view(output),
+                                    alpha=number(alpha))
+        return result
+
+    def like(self, dy: Tensor, output: Tensor, dim: Sequence[int], alpha: Any, *factors: float) -> Tensor:
+        return _contiguous_like(alpha if isinstance(alpha, Tensor) else output.new_empty(()))
+
+
+class ReductionValue(Operation):
+    def __init__(self, f: RowReduction) -> None:
+        super().__init__(f.name, f.name, ["Tensor x", "int[] dim", "bool keepdim", *_schema_of(f)])
+        self.f, self.backward = f, ReductionBackward(f)
+
+    def value(self, x: Tensor, dim: Sequence[int], keepdim: bool, *parameters: float) -> Tensor:
+        result = self.like(x, dim, keepdim)
+        compute(self.f, view(x), tuple(dim), keepdims=keepdim, out=view(result), **_named(self.f, parameters))
+        return result
+
+    def like(self, x: Tensor, dim: Sequence[int], keepdim: bool, *parameters: float) -> Tensor:
+        return x.new_empty(_shape_without(x, dim, keepdim))
+
+    def gradients(self, needs: Sequence[bool], dy: Any, result: Any, x: Any, *others: Any) -> Gradients:
+        return [_routes.call(self.backward, dy, x, *others), *[None] * len(others)]
+
+    def tangent(self, tangents: Sequence[Tensor | None], result: Any, x: Any, *others: Any) -> Tensor:
+        slopes = _routes.call(self.backward, torch.ones_like(result), x, *others)
+        return (slopes * tangents[0]).sum(others[0], keepdim=others[1])
+
+    def saved(self, result: Tensor, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (result, *arguments)
+
+
+def _shape_without(x: Tensor, dim: Sequence[int], keepdim: bool) -> list[int]:
+    return [1 if k - x.ndim in dim else n for k, n in enumerate(x.shape) if keepdim or k - x.ndim not in dim]
+
+
+class ReductionBackward(Operation):
+    alike = 2
+
+    def __init__(self, f: RowReduction) -> None:
+        super().__init__(f"{f.name}_backward", f.name,
+                         ["Tensor dy", "Tensor x", "int[] dim", "bool keepdim", *_schema_of(f)])
+        self.f = f
+
+    def value(self, dy: Tensor, x: Tensor, dim: Sequence[int], keepdim: bool, *parameters: float) -> Tensor:
+        dx = _contiguous_like(x)
+        compute(self.f.backward, view(dy), view(x), tuple(dim), keepdims=keepdim, out=view(dx),
+                **_named(self.f, parameters))
+        return dx
+
+    def like(self, dy: Tensor, x: Tensor, dim: Sequence[int], keepdim: bool, *parameters: float) -> Tensor:
+        return _contiguous_like(x)
+
+
+class PairValue(Operation):
+    """A gated activation of two tensors."""
+
+    alike = 2
+
+    def __init__(self, f: Gated) -> None:
+        super().__init__(f.name, f.name, ["Tensor a", "Tensor b", *_schema_of(f), "str gate"])
+        self.f, self.backward = f, PairBackward(f)
+
+    def value(self, a: Tensor, b: Tensor, *others: Any) -> Tensor:
+        named = _named(self.f, others[:-1])
+        if others[-1] == "second":
+            a, b = b, a
+        if not named:
+            return dense(self.f, OUT, a, b)
+        result = torch.empty_like(a)
+        compute(self.f, view(a), view(b), out=view(result), **named)
+        return result
+
+    def like(self, a: Tensor, b: Tensor, *others: Any) -> Tensor:
+        return torch.empty_like(a)
+
+    def gradients(self, needs: Sequence[bool], dy: Any, result: Any, a: Any, b: Any, *others: Any) -> Gradients:
+        if self.f.name == "reglu":
+            found = _of_reglu(dy, a, b) if others[-1] == "first" else _of_reglu(dy, b, a)[::-1]
+        else:
+            found = _routes.call(self.backward, dy, a, b, *others)
+        return [*found, *[None] * len(others)]
+
+    def tangent(self, tangents: Sequence[Tensor | None], result: Any, a: Any, b: Any, *others: Any) -> Tensor:
+        slopes = self.gradients((True, True), torch.ones_like(a), result, a, b, *others)
+        return functools.reduce(torch.add, [slope * one for slope, one in zip(slopes, tangents, strict=False)
+                                            if one is not None])
+
+
+def _of_reglu(dy: Tensor, gate: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients of reglu with that of PyTorch at a gate of 0."""
+    return aten.threshold_backward(dy * other, gate, 0.0), dy * torch.relu(gate)
+
+
+class PairBackward(Operation):
+    results, alike = 2, 3
+
+    def __init__(self, f: Gated) -> None:
+        super().__init__(f"{f.name}_backward", f.name,
+                         ["Tensor dy", "Tensor a", "Tensor b", *_schema_of(f), "str gate"])
+        self.f = f
+
+    def value(self, dy: Tensor, a: Tensor, b: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+        results = self.like(dy, a, b)
+        compute(self.f.backward, view(dy), view(a), view(b), gate=others[-1],
+                out=tuple(view(one) for one in results), **_named(self.f, others[:-1]))
+        return results
+
+    def like(self, dy: Tensor, a: Tensor, b: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+        return torch.empty_like(a), torch.empty_like(b)
+
+
+class PackedValue(Operation):
+    """A gated activation of one tensor with both inputs, along an axis counted from the end."""
+
+    def __init__(self, f: Gated) -> None:
+        super().__init__(f"{f.name}_packed", f.name,
+                         ["Tensor x", *_schema_of(f), "int dim", "str layout", "str gate"])
+        self.f, self.backward = f, PackedBackward(f)
+
+    def value(self, x: Tensor, *others: Any) -> Tensor:
+        result = self.like(x, *others)
+        compute(self.f, view(x), out=view(result), **_packed(self.f, others))
+        return result
+
+    def like(self, x: Tensor, *others: Any) -> Tensor:
+        dim = others[-3]
+        return x.new_empty([n // 2 if k - x.ndim == dim else n for k, n in enumerate(x.shape)])
+
+    def gradients(self, needs: Sequence[bool], dy: Any, result: Any, x: Any, *others: Any) -> Gradients:
+        if self.f.name == "reglu":
+            axis, first, second = _halves(x, *others[-3:-1])
+            found = _of_reglu(dy, first, second) if others[-1] == "first" else _of_reglu(dy, second, first)[::-1]
+            dx = torch.stack(found, axis).flatten(others[-3] - 1, others[-3])
+        else:
+            dx = _routes.call(self.backward, dy, x, *others)
+        return [dx, *[None] * len(others)]
+
+    def tangent(self, tangents: Sequence[Tensor | None], result: Any, x: Any, *others: Any) -> Tensor:
+        slopes = self.gradients((True,), torch.ones_like(result), result, x, *others)[0]
+        _, first, second = _halves(slopes * tangents[0], *others[-3:-1])
+        return first + second
+
+
+def _packed(f: Gated, others: Sequence[Any]) -> dict[str, Any]:
+    return {**_named(f, others[:-3]), **dict(zip(("axis", "layout", "gate"), others[-3:], strict=True))}
+
+
+def _halves(x: Tensor, dim: int, layout: str) -> tuple[int, Tensor, Tensor]:
+    """Return the axis that tells the halves of `x.unflatten` apart, and the halves."""
+    half = x.shape[dim] // 2
+    axis, parts = (dim - 1, (2, half)) if layout == "halves" else (dim, (half, 2))
+    return axis, *x.unflatten(dim, parts).unbind(axis)
+
+
+class PackedBackward(Operation):
+    alike = 2
+
+    def __init__(self, f: Gated) -> None:
+        super().__init__(f"{f.name}_packed_backward", f.name,
+                         ["Tensor dy", "Tensor x", *_schema_of(f), "int dim", "str layout", "str gate"])
+        self.f = f
+
+    def value(self, dy: Tensor, x: Tensor, *others: Any) -> Tensor:
+        dx = _contiguous_like(x)
+        compute(self.f.backward, view(dy.contiguous()), view(x.contiguous()), out=view(dx), **_packed(self.f, others))
+        return dx
+
+    def like(self, dy: Tensor, x: Tensor, *others: Any) -> Tensor:
+        return _contiguous_like(x)
+
+
+class Loss(Operation):
+    """A loss of logits; it returns the loss and its gradient, which one pass gives."""
+
+    results, alike = 2, 0
+
+    def __init__(self, f: Callable[..., Any]) -> None:
+        self.options = options_of(f)
+        super().__init__(f.__name__, f.__name__, [f"{_type_of(one)} {spelling(name)}"
+                                                  for name, one in self.options.items()])
+        self.f, self.backward = f, LossBackward(f.__name__)
+        self.is_separable = "gradient" in inspect.signature(f).parameters
+        self.axis = list(self.options).index("axis") if "axis" in self.options else None
+        self.reduction = list(self.options).index("reduction")
+
+    def _arguments(self, arguments: Sequence[Any]) -> dict[str, Any]:
+        """Return what differs from the defaults, tensors as arrays."""
+        return {name: view(one) if isinstance(one, Tensor) else one
+                for (name, option), one in zip(self.options.items(), arguments, strict=True)
+                if one is not option.default and (isinstance(one, Tensor) or one != option.default)}
+
+    def value(self, *arguments: Any) -> tuple[Tensor, Tensor]:
+        loss, gradient = compute(self.f, **self._arguments(arguments))
+        return _tensor(loss), _tensor(gradient).contiguous()
+
+    def alone(self, *arguments: Any) -> Tensor:
+        """Compute the loss without its gradient."""
+        if not self.is_separable:
+            return self.value(*arguments)[0]
+        return _tensor(compute(self.f, **self._arguments(arguments), gradient=False))
+
+    def like(self, *arguments: Any) -> tuple[Tensor, Tensor]:
+        logits = arguments[0]
+        shape = logits.shape if self._dim(arguments) is None else _shape_without(logits, self._dim(arguments), False)
+        return (logits.new_empty(shape if arguments[self.reduction] == "none" else (),
+                                 dtype=torch.float32 if logits.dtype in HALF else logits.dtype),
+                _contiguous_like(logits))
+
+    def _dim(self, arguments: Sequence[Any]) -> tuple[int] | None:
+        return None if self.axis is None else (arguments[self.axis],)
+
+    def saved(self, results: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (results[1], *[None if isinstance(one, Tensor) else one for one in arguments])
+
+    def gradients(self, needs: Sequence[bool], dy: Any, result: Any, *arguments: Any) -> Gradients:
+        dim = self._dim(arguments) if arguments[self.reduction] == "none" else None
+        return [_routes.call(self.backward, dy, result, dim and dim[0]), *[None] * (len(arguments) - 1)]
+
+    def tangent(self, tangents: Sequence[Tensor | None], result: Any, *arguments: Any) -> Tensor:
+        terms = result * tangents[0]
+        if arguments[self.reduction] == "none":
+            return terms if self.axis is None else terms.sum(arguments[self.axis])
+        return terms.sum()
+
+
+def options_of(f: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the arguments of a loss that matter where PyTorch asks for the gradient."""
+    return {name: one for name, one in inspect.signature(f).parameters.items()
+            if name not in ("gradient", "dtype", "out")}
+
+
+def spelling(option: str) -> str:
+    """Return what PyTorch calls an option."""
+    return "dim" if option == "axis" else option
+
+
+def _type_of(option: inspect.Parameter) -> str:
+    """Return the type of an option of a loss in a schema."""
+    if option.default is option.empty:
+        return "Tensor"
+    if option.default is None:
+        return "int?" if option.name == "ignore_index" else "Tensor?"
+    return type(option.default).__name__
+
+
+def _tensor(array: Any) -> Tensor:
+    """Return a tensor on the memory of an array; of a scalar, a new one."""
+    array = np.asarray(array)
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+class LossBackward(Operation):
+    alike = 0
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name}_backward", name, ["Tensor dy", "Tensor gradient", "int? dim"])
+
+    def value(self, dy: Tensor, gradient: Tensor, dim: int | None) -> Tensor:
+        return (gradient * (dy if dim is None else dy.unsqueeze(dim))).to(gradient.dtype)
+
+    def like(self, dy: Tensor, gradient: Tensor, dim: int | None) -> Tensor:
+        return _contiguous_like(gradient)
+
+
+def _operation_of(f: Any) -> Operation:
+    if isinstance(f, Elementwise):
+        return ElementwiseValue(f)
+    if isinstance(f, Gated):
+        return PairValue(f)
+    return RowsValue(f) if isinstance(f, Rowwise) else ReductionValue(f)
+
+
+LOSSES = [getattr(fastact, name) for name in (*losses.LOSSES, *sigmoid_losses.LOSSES, divergences.ENTROPY.name,
+                                              divergences.DIVERGENCE.name)]
+VALUES: dict[str, Operation] = {
+    **{name: _operation_of(f) for name, f in fastact.activations.items()},
+    **{f.__name__: Loss(f) for f in LOSSES},
+}
+"""The operation of each function; of a gated activation that of two tensors."""
+
+PACKED = {name: PackedValue(one.f) for name, one in VALUES.items() if isinstance(one, PairValue)}
+
+
+def _with_derivatives(operation: Operation) -> list[Operation]:
+    more = [operation, getattr(operation, "backward", None), getattr(operation, "of_alpha", None),
+            *getattr(operation, "of_parameters", {}).values()]
+    return [one for one in more if one is not None]
+
+
+OPERATIONS = [one for value in (*VALUES.values(), *PACKED.values()) for one in _with_derivatives(value)]
+"""All of them, with their derivatives."""
