@@ -20,9 +20,10 @@ A call uses as many threads as PyTorch: `torch.set_num_threads` is obeyed, and `
 
 import torch
 
-from fastact.torch import _exchange, _routes
+from fastact.torch import _exchange, _routes, nn
 from fastact.torch._functions import FUNCTIONS
 from fastact.torch._operations import OPERATIONS
+from fastact.torch._patching import Report, patch, patched, unpatch
 
 try:
     import ml_dtypes
@@ -35,3 +36,5 @@ _exchange.load(torch.Tensor)
 _library = _routes.register(OPERATIONS)
 
 globals().update(FUNCTIONS)
+
+__all__ = [*FUNCTIONS, "Report", "nn", "patch", "patched", "unpatch"]

@@ -481,7 +481,8 @@ class PackedValue(Operation):
         return [dx, *[None] * len(others)]
 
     def tangent(self, tangents: Sequence[Tensor | None], result: Any, x: Any, *others: Any) -> Tensor:
-        slopes = self.gradients((True,), torch.ones_like(result), result, x, *others)[0]
+        ones = torch.ones_like(_halves(x, *others[-3:-1])[1])
+        slopes = self.gradients((True,), ones, result, x, *others)[0]
         _, first, second = _halves(slopes * tangents[0], *others[-3:-1])
         return first + second
 

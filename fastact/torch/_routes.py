@@ -26,9 +26,9 @@ def call(operation: Any, *arguments: Any) -> Any:
         return operation.operator(*_as_operator_takes(operation, arguments))
     if is_transformed():
         return Transformed.apply(operation, *arguments)
-    if torch.is_grad_enabled() and any(isinstance(one, Tensor) and one.requires_grad for one in arguments):
-        if all(is_plain(one) for one in arguments if isinstance(one, Tensor)):
-            return Differentiated.apply(operation, *arguments)
+    tensors = [one for one in arguments if isinstance(one, Tensor)]
+    if torch.is_grad_enabled() and any(one.requires_grad for one in tensors) and all(map(is_plain, tensors)):
+        return Differentiated.apply(operation, *arguments)
     return evaluate(operation, *arguments)
 
 
