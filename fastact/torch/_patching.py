@@ -8,7 +8,7 @@ import torch
 
 from fastact.torch.nn import MODULES
 
-DEFAULT = ("Mish", "Tanh", "Softplus", "ELU", "CELU", "SELU", "SiLU", "Softmax", "LogSoftmax")
+DEFAULT = ("Mish", "Tanh", "Softplus", "ELU", "CELU")
 """What is faster than PyTorch for a million float32, forward and backward; GELU is with approximate="tanh"."""
 
 
