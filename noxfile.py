@@ -157,7 +157,7 @@ def torch(session: nox.Session) -> None:
     """The functions and modules for PyTorch."""
     tracked(session)
     install(session, "torch==2.13.0")
-    session.run("pytest", "-q", "tests/torch", *session.posargs)
+    session.run("pytest", "-q", "tests/pytorch", *session.posargs)
 
 
 @nox.session

@@ -210,12 +210,20 @@ def view(tensor):
     Returns
     -------
     ndarray
+
+    Raises
+    ------
+    TypeError
+        If the tensor is one of bfloat16, and ml_dtypes is not installed.
     """
     cdef fastact_tensor fields
     if exchange != NULL and describe(tensor, &fields):
         return array_of(tensor, &fields, False)
     tensor = tensor.detach()
     if tensor.dtype == torch.bfloat16:
+        if bfloat16 < 0:
+            raise TypeError("fastact.torch: tensors of torch.bfloat16 need the package ml_dtypes, which is not "
+                            "installed; accepted is: pip install ml_dtypes")
         return tensor.view(torch.int16).numpy().view(cnp.PyArray_DescrFromType(bfloat16))
     return tensor.numpy()
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 import fastact
 from fastact.elementwise import Elementwise
@@ -13,7 +14,6 @@ from fastact.torch._exchange import is_transformed, run
 from fastact.torch._operations import HALF, OUT, PACKED, VALUES, Loss, PairValue, RowsValue
 from fastact.torch._routes import are_in_memory, call, is_compiling
 
-Tensor = torch.Tensor
 Function = Callable[..., Tensor]
 
 DTYPES = (*HALF, torch.float32, torch.float64)
@@ -237,10 +237,10 @@ def _bound(name: str, signature: inspect.Signature, given: Sequence[Any], named:
             raise TypeError(f"fastact.torch.{name}: got two values for the argument {one}")
     values |= named
     found = []
-    for one in signature.parameters.values():
-        if one.name not in values and one.default is one.empty:
-            raise TypeError(f"fastact.torch.{name}: the argument {one.name} is missing")
-        found.append(values.get(one.name, one.default))
+    for argument, parameter in signature.parameters.items():
+        if argument not in values and parameter.default is parameter.empty:
+            raise TypeError(f"fastact.torch.{name}: the argument {argument} is missing")
+        found.append(values.get(argument, parameter.default))
     return found
 
 

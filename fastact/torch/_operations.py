@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 import fastact
 from fastact import divergences, losses, sigmoid_losses
@@ -26,7 +27,6 @@ from fastact.rowwise import Rowwise
 from fastact.torch import _routes
 from fastact.torch._exchange import compute, run, view
 
-Tensor = torch.Tensor
 Gradients = Sequence[Tensor | None]
 aten = torch.ops.aten
 
@@ -298,7 +298,7 @@ class RowsValue(Operation):
     def tangent(self, tangents: Sequence[Tensor | None], result: Any, x: Any, *others: Any) -> Tensor:
         if len(tangents) > 2 and tangents[2] is not None:
             raise NotImplementedError(
-                f"fastact.torch.{self.public}: it has no forward-mode derivative in {self.f.learnt[0]}; accepted is "
+                f"fastact.torch.{self.public}: it has no forward-mode derivative in alpha; accepted is "
                 f"one in x, and reverse mode")
         if self.f.name != "log_softmax":  # the others have symmetric matrices of derivatives
             return _routes.call(self.backward, tangents[0], result, *others)
@@ -426,7 +426,7 @@ class PairValue(Operation):
         return [*found, *[None] * len(others)]
 
     def tangent(self, tangents: Sequence[Tensor | None], result: Any, a: Any, b: Any, *others: Any) -> Tensor:
-        slopes = self.gradients((True, True), torch.ones_like(a), result, a, b, *others)
+        slopes: Any = self.gradients((True, True), torch.ones_like(a), result, a, b, *others)
         return functools.reduce(torch.add, [slope * one for slope, one in zip(slopes, tangents, strict=False)
                                             if one is not None])
 
@@ -482,7 +482,7 @@ class PackedValue(Operation):
 
     def tangent(self, tangents: Sequence[Tensor | None], result: Any, x: Any, *others: Any) -> Tensor:
         ones = torch.ones_like(_halves(x, *others[-3:-1])[1])
-        slopes = self.gradients((True,), ones, result, x, *others)[0]
+        slopes: Any = self.gradients((True,), ones, result, x, *others)[0]
         _, first, second = _halves(slopes * tangents[0], *others[-3:-1])
         return first + second
 
@@ -547,7 +547,8 @@ class Loss(Operation):
 
     def like(self, *arguments: Any) -> tuple[Tensor, Tensor]:
         logits = arguments[0]
-        shape = logits.shape if self._dim(arguments) is None else _shape_without(logits, self._dim(arguments), False)
+        dim = self._dim(arguments)
+        shape = logits.shape if dim is None else _shape_without(logits, dim, False)
         return (logits.new_empty(shape if arguments[self.reduction] == "none" else (),
                                  dtype=torch.float32 if logits.dtype in HALF else logits.dtype),
                 _contiguous_like(logits))

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.autograd import forward_ad
 
 from fastact.torch._exchange import is_plain, is_transformed
 
-Tensor = torch.Tensor
 KEPT = object()  # stands for a tensor that is saved
 
 is_compiling = torch.compiler.is_dynamo_compiling
@@ -22,7 +23,7 @@ def call(operation: Any, *arguments: Any) -> Any:
     *arguments
         Those of its schema. In place of a tensor parameter there may be a number.
     """
-    if is_compiling():
+    if is_compiling() and forward_ad._current_level < 0:
         return operation.operator(*_as_operator_takes(operation, arguments))
     if is_transformed():
         return Transformed.apply(operation, *arguments)
@@ -122,6 +123,45 @@ class Transformed(torch.autograd.Function):
         return result, 0 if operation.results == 1 else (0,) * operation.results
 
 
+class OfOperator(torch.autograd.Function):
+    """Reverse-mode derivatives of an operator: of traces, of tensors without memory and of subclasses."""
+
+    @staticmethod
+    def forward(ctx: Any, operation: Any, keys: Any, *arguments: Any) -> Any:
+        result = _below_autograd(operation, keys, arguments)
+        remember(ctx, operation, arguments, result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *dy: Any) -> Any:
+        return None, None, *ctx.operation.gradients(ctx.needs_input_grad[2:], dy[0], *recalled(ctx))
+
+
+def _below_autograd(operation: Any, keys: Any, arguments: Sequence[Any]) -> Any:
+    with torch._C._AutoDispatchBelowAutograd():
+        return operation.operator.redispatch(keys & torch._C._after_autograd_keyset, *arguments)
+
+
+def _differentiated(operation: Any) -> Any:
+    """Return the kernel of an operator that knows its derivatives, and refuses those that it does not."""
+    def kernel(keys: Any, *arguments: Any) -> Any:
+        tensors = [one for one in arguments if isinstance(one, Tensor)]
+        needed = torch.is_grad_enabled() and any(one.requires_grad for one in tensors)
+        if needed and torch._C._are_functorch_transforms_active():
+            _refuse(operation, "derivatives of torch.func")
+        if (forward_ad._current_level >= 0 and torch._C._is_fwd_grad_enabled()
+                and any(forward_ad.unpack_dual(one).tangent is not None for one in tensors)):
+            _refuse(operation, "forward-mode derivatives")
+        return OfOperator.apply(operation, keys, *arguments) if needed else _below_autograd(operation, keys, arguments)
+    return kernel
+
+
+def _refuse(operation: Any, derivatives: str) -> None:
+    raise NotImplementedError(
+        f"fastact.torch.{operation.public}: its operator, which torch.compile calls, has no {derivatives}; accepted is "
+        f"fastact.torch.{operation.public} outside of torch.compile, and torch.autograd")
+
+
 def register(operations: Sequence[Any]) -> torch.library.Library:
     """Make an operator of PyTorch of each operation: for compilers, tensors without memory, and subclasses.
 
@@ -137,19 +177,9 @@ def register(operations: Sequence[Any]) -> torch.library.Library:
                        tags=torch.Tag.pt2_compliant_tag)
         library.impl(one.name, one.value, "CPU")
         torch.library.register_fake(name, one.like, lib=library)
-        torch.library.register_autograd(name, _backward_of_operator, setup_context=_remember_in(one), lib=library)
+        library.impl(one.name, _differentiated(one), "Autograd", with_keyset=True)
         one.operator = getattr(torch.ops.fastact, one.name).default
     return library
 
 
 _RETURNS = {1: "Tensor", 2: "(Tensor, Tensor)"}
-
-
-def _remember_in(operation: Any) -> Any:
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        remember(ctx, operation, inputs, output)
-    return setup_context
-
-
-def _backward_of_operator(ctx: Any, *dy: Any) -> Any:
-    return tuple(ctx.operation.gradients(ctx.needs_input_grad, dy[0], *recalled(ctx)))

@@ -3,13 +3,11 @@
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fastact.torch._exchange import is_plain, is_transformed
 from fastact.torch._functions import FUNCTIONS as f
 from fastact.torch._routes import is_compiling
-
-Tensor = torch.Tensor
 
 
 def _computed(module: Any, function: Any, x: Tensor, *parameters: Any) -> Tensor:

@@ -1,5 +1,9 @@
 """fastact.torch against PyTorch: values, gradients at kinks and elsewhere, transforms, layouts, refusals."""
 
+import functools
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -116,3 +120,103 @@ def test_compiled_whole(name):
     compiled = torch.compile(getattr(ft, name), fullgraph=True, backend="aot_eager")
     for mine, right in zip(gradient(compiled, x), gradient(getattr(ft, name), x), strict=True):
         torch.testing.assert_close(mine, right)
+
+
+def tangent_of(f, x, t):
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, t)
+        return torch.autograd.forward_ad.unpack_dual(f(dual)).tangent
+
+
+JVP = {"torch.func": lambda f, x, t: torch.func.jvp(f, (x,), (t,))[1], "dual level": tangent_of}
+
+
+@pytest.mark.parametrize("jvp", JVP.values(), ids=JVP)
+@pytest.mark.parametrize("name", ["gelu", "softmax", "softmax_cross_entropy"])
+def test_forward_mode_of_an_operator_is_refused(name, jvp):
+    """A tangent that is lost would be a derivative of zero."""
+    operation = ft._operations.VALUES[name]
+    x, t = torch.rand(3, 4, dtype=torch.float64), torch.rand(3, 4, dtype=torch.float64)
+    if name == "softmax_cross_entropy":
+        others = [torch.tensor([1, 2, 0]), *[one.default for one in list(operation.options.values())[2:]]]
+        others = [-1 if kind.endswith(" dim") else one for kind, one in zip(operation.schema[1:], others, strict=True)]
+    else:
+        others = {"gelu": [], "softmax": [[-1], 1.0, 1.0]}[name]
+
+    def f(v):
+        result = operation.operator(v, *others)
+        return result if operation.results == 1 else result[0]
+    with pytest.raises(NotImplementedError, match=f"fastact.torch.{name}: its operator.*has no forward-mode"):
+        jvp(f, x, t)
+    with pytest.raises(NotImplementedError, match=f"fastact.torch.{name}: its operator.*no derivatives of torch.func"):
+        torch.func.grad(lambda v: f(v).sum())(x)
+    leaf = x.clone().requires_grad_()
+    (slopes,) = torch.autograd.grad(f(leaf).sum(), leaf, create_graph=True)
+    with pytest.raises((NotImplementedError, RuntimeError), match="no second derivative|does not require grad"):
+        torch.autograd.grad(slopes.sum(), leaf)
+
+
+@pytest.mark.parametrize("way", ["inside", "around"])
+@pytest.mark.parametrize("jvp", JVP.values(), ids=JVP)
+@pytest.mark.parametrize("name", ["gelu", "softmax"])
+def test_forward_mode_and_compile(name, jvp, way):
+    """Right by a graph break, refused where none is allowed."""
+    x, t, f = torch.randn(3, 4), torch.randn(3, 4), getattr(ft, name)
+    right = jvp(f, x, t)
+    for fullgraph in (False, True):
+        torch._dynamo.reset()
+        compiled = functools.partial(torch.compile, backend="eager", fullgraph=fullgraph)
+        g = compiled(lambda x, t: jvp(f, x, t)) if way == "inside" else lambda x, t, c=compiled: jvp(c(f), x, t)
+        if fullgraph:
+            with pytest.raises(torch._dynamo.exc.Unsupported):
+                g(x, t)
+        else:
+            torch.testing.assert_close(g(x, t), right)
+
+
+def test_grad_and_vmap_of_torch_func_inside_compile():
+    x = torch.randn(3, 4)
+    torch._dynamo.reset()
+    compiled = torch.compile(torch.func.vmap(ft.gelu), backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), ft.gelu(x))
+    slopes = torch.func.grad(lambda v: ft.gelu(v).sum())
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="no derivatives of torch.func"):
+        torch.compile(slopes, backend="aot_eager", fullgraph=True)(x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["gelu", "softmax", "logsumexp", "swiglu", "relu"])
+def test_autocast_does_not_change_the_dtype(name, dtype):
+    """The dtype is that of the argument, of any activation, as PyTorch's own gelu has it."""
+    x = torch.randn(3, 4, dtype=dtype)
+    right = getattr(ft, name)(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for leaf in (x, x.clone().requires_grad_()):
+            y = getattr(ft, name)(leaf)
+            assert y.dtype == dtype
+            assert torch.equal(y, right)
+
+
+def test_bfloat16_needs_ml_dtypes():
+    """Where it is missing, each way to a kernel says what to install; other dtypes are not touched."""
+    code = """
+import sys
+sys.modules["ml_dtypes"] = None
+import torch, fastact.torch as ft
+x = torch.ones(2, 4, dtype=torch.bfloat16)
+calls = {"gelu": lambda: ft.gelu(x), "gelu with a gradient": lambda: ft.gelu(x.clone().requires_grad_()),
+         "softmax": lambda: ft.softmax(x, 0), "swiglu": lambda: ft.swiglu(x), "logsumexp": lambda: ft.logsumexp(x),
+         "loss": lambda: ft.softmax_cross_entropy(x, torch.tensor([0, 1])), "operator": lambda: torch.ops.fastact.gelu(x),
+         "module": lambda: ft.nn.GELU()(x), "transposed": lambda: ft.gelu(x.T[::2])}
+for name, call in calls.items():
+    try:
+        call()
+    except TypeError as error:
+        assert "bfloat16" in str(error) and "pip install ml_dtypes" in str(error), (name, error)
+    else:
+        raise AssertionError(name)
+assert ft.gelu(x.float()).dtype == torch.float32 and ft.gelu(x.half()).dtype == torch.float16
+print("refused")
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.stdout == "refused\n", result.stderr
