@@ -64,7 +64,7 @@ PIECEWISE: dict[str, Callable[..., Tensor]] = {
 }
 """The gradients of functions of straight pieces: PyTorch's own, which have all derivatives."""
 
-LEFT: dict[str, Callable[..., tuple[float, Any]]] = {
+LEFT: dict[str, Callable[..., tuple[float, Any]]] = {  # elu of alpha 1 has no kink
     "selu": lambda: (0.0, 1.0507009873554805 * 1.6732632423543772),
     "elu": lambda alpha: (0.0, alpha),
     "hard_swish": lambda: (-3.0, 0.0),
@@ -79,7 +79,7 @@ def _at_kinks(name: str, dx: Tensor, dy: Tensor, x: Tensor, parameters: Sequence
         dx = dense(fastact.gelu.backward, OUT, torch.where((g < parameters[0]) | (g > parameters[1]), 0, dy), x)
     elif name == "logit" and 0 <= parameters[0] <= 0.5:
         dx = aten.logit_backward(dy, x, parameters[0])
-    elif name in LEFT and parameters != [1.0]:  # elu of alpha 1 has no kink
+    elif name in LEFT and (not parameters or isinstance(parameters[0], Tensor) or parameters[0] != 1.0):
         kink, slope = LEFT[name](*parameters)
         at = x == kink
         if at.any():

@@ -1,5 +1,6 @@
 """Which way a call takes: directly, or through what PyTorch needs to differentiate, transform or trace it."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -104,8 +105,11 @@ class Transformed(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: Any) -> Any:
-        tangent = ctx.operation.tangent(tangents, *recalled(ctx))
-        return tangent if ctx.operation.results == 1 else (tangent, *[None] * (ctx.operation.results - 1))
+        result, *arguments = recalled(ctx)
+        tangent = ctx.operation.tangent(tangents, result, *arguments)
+        if ctx.operation.results == 1:
+            return tangent
+        return tangent, torch.full_like(result, math.nan)  # of the gradient of a loss, a second derivative
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], operation: Any, *arguments: Any) -> Any:

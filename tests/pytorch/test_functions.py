@@ -12,7 +12,9 @@ torch = pytest.importorskip("torch")
 import fastact  # noqa: E402
 import fastact.torch as ft  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # PyTorch's own, in forward mode
+pytestmark = [  # PyTorch's own, in forward mode and in Dynamo
+    pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")]
 F = torch.nn.functional
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 PEERS = {
@@ -152,16 +154,15 @@ def test_forward_mode_of_an_operator_is_refused(name, jvp):
         torch.func.grad(lambda v: f(v).sum())(x)
     leaf = x.clone().requires_grad_()
     (slopes,) = torch.autograd.grad(f(leaf).sum(), leaf, create_graph=True)
-    with pytest.raises((NotImplementedError, RuntimeError), match="no second derivative|does not require grad"):
+    with pytest.raises((NotImplementedError, RuntimeError), match=r"no second derivative|does not require grad"):
         torch.autograd.grad(slopes.sum(), leaf)
 
 
 @pytest.mark.parametrize("way", ["inside", "around"])
 @pytest.mark.parametrize("jvp", JVP.values(), ids=JVP)
-@pytest.mark.parametrize("name", ["gelu", "softmax"])
-def test_forward_mode_and_compile(name, jvp, way):
+def test_forward_mode_and_compile(jvp, way):
     """Right by a graph break, refused where none is allowed."""
-    x, t, f = torch.randn(3, 4), torch.randn(3, 4), getattr(ft, name)
+    x, t, f = torch.randn(3, 4), torch.randn(3, 4), ft.softmax
     right = jvp(f, x, t)
     for fullgraph in (False, True):
         torch._dynamo.reset()
@@ -180,7 +181,7 @@ def test_grad_and_vmap_of_torch_func_inside_compile():
     compiled = torch.compile(torch.func.vmap(ft.gelu), backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(x), ft.gelu(x))
     slopes = torch.func.grad(lambda v: ft.gelu(v).sum())
-    with pytest.raises(torch._dynamo.exc.Unsupported, match="no derivatives of torch.func"):
+    with pytest.raises(torch._dynamo.exc.Unsupported, match=r"no derivatives of torch\.func"):
         torch.compile(slopes, backend="aot_eager", fullgraph=True)(x)
 
 
@@ -206,7 +207,8 @@ import torch, fastact.torch as ft
 x = torch.ones(2, 4, dtype=torch.bfloat16)
 calls = {"gelu": lambda: ft.gelu(x), "gelu with a gradient": lambda: ft.gelu(x.clone().requires_grad_()),
          "softmax": lambda: ft.softmax(x, 0), "swiglu": lambda: ft.swiglu(x), "logsumexp": lambda: ft.logsumexp(x),
-         "loss": lambda: ft.softmax_cross_entropy(x, torch.tensor([0, 1])), "operator": lambda: torch.ops.fastact.gelu(x),
+         "loss": lambda: ft.softmax_cross_entropy(x, torch.tensor([0, 1])),
+         "operator": lambda: torch.ops.fastact.gelu(x),
          "module": lambda: ft.nn.GELU()(x), "transposed": lambda: ft.gelu(x.T[::2])}
 for name, call in calls.items():
     try:
@@ -220,3 +222,66 @@ print("refused")
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert result.stdout == "refused\n", result.stderr
+
+
+LEARNT = [(name, parameter) for name, f in fastact.activations.items() for parameter in getattr(f, "learnt", ())]
+
+
+@pytest.mark.parametrize("name, parameter", LEARNT)
+def test_gradients_in_a_parameter(name, parameter):
+    x = torch.tensor([[-1.3, 0.37, 0.83], [2.11, -0.63, 0.72]], dtype=torch.float64, requires_grad=True)
+    f, default = getattr(ft, name), fastact.activations[name].parameters[parameter]
+    value = torch.tensor(default + 0.125, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, value: f(x, **{parameter: value}), (x, value))
+    if isinstance(fastact.activations[name], fastact.elementwise.Elementwise):
+        each = torch.tensor(default + np.array([0.125, 0.25, 0.375]), requires_grad=True)
+        assert torch.autograd.gradcheck(lambda x, value: f(x, **{parameter: value}), (x, each))
+        with pytest.raises(ValueError, match=f"{parameter} has the shape"):
+            f(x, **{parameter: each[:2]})
+
+
+@pytest.mark.parametrize("name", fastact.activations)
+def test_a_tensor_for_a_number_is_refused(name):
+    f = fastact.activations[name]
+    for parameter in f.parameters.keys() - set(getattr(f, "learnt", ())):
+        with pytest.raises(TypeError, match=f"fastact.torch.{name}: {parameter} is a tensor; accepted is a number"):
+            getattr(ft, name)(torch.ones(2, 2), **{parameter: torch.tensor(0.5, requires_grad=True)})
+
+
+LOSSES = [one.__name__ for one in ft._operations.LOSSES]
+
+
+def others_of(name, x):
+    """The other arguments of a loss that have no default."""
+    options = ft._operations.options_of(getattr(fastact, name))
+    needed = [one for one in list(options)[1:] if options[one].default is options[one].empty]
+    examples = {"labels": torch.arange(x.shape[0]) % x.shape[1],
+                "targets": torch.softmax(torch.arange(x.numel(), dtype=x.dtype).view_as(x) / 7, -1)}
+    if name.startswith(("sigmoid", "binary")):
+        examples["labels"] = (torch.arange(x.numel()).view_as(x) % 2).to(x.dtype)
+    return [examples.get(one, examples["targets"]) for one in needed]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_under_autograd(name, reduction):
+    x = torch.tensor(np.random.default_rng(3).normal(size=(3, 5)), requires_grad=True)
+    others, f = others_of(name, x), getattr(ft, name)
+    if "reduction" not in f.__signature__.parameters:
+        pytest.skip("it has no reduction")
+    loss = f(x, *others, reduction=reduction)
+    assert torch.equal(loss, f(x.detach(), *others, reduction=reduction))
+    assert torch.autograd.gradcheck(lambda v: f(v, *others, reduction=reduction), (x,), check_forward_ad=True)
+    slopes = torch.autograd.grad(loss.sum(), x, create_graph=True)[0]
+    if slopes.requires_grad:
+        with pytest.raises((NotImplementedError, RuntimeError), match=r"no second derivative|not require grad"):
+            torch.autograd.grad(slopes.sum(), x)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_targets_have_no_gradient(name):
+    x = torch.randn(3, 5, dtype=torch.float64)
+    others = others_of(name, x)
+    if others and others[0].is_floating_point():
+        with pytest.raises(TypeError, match=f"fastact.torch.{name}: .* requires a gradient, and there is none"):
+            getattr(ft, name)(x, others[0].requires_grad_(), *others[1:])
