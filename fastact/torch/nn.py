@@ -89,3 +89,22 @@ class LogSoftmax(nn.LogSoftmax):
 MODULES = {one.__base__: one for one in (GELU, SiLU, Mish, ELU, CELU, SELU, Softplus, Tanh, Sigmoid, LogSigmoid, PReLU,
                                          Softmax, LogSoftmax)}
 """Each class of PyTorch, and the one that takes its place."""
+
+
+def _without_state(name: str) -> Any:
+    """Make a class of modules that compute a function of its default parameters."""
+    class Module(nn.Module):
+        def forward(self, input: Tensor) -> Tensor:
+            return f[name](input)
+    Module.__name__ = Module.__qualname__ = name
+    return Module
+
+
+gelu, gelu_tanh, gelu_quick, silu, mish = map(_without_state, ("gelu", "gelu_tanh", "gelu_quick", "silu", "mish"))
+
+HUGGING_FACE = {
+    "GELUActivation": gelu, "NewGELUActivation": gelu_tanh, "FastGELUActivation": gelu_tanh, "GELUTanh": gelu_tanh,
+    "PytorchGELUTanh": gelu_tanh, "AccurateGELUActivation": gelu_tanh, "QuickGELUActivation": gelu_quick,
+    "SiLUActivation": silu, "MishActivation": mish,
+}
+"""Classes of transformers.activations, by name, and the one that takes the place of each."""

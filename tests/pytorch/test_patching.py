@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import fastact.torch as ft  # noqa: E402
-from fastact.torch.nn import MODULES  # noqa: E402
+from fastact.torch.nn import HUGGING_FACE, MODULES  # noqa: E402
 
 
 @pytest.mark.parametrize("kind", MODULES, ids=lambda kind: kind.__name__)
@@ -102,3 +102,57 @@ def test_pickle_save_and_load():
     other.load_state_dict(torch.load(weights, weights_only=True), strict=True)
     assert all(torch.equal(other.state_dict()[name], value) for name, value in plain.items())
     torch.testing.assert_close(other(x), model(x))
+
+
+def stand_in(name, function):
+    """A class that looks like one of transformers."""
+    return type(name, (torch.nn.Module,), {"__module__": "transformers.activations",
+                                           "forward": lambda self, input: function(input)})
+
+
+gelu = torch.nn.functional.gelu
+PEERS = {
+    "GELUActivation": gelu, "QuickGELUActivation": lambda x: x * torch.sigmoid(1.702 * x),
+    "SiLUActivation": torch.nn.functional.silu, "MishActivation": torch.nn.functional.mish,
+    **dict.fromkeys(("NewGELUActivation", "FastGELUActivation", "GELUTanh", "PytorchGELUTanh",
+                     "AccurateGELUActivation"), lambda x: gelu(x, approximate="tanh")),
+}
+
+
+@pytest.mark.parametrize("name", HUGGING_FACE)
+def test_activations_of_transformers(name):
+    kind, x = stand_in(name, PEERS[name]), torch.randn(50, dtype=torch.float64)
+    model = torch.nn.Sequential(kind())
+    right = model(x)
+    with ft.patched(model, only=[name]) as report:
+        assert report == ft.Report((("0", name),), ())
+        torch.testing.assert_close(model(x), right)
+        assert "fastact" in type(model[0]).__module__
+        assert pickle.loads(pickle.dumps(type(model[0]))) is type(model[0])
+    assert type(model[0]) is kind
+    assert not [one for one in vars(model[0]) if "fastact" in one]
+    other = type(name, (torch.nn.Module,), {"__module__": "elsewhere"})
+    assert ft.patch(torch.nn.Sequential(other())).left == (("0", name, "no counterpart"),)
+
+
+def test_the_report_has_every_module_without_children():
+    own = type("Own", (torch.nn.GELU,), {})
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Sequential(torch.nn.Mish(), torch.nn.ReLU()), own(),
+                                torch.nn.GELU(), torch.nn.GELU("tanh"), ft.nn.SiLU())
+    report = ft.patch(model)
+    assert report.replaced == (("1.0", "Mish"), ("4", "GELU"))
+    assert report.left == (
+        ("0", "Linear", "no counterpart"), ("1.1", "ReLU", "no counterpart"), ("2", "Own", "no counterpart"),
+        ("3", "GELU", "PyTorch is as fast; name it in only= to replace it"),
+        ("5", "SiLU", "it computes with fastact already"))
+    assert ft.patch(model, only=["Mish"]).left[5] == ("4", "GELU", "it computes with fastact already")
+
+
+def test_what_was_not_patched_stays():
+    model = torch.nn.Sequential(ft.nn.SiLU(), torch.nn.Mish(), torch.nn.Tanh())
+    ft.patch(model, only=["Tanh"])
+    with ft.patched(model, only=["Mish"]):
+        assert type(model[1]) is ft.nn.Mish
+    assert [type(one) for one in model] == [ft.nn.SiLU, torch.nn.Mish, ft.nn.Tanh]
+    ft.unpatch(model)
+    assert [type(one) for one in model] == [ft.nn.SiLU, torch.nn.Mish, torch.nn.Tanh]
