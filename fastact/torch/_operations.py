@@ -45,6 +45,14 @@ def _leaky(dy: Tensor, x: Tensor, slope: Any) -> Tensor:
     return aten.leaky_relu_backward(dy, x, slope, False)
 
 
+def _shrink(backward: Any) -> Callable[..., Tensor]:
+    def gradient(dy: Tensor, x: Tensor, threshold: float) -> Tensor:
+        if _routes.are_in_memory((dy, x)):
+            return backward(dy, x, threshold)
+        return torch.where(x.abs() <= threshold, 0, dy)  # PyTorch's own takes no symbolic shapes
+    return gradient
+
+
 def _hard_sigmoid(dy: Tensor, x: Tensor, slope: float, offset: float) -> Tensor:
     if (slope, offset) == tuple(fastact.hard_sigmoid.parameters.values()):
         return aten.hardsigmoid_backward(dy, x)
@@ -58,8 +66,8 @@ PIECEWISE: dict[str, Callable[..., Tensor]] = {
     "prelu": _leaky,
     "threshold": lambda dy, x, threshold, value: aten.threshold_backward(dy, x, threshold),
     "hard_tanh": aten.hardtanh_backward,
-    "hard_shrink": aten.hardshrink_backward,
-    "soft_shrink": aten.softshrink_backward,
+    "hard_shrink": _shrink(aten.hardshrink_backward),
+    "soft_shrink": _shrink(aten.softshrink_backward),
     "hard_sigmoid": _hard_sigmoid,
 }
 """The gradients of functions of straight pieces: PyTorch's own, which have all derivatives."""

@@ -9,6 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from operators import OPERATORS, arguments_of  # noqa: E402
+
 import fastact  # noqa: E402
 import fastact.torch as ft  # noqa: E402
 
@@ -108,12 +110,10 @@ def test_cross_entropy():
         torch.testing.assert_close(mine, right)
 
 
-@pytest.mark.parametrize("name", ["gelu", "softmax", "silu", "glu_packed"])
+@pytest.mark.parametrize("name", ["gelu", "silu_backward", "softmax", "logsumexp_backward", "glu_packed",
+                                  "softmax_cross_entropy"])
 def test_operators(name):
-    operation = next(one for one in ft.OPERATIONS if one.name == name)
-    x = torch.randn(3, 4, requires_grad=True)
-    others = {"softmax": ([-1], 1.0, 1.0), "silu": (torch.tensor(1.0),), "glu_packed": (-1, "halves", "second")}
-    torch.library.opcheck(operation.operator, (x, *others.get(name, ())))
+    torch.library.opcheck(OPERATORS[name].operator, arguments_of(OPERATORS[name]))
 
 
 @pytest.mark.parametrize("name", ["gelu", "silu", "softmax", "glu"])
