@@ -231,6 +231,8 @@ def test_get():
 def test_stubs_and_modules_agree(path):
     stub = ast.parse(path.read_text())
     module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+    if path.parent.name == "torch":
+        pytest.importorskip("torch")
     thing = importlib.import_module(module)
     declared = {}
     for node in stub.body:
