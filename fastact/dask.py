@@ -51,6 +51,8 @@ def softmax(x: Any, axis: Axis = -1, *, split_every: int = SPLIT_EVERY) -> Any:
         If `x` is no dask array, its dtype is not supported, or `axis` is not an integer.
     AxisError
         If `axis` is out of bounds.
+    ValueError
+        If `x` has no dimension, or `split_every` is below 2.
 
     Examples
     --------
@@ -96,6 +98,15 @@ def softmax_backward(dy: Any, output: Any, axis: Axis = -1) -> Any:
     -------
     dask.array.Array
         Of the chunks and the dtype of `output`.
+
+    Raises
+    ------
+    TypeError
+        If an array is no dask array, its dtype is not supported, or `axis` is not an integer.
+    AxisError
+        If `axis` is out of bounds.
+    ValueError
+        If the shapes differ.
     """
     dy, output, axes, dtype = _checked_pair("softmax_backward", dy, output, axis)
     total = (_wide(dy) * _wide(output)).sum(axis=axes, keepdims=True)

@@ -30,9 +30,10 @@ class RowState:
     computed: ``RowState.of(part)``, `merge`, ``state.softmax(part)``. The parts may be in other processes, since a
     state pickles.
 
-    Sums are added in float64, in two parts, so that float32 results do not depend on how the rows are divided, except
-    where one lies within 1e-8 ulp of the middle between two float32 numbers. A merge that raises the maximum multiplies
-    the sums, which are rounded: float64 results of 1,000 parts in ascending order are within 8 ulp instead of 4.
+    Sums are added in float64, in two parts, so that float32 results do not depend on how the rows are divided, unless
+    the number before it is rounded lies within the rounding errors of float64 of the middle between two float32
+    numbers. A merge that raises the maximum multiplies the sums, which are rounded: float64 results of 1,000 parts in
+    ascending order are within 8 ulp instead of 4.
 
     Attributes
     ----------
@@ -42,6 +43,10 @@ class RowState:
         m, of the shape of the parts with the length 1 along the axes of the rows. -inf of no entries.
     rest, rest_low : ndarray of float64
         r in two parts, of the same shape. NaN where `maximum` is NaN or +inf.
+
+    Notes
+    -----
+    Source: M. Milakov and N. Gimelshein, Online normalizer calculation for softmax (2018).
 
     Examples
     --------
@@ -80,6 +85,8 @@ class RowState:
             If the dtype is not supported, or `axis` is not an integer.
         AxisError
             If `axis` is out of bounds.
+        ValueError
+            If `x` has no dimension.
         """
         call = "RowState.of"
         numbers = as_numbers(call, "x", x).astype(np.float64, copy=False)

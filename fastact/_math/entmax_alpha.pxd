@@ -275,7 +275,7 @@ cdef inline void search_entmax(const floating* x, Py_ssize_t n, Py_ssize_t dista
 #   emit_entmax of x
 
 # For alpha > 2, where the power is below 1, entries below the reference are outside of the support, also where the
-# probability at the reference is 1 and the line would still be positive: theirs is below 2^-53.
+# probability at the reference is 1 and the line would still be positive: theirs is below 2^-53, of floats 2^-44.
 #
 # p of an entry of floats as a double, of doubles too; in root: p^(alpha - 1) / height^(alpha - 1)
 cdef inline double probability(floating x, const floating* c, double* root) noexcept nogil:

@@ -11,6 +11,7 @@ functions for which PyTorch has another one.
 
 import functools
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -72,8 +73,9 @@ PIECEWISE: dict[str, Callable[..., Tensor]] = {
 }
 """The gradients of functions of straight pieces: PyTorch's own, which have all derivatives."""
 
+SMALLEST = 5e-324
 LEFT: dict[str, Callable[..., tuple[float, Any]]] = {  # elu of alpha 1 has no kink
-    "selu": lambda: (0.0, 1.0507009873554805 * 1.6732632423543772),
+    "selu": lambda: (0.0, float(fastact.selu.derivative(-SMALLEST))),
     "elu": lambda alpha: (0.0, alpha),
     "hard_swish": lambda: (-3.0, 0.0),
 }
@@ -136,7 +138,7 @@ def _schema_of(f: Any, kind: str = "float") -> list[str]:
 
 # ----------------------------------------------------------------------------------------------------------- operations
 
-class Operation:
+class Operation(ABC):
     """A function of tensors.
 
     Attributes
@@ -159,13 +161,13 @@ class Operation:
     def __init__(self, name: str, public: str, schema: list[str]) -> None:
         self.name, self.public, self.schema = name, public, schema
 
+    @abstractmethod
     def value(self, *arguments: Any) -> Any:
         """Compute the results, of tensors in memory, without derivatives."""
-        raise NotImplementedError
 
+    @abstractmethod
     def like(self, *arguments: Any) -> Any:
         """Make empty results, of tensors that may have no memory."""
-        raise NotImplementedError
 
     def saved(self, results: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return the result and the arguments, with None for what the derivatives do not read."""
@@ -173,14 +175,17 @@ class Operation:
 
     def gradients(self, needs: Sequence[bool], dy: Any, result: Any, *arguments: Any) -> Gradients:
         """Return the gradient of each argument that needs one, from those of the results."""
-        raise NotImplementedError(
-            f"fastact.torch.{self.public}: it has no second derivative; accepted are first derivatives, and "
-            f"torch.autograd without create_graph=True")
+        raise self.refusal()
 
     def tangent(self, tangents: Sequence[Tensor | None], result: Any, *arguments: Any) -> Tensor:
         """Return the derivative of the first result in the direction of the tangents."""
-        self.gradients((), None, result, *arguments)
-        raise NotImplementedError
+        raise self.refusal()
+
+    def refusal(self) -> NotImplementedError:
+        """Return the error of an operation that is a derivative itself."""
+        return NotImplementedError(
+            f"fastact.torch.{self.public}: it has no second derivative; accepted are first derivatives, and "
+            f"torch.autograd without create_graph=True")
 
 
 class ElementwiseValue(Operation):
