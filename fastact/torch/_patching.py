@@ -12,7 +12,6 @@ DEFAULT = {"Mish", "Tanh", "Softplus", "ELU", "CELU", "MishActivation",
            *(name for name, kind in HUGGING_FACE.items() if kind is gelu_tanh)}
 """What is faster than PyTorch for a million float32, forward and backward; GELU is with approximate="tanh"."""
 
-
 BEFORE = "_fastact_class"  # the attribute of a patched module that keeps its class
 
 
@@ -102,7 +101,19 @@ def _restore(modules: Iterable[torch.nn.Module]) -> None:
 
 @contextmanager
 def patched(model: torch.nn.Module, only: Iterable[str] | None = None) -> Iterator[Report]:
-    """Patch a model inside the ``with`` block; what was of fastact before remains so."""
+    """Patch a model inside the ``with`` block; what was of fastact before remains so.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    only : iterable of str, optional
+        As `patch` has them.
+
+    Raises
+    ------
+    ValueError
+        If a class has no counterpart.
+    """
     report, modules = _patch(model, only)
     try:
         yield report
