@@ -15,6 +15,9 @@ The gradient of each function is an operation of its own (_operations.py), which
 own gradient is refused with NotImplementedError: fastact has no second derivatives. Only functions of straight pieces
 have them, because their gradients are PyTorch's. At a kink every gradient is that of PyTorch, as relu'(0) = 0.
 
+Functions of rows take the masks of fastact as tensors (`bias`, `where`, `lengths`, `causal`, `offset`, `window`); a
+bias may have a gradient.
+
 A call uses as many threads as PyTorch: `torch.set_num_threads` is obeyed, and `fastact.set_num_threads` is not.
 """
 

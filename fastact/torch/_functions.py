@@ -11,7 +11,7 @@ import fastact
 from fastact.elementwise import Elementwise
 from fastact.torch import _operations
 from fastact.torch._exchange import is_transformed, run
-from fastact.torch._operations import HALF, OUT, PACKED, VALUES, Loss, PairValue, RowsValue
+from fastact.torch._operations import HALF, MASKED, OUT, PACKED, VALUES, Loss, PairValue, RowsValue
 from fastact.torch._routes import are_in_memory, call, is_compiling
 
 Function = Callable[..., Tensor]
@@ -126,7 +126,9 @@ def signature_of(f: Any) -> inspect.Signature:
         return inspect.Signature([kinds("a", either), *many(either, {"b": None}), *many(
             keyword, {**parameters, "dim": -1, "layout": None, "gate": None})])
     keepdim = {"keepdim": False} if isinstance(f, fastact.RowReduction) else {}
-    return inspect.Signature([kinds("x", either), *many(either, {"dim": -1}), *many(keyword, keepdim | parameters)])
+    masks = {name: False if name == "causal" else None for name in _operations.masks_of(f)}
+    return inspect.Signature([kinds("x", either), *many(either, {"dim": -1}),
+                              *many(keyword, keepdim | parameters | masks)])
 
 
 # ------------------------------------------------------------------------------------------------------------ functions
@@ -146,7 +148,7 @@ def _elementwise(operation: Any) -> Function:
     return function
 
 
-def _rows(operation: Any) -> Function:
+def _rows(operation: Any, masked: Any) -> Function:
     f, keeps, parameters_of = operation.f, not isinstance(operation, RowsValue), _parameters_of(operation.f)
     name, accepted = f.name, parameters_of.accepted
 
@@ -159,10 +161,32 @@ def _rows(operation: Any) -> Function:
         if keepdim and not keeps:
             raise TypeError(f"fastact.torch.{name}: unknown argument keepdim; accepted are {accepted}")
         dims = checked_dims(name, dim, x.ndim)
-        return call(operation, x, dims, *((bool(keepdim),) if keeps else ()),
-                    *parameters_of.arranged((), named, x))
+        given = {one: named.pop(one) for one in masked.masks if one in named}
+        arguments = [x, dims, *((bool(keepdim),) if keeps else ()), *parameters_of.arranged((), named, x)]
+        masks = [_mask(name, one, given.get(one)) for one in masked.masks] if given else []
+        if all(one is None or one is False for one in masks):
+            return call(operation, *arguments)
+        return call(masked, *arguments, *masks)
 
     return function
+
+
+EVERY = 1 << 60  # entries on one side of a window: more than there are
+
+
+def _mask(name: str, argument: str, value: Any) -> Any:
+    """Return a mask as its operation takes it."""
+    if argument == "causal":
+        if value is not None and not isinstance(value, bool):
+            raise TypeError(f"fastact.torch.{name}: causal must be True or False, got {value!r}")
+        return bool(value)
+    if value is None:
+        return None
+    if argument == "window":
+        return [EVERY if one is None else one for one in (value if isinstance(value, tuple | list) else (value,) * 2)]
+    if argument in ("lengths", "offset") and isinstance(value, int) and not isinstance(value, bool):
+        return torch.tensor(value)
+    return checked(name, argument, value, ())
 
 
 def _gated(pair: Any, packed: Any) -> Function:
@@ -252,7 +276,7 @@ def _function_of(name: str, operation: Any) -> Function:
     elif isinstance(operation, _operations.ElementwiseValue):
         function = _elementwise(operation)
     else:
-        function = _rows(operation)
+        function = _rows(operation, MASKED[name])
     function.__name__ = function.__qualname__ = name
     function.__module__ = "fastact.torch"
     function.__signature__ = signature_of(operation.f)  # type: ignore[attr-defined]
@@ -291,6 +315,12 @@ ValueError
 """
 
 
+_MASKS = """\
+bias, where, lengths, offset : torch.Tensor, optional
+    As there; an integer does for `lengths` and `offset`. A bias may require a gradient.
+causal, window : optional
+    As there.
+"""
 _OTHERS: dict[type, str] = {
     _operations.ElementwiseValue: """\
 *parameters : float, optional
@@ -302,7 +332,7 @@ dim : int, tuple of int or None, optional
     Along which the rows lie; None: all entries are one row. Default: the last.
 **parameters : float, optional
     By name; alpha of entmax may be a tensor of one number.
-""",
+""" + _MASKS,
     _operations.ReductionValue: """\
 dim : int, tuple of int or None, optional
     Along which the rows lie; None: all entries are one row. Default: the last.
@@ -310,7 +340,7 @@ keepdim : bool, optional
     Keep the axes of the rows, with length 1. Default: drop them.
 **parameters : float, optional
     By name.
-""",
+""" + _MASKS,
     PairValue: """\
 b : torch.Tensor, optional
     The other input, of the shape and dtype of `a`. Without it `a` is a packed tensor of both.

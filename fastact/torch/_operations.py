@@ -23,13 +23,16 @@ import fastact
 from fastact import divergences, losses, sigmoid_losses
 from fastact.elementwise import Elementwise
 from fastact.gated import Gated
-from fastact.reduction import RowReduction
 from fastact.rowwise import Rowwise
 from fastact.torch import _routes
 from fastact.torch._exchange import compute, run, view
 
 Gradients = Sequence[Tensor | None]
 aten = torch.ops.aten
+
+MASKS = {"bias": "Tensor?", "where": "Tensor?", "lengths": "Tensor?", "causal": "bool", "offset": "Tensor?",
+         "window": "int[]?"}
+"""The arguments that say which entries of a row take part, with their types in a schema."""
 
 OUT = ("out",)
 OUTPUT_AND_OUT = ("output", "out")
@@ -131,9 +134,9 @@ def _contiguous_like(x: Tensor) -> Tensor:
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
-def _schema_of(f: Any, kind: str = "float") -> list[str]:
+def _schema_of(f: Any) -> list[str]:
     learnt = getattr(f, "learnt", ())
-    return [f"Tensor {name}" if name in learnt else f"{kind} {name}" for name in f.parameters]
+    return [f"Tensor {name}" if name in learnt else f"float {name}" for name in f.parameters]
 
 
 # ----------------------------------------------------------------------------------------------------------- operations
@@ -278,46 +281,99 @@ class ParameterBackward(Operation):
         return _contiguous_like(parameter if isinstance(parameter, Tensor) else x.new_empty(()))
 
 
-class RowsValue(Operation):
-    """An activation of rows, with the axes counted from the end."""
+class OfRows(Operation):
+    """A function of rows, or its derivative, with the axes counted from the end; without masks, or with all of them.
 
-    def __init__(self, f: Rowwise) -> None:
-        super().__init__(f.name, f.name, ["Tensor x", "int[] dim", *_schema_of(f)])
-        self.f, self.backward = f, RowsBackward(f)
-        self.of_alpha = RowsParameterBackward(f) if getattr(f, "learnt", ()) else None
+    Attributes
+    ----------
+    first : int
+        The index of the first parameter among the arguments; the masks follow the parameters.
+    bias : int or None
+        The index of the bias.
+    """
 
-    def value(self, x: Tensor, dim: Sequence[int], *parameters: Any) -> Tensor:
-        named = _named(self.f, parameters)
+    def __init__(self, f: Any, suffix: str, leading: list[str], masks: tuple[str, ...]) -> None:
+        super().__init__(f"{f.name}{'_masked' if masks else ''}{suffix}", f.name,
+                         [*leading, *_schema_of(f), *(f"{MASKS[name]} {name}" for name in masks)])
+        self.f, self.masks, self.first, self.last = f, masks, len(leading), len(leading) + len(f.parameters)
+        self.bias = self.last + masks.index("bias") if "bias" in masks else None
+
+    def named(self, others: Sequence[Any]) -> dict[str, Any]:
+        """Return the parameters and the masks, as fastact takes them, that are not at their defaults."""
+        count = self.last - self.first
+        return _named(self.f, others[:count]) | {
+            name: view(one) if isinstance(one, Tensor) else one
+            for name, one in zip(self.masks, others[count:], strict=True) if one is not None and one is not False}
+
+
+class ValueOfRows(OfRows):
+    """What gives the value of a function of rows."""
+
+    backward: OfRows
+    of_alpha: "RowsParameterBackward | None" = None
+
+    def factor(self, arguments: Sequence[Any]) -> float:
+        """Return that of the logits, which the bias does not have."""
+        scale, temperature = arguments[self.first:self.last]
+        return scale / temperature
+
+    def gradients(self, needs: Sequence[bool], dy: Any, result: Any, *arguments: Any) -> Gradients:
+        found: list[Tensor | None] = [None] * len(arguments)
+        kept = result if self.f.keeps == "output" else arguments[0]
+        if needs[0]:
+            found[0] = _routes.call(self.backward, dy, kept, *arguments[1:])
+        if self.of_alpha is not None and needs[self.first]:
+            found[self.first] = _routes.call(self.of_alpha, dy, kept, *arguments[1:self.last])
+        if self.bias is not None and needs[self.bias]:
+            factor, bias, slopes = self.factor(arguments), arguments[self.bias], found[0]
+            if slopes is None or factor != 1:
+                slopes = _routes.call(self.backward, dy / factor, kept, *arguments[1:])
+            found[self.bias] = slopes.sum_to_size(bias.shape).to(bias.dtype)
+        return found
+
+    def direction(self, tangents: Sequence[Tensor | None], kept: Any, arguments: Sequence[Any]) -> Any:
+        """Return the tangent of the logits, with that of the bias in it."""
+        of_bias = None if self.bias is None else tangents[self.bias]
+        if of_bias is None:
+            return tangents[0]
+        of_x = 0 if tangents[0] is None else tangents[0]
+        return (of_x + of_bias / self.factor(arguments)).to(kept.dtype).expand(kept.shape)
+
+
+class RowsValue(ValueOfRows):
+    """An activation of rows."""
+
+    def __init__(self, f: Any, masks: tuple[str, ...] = ()) -> None:
+        super().__init__(f, "", ["Tensor x", "int[] dim"], masks)
+        self.backward, self.of_alpha = RowsBackward(f, masks), _of_alpha(f)
+
+    def value(self, x: Tensor, dim: Sequence[int], *others: Any) -> Tensor:
+        named = self.named(others)
         result = run(self.f, OUT, x) if list(dim) == [-1] and not named else None
         if result is None:
             result = _contiguous_like(x)
             compute(self.f, view(x), tuple(dim), out=view(result), **named)
         return result
 
-    def like(self, x: Tensor, dim: Sequence[int], *parameters: Any) -> Tensor:
+    def like(self, x: Tensor, dim: Sequence[int], *others: Any) -> Tensor:
         return _contiguous_like(x)
 
     def saved(self, result: Tensor, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         return (result, None, *arguments[1:])
 
-    def gradients(self, needs: Sequence[bool], dy: Any, result: Any, x: Any, *others: Any) -> Gradients:
-        found: list[Tensor | None] = [None] * (1 + len(others))
-        if needs[0]:
-            found[0] = _routes.call(self.backward, dy, result, *others)
-        if self.of_alpha is not None and needs[2]:
-            found[2] = _routes.call(self.of_alpha, dy, result, *others)
-        return found
-
-    def tangent(self, tangents: Sequence[Tensor | None], result: Any, x: Any, *others: Any) -> Tensor:
-        if len(tangents) > 2 and tangents[2] is not None:
+    def tangent(self, tangents: Sequence[Tensor | None], result: Any, *arguments: Any) -> Tensor:
+        if self.of_alpha is not None and tangents[self.first] is not None:
             raise NotImplementedError(
                 f"fastact.torch.{self.public}: it has no forward-mode derivative in alpha; accepted is "
                 f"one in x, and reverse mode")
+        direction = self.direction(tangents, result, arguments)
         if self.f.name != "log_softmax":  # the others have symmetric matrices of derivatives
-            return _routes.call(self.backward, tangents[0], result, *others)
-        dim, scale, temperature = others
-        tangent = tangents[0] * (scale / temperature)
-        return tangent - (result.exp() * tangent).sum(dim, keepdim=True)
+            return _routes.call(self.backward, direction, result, *arguments[1:])
+        direction = direction * self.factor(arguments)
+        if self.masks:
+            direction = torch.where(result == -torch.inf, 0, direction)
+        tangent = direction - (result.exp() * direction).sum(arguments[1], keepdim=True)
+        return torch.where(result == -torch.inf, 0, tangent) if self.masks else tangent
 
 
 def _named(f: Any, parameters: Sequence[Any]) -> dict[str, float]:
@@ -326,26 +382,27 @@ def _named(f: Any, parameters: Sequence[Any]) -> dict[str, float]:
             if value != default}
 
 
-class RowsBackward(Operation):
+class RowsBackward(OfRows):
     alike = 2
 
-    def __init__(self, f: Rowwise) -> None:
-        super().__init__(f"{f.name}_backward", f.name, ["Tensor dy", "Tensor output", "int[] dim", *_schema_of(f)])
-        self.f = f
+    def __init__(self, f: Any, masks: tuple[str, ...]) -> None:
+        super().__init__(f, "_backward", ["Tensor dy", "Tensor output", "int[] dim"], masks)
 
-    def value(self, dy: Tensor, output: Tensor, dim: Sequence[int], *parameters: Any) -> Tensor:
-        named = _named(self.f, parameters)
+    def value(self, dy: Tensor, output: Tensor, dim: Sequence[int], *others: Any) -> Tensor:
+        named = self.named(others)
         dx = run(self.f.backward, OUTPUT_AND_OUT, dy, output) if list(dim) == [-1] and not named else None
         if dx is None:
             dx = _contiguous_like(output)
             compute(self.f.backward, view(dy), None, tuple(dim), output=view(output), out=view(dx), **named)
         return dx
 
-    def like(self, dy: Tensor, output: Tensor, dim: Sequence[int], *parameters: Any) -> Tensor:
+    def like(self, dy: Tensor, output: Tensor, dim: Sequence[int], *others: Any) -> Tensor:
         return _contiguous_like(output)
 
 
 class RowsParameterBackward(Operation):
+    """The gradient in alpha; masks do not matter to it, since the output is 0 where they leave an entry out."""
+
     alike = 0
 
     def __init__(self, f: Any) -> None:
@@ -363,25 +420,31 @@ class RowsParameterBackward(Operation):
         return _contiguous_like(alpha if isinstance(alpha, Tensor) else output.new_empty(()))
 
 
-class ReductionValue(Operation):
-    def __init__(self, f: RowReduction) -> None:
-        super().__init__(f.name, f.name, ["Tensor x", "int[] dim", "bool keepdim", *_schema_of(f)])
-        self.f, self.backward = f, ReductionBackward(f)
+@functools.cache
+def _of_alpha(f: Any) -> RowsParameterBackward | None:
+    """Return the operation that the function shares with that of masked rows."""
+    return RowsParameterBackward(f) if getattr(f, "learnt", ()) else None
 
-    def value(self, x: Tensor, dim: Sequence[int], keepdim: bool, *parameters: float) -> Tensor:
+
+class ReductionValue(ValueOfRows):
+    def __init__(self, f: Any, masks: tuple[str, ...] = ()) -> None:
+        super().__init__(f, "", ["Tensor x", "int[] dim", "bool keepdim"], masks)
+        self.backward = ReductionBackward(f, masks)
+
+    def value(self, x: Tensor, dim: Sequence[int], keepdim: bool, *others: Any) -> Tensor:
         result = self.like(x, dim, keepdim)
-        compute(self.f, view(x), tuple(dim), keepdims=keepdim, out=view(result), **_named(self.f, parameters))
+        compute(self.f, view(x), tuple(dim), keepdims=keepdim, out=view(result), **self.named(others))
         return result
 
-    def like(self, x: Tensor, dim: Sequence[int], keepdim: bool, *parameters: float) -> Tensor:
+    def like(self, x: Tensor, dim: Sequence[int], keepdim: bool, *others: Any) -> Tensor:
         return x.new_empty(_shape_without(x, dim, keepdim))
 
-    def gradients(self, needs: Sequence[bool], dy: Any, result: Any, x: Any, *others: Any) -> Gradients:
-        return [_routes.call(self.backward, dy, x, *others), *[None] * len(others)]
-
-    def tangent(self, tangents: Sequence[Tensor | None], result: Any, x: Any, *others: Any) -> Tensor:
-        slopes = _routes.call(self.backward, torch.ones_like(result), x, *others)
-        return (slopes * tangents[0]).sum(others[0], keepdim=others[1])
+    def tangent(self, tangents: Sequence[Tensor | None], result: Any, *arguments: Any) -> Tensor:
+        direction = self.direction(tangents, arguments[0], arguments)
+        dim, keepdim = arguments[1:self.first]
+        slopes = _routes.call(self.backward, torch.ones_like(result), *arguments)
+        terms = torch.where(slopes == 0, 0, slopes * direction) if self.masks else slopes * direction
+        return terms.sum(dim, keepdim=keepdim)
 
     def saved(self, result: Tensor, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         return (result, *arguments)
@@ -391,21 +454,18 @@ def _shape_without(x: Tensor, dim: Sequence[int], keepdim: bool) -> list[int]:
     return [1 if k - x.ndim in dim else n for k, n in enumerate(x.shape) if keepdim or k - x.ndim not in dim]
 
 
-class ReductionBackward(Operation):
+class ReductionBackward(OfRows):
     alike = 2
 
-    def __init__(self, f: RowReduction) -> None:
-        super().__init__(f"{f.name}_backward", f.name,
-                         ["Tensor dy", "Tensor x", "int[] dim", "bool keepdim", *_schema_of(f)])
-        self.f = f
+    def __init__(self, f: Any, masks: tuple[str, ...]) -> None:
+        super().__init__(f, "_backward", ["Tensor dy", "Tensor x", "int[] dim", "bool keepdim"], masks)
 
-    def value(self, dy: Tensor, x: Tensor, dim: Sequence[int], keepdim: bool, *parameters: float) -> Tensor:
+    def value(self, dy: Tensor, x: Tensor, dim: Sequence[int], keepdim: bool, *others: Any) -> Tensor:
         dx = _contiguous_like(x)
-        compute(self.f.backward, view(dy), view(x), tuple(dim), keepdims=keepdim, out=view(dx),
-                **_named(self.f, parameters))
+        compute(self.f.backward, view(dy), view(x), tuple(dim), keepdims=keepdim, out=view(dx), **self.named(others))
         return dx
 
-    def like(self, dy: Tensor, x: Tensor, dim: Sequence[int], keepdim: bool, *parameters: float) -> Tensor:
+    def like(self, dy: Tensor, x: Tensor, dim: Sequence[int], keepdim: bool, *others: Any) -> Tensor:
         return _contiguous_like(x)
 
 
@@ -643,11 +703,22 @@ VALUES: dict[str, Operation] = {
 PACKED = {name: PackedValue(one.f) for name, one in VALUES.items() if isinstance(one, PairValue)}
 
 
+def masks_of(f: Any) -> tuple[str, ...]:
+    """Return the names of the masks that a function of rows takes."""
+    return tuple(name for name in inspect.signature(f).parameters if name in MASKS)
+
+
+MASKED = {name: type(one)(one.f, masks_of(one.f)) for name, one in VALUES.items()
+          if isinstance(one, RowsValue | ReductionValue)}
+"""The operations of masked rows."""
+
+
 def _with_derivatives(operation: Operation) -> list[Operation]:
     more = [operation, getattr(operation, "backward", None), getattr(operation, "of_alpha", None),
             *getattr(operation, "of_parameters", {}).values()]
     return [one for one in more if one is not None]
 
 
-OPERATIONS = [one for value in (*VALUES.values(), *PACKED.values()) for one in _with_derivatives(value)]
+OPERATIONS = [*dict.fromkeys(one for value in (*VALUES.values(), *PACKED.values(), *MASKED.values())
+                             for one in _with_derivatives(value))]
 """All of them, with their derivatives."""

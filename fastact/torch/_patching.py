@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from fastact.torch.nn import HUGGING_FACE, MODULES, gelu_tanh
+from fastact.torch.nn import HUGGING_FACE, MODULES, WITHOUT, gelu_tanh
 
 DEFAULT = {"Mish", "Tanh", "Softplus", "ELU", "CELU", "MishActivation",
            *(name for name, kind in HUGGING_FACE.items() if kind is gelu_tanh)}
@@ -62,7 +62,7 @@ def _patch(model: torch.nn.Module, only: Iterable[str] | None) -> tuple[Report, 
     for path, module in model.named_modules():
         kind = type(module)
         counterpart = _counterpart_of(kind)
-        reason = _why_not(module, wanted) if counterpart else "no counterpart"
+        reason = _why_not(module, wanted) if counterpart else _why_none(kind)
         if reason is None:
             module.__dict__[BEFORE] = kind
             module.__class__ = counterpart
@@ -78,6 +78,15 @@ def _counterpart_of(kind: type) -> Any:
     return HUGGING_FACE.get(kind.__name__) if kind.__module__ == "transformers.activations" else MODULES.get(kind)
 
 
+def _why_none(kind: type) -> str:
+    """Return the reason why there is no counterpart of a class."""
+    if kind.__module__.startswith("torch.nn.modules."):
+        for reason, names in WITHOUT.items():
+            if kind.__name__ in names.split():
+                return f"no counterpart: {reason}"
+    return "no counterpart"
+
+
 def _why_not(module: torch.nn.Module, wanted: set[str] | None) -> str | None:
     """Return the reason why a module that has a counterpart keeps its class."""
     name = type(module).__name__
@@ -85,7 +94,7 @@ def _why_not(module: torch.nn.Module, wanted: set[str] | None) -> str | None:
         return None if name in wanted else "not named in only="
     if name in DEFAULT or getattr(module, "approximate", "none") == "tanh":
         return None
-    return "PyTorch is as fast; name it in only= to replace it"
+    return "it was not measured to be faster; name it in only= to replace it"
 
 
 def unpatch(model: torch.nn.Module) -> None:

@@ -120,7 +120,7 @@ class Transformed(torch.autograd.Function):
                      arguments[k].expand(info.batch_size, *arguments[k].shape) for k in tensors]
             result = call(operation, *first, *arguments[len(first):])
         else:
-            each = [call(operation, *[one if dim is None else one.select(dim, k)
+            each = [call(operation, *[one.select(dim, k) if isinstance(one, Tensor) and dim is not None else one
                                       for one, dim in zip(arguments, in_dims, strict=True)])
                     for k in range(info.batch_size)]
             result = torch.stack(each) if operation.results == 1 else tuple(map(torch.stack, zip(*each, strict=True)))

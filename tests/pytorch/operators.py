@@ -28,6 +28,9 @@ def arguments_of(operation):
         others = {ft._operations.spelling(name): one.default for name, one in operation.options.items()}
     elif operation.public in fastact.activations:
         others |= fastact.activations[operation.public].parameters
+    if getattr(operation, "masks", ()):
+        others |= {"bias": x[0].clone().requires_grad_(not is_derivative), "where": x > 0.2, "causal": False,
+                   "lengths": torch.tensor([4, 3, 1]), "offset": None, "window": None}
     found = []
     for kind, name in map(str.split, operation.schema):
         if kind == "Tensor" and name in tensors:

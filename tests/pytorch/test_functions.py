@@ -103,6 +103,102 @@ def test_transforms():
     torch.testing.assert_close(mine, right)
 
 
+MASKED_ROWS = {name: one.masks for name, one in ft._operations.MASKED.items()}
+
+
+def masks_and_what_takes_part(names, queries, keys):
+    """Arguments of masks, and the mask of bool that says the same; a bias besides."""
+    where = torch.arange(queries * keys).reshape(queries, keys) % 5 != 3
+    row, column = torch.arange(queries)[:, None], torch.arange(keys)
+    lengths = torch.tensor([keys, 3, 2, keys - 1, 1])[:queries]
+    middle = row + 1
+    cases = [({"where": where}, where), ({"lengths": lengths}, column < lengths[:, None]),
+             ({"causal": True}, column <= row + keys - queries), ({"lengths": 3}, (column < 3).expand(queries, keys)),
+             ({"window": (2, None), "offset": 1, "where": where}, where & (column >= middle - 2)),
+             ({"window": 1, "offset": torch.tensor(1)}, (column >= middle - 1) & (column <= middle + 1))]
+    for given, right in cases:
+        yield given, right
+        if "bias" in names:
+            yield given | {"bias": torch.linspace(-1, 1, keys, dtype=torch.float64)}, right
+
+
+@pytest.mark.parametrize("name", MASKED_ROWS)
+def test_masked_rows(name):
+    """Values and gradients are those of fastact, and of rows of PyTorch whose other entries are -inf."""
+    x = torch.randn(4, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    f, of_arrays = getattr(ft, name), fastact.activations[name]
+    peer = {"softmax": lambda v: F.softmax(v, -1), "log_softmax": lambda v: F.log_softmax(v, -1),
+            "logsumexp": lambda v: torch.logsumexp(v, -1), "softmin": lambda v: F.softmax(v, -1)}.get(name)
+    for given, takes_part in masks_and_what_takes_part(MASKED_ROWS[name], *x.shape):
+        arrays = {one: value.numpy() if isinstance(value, torch.Tensor) else value for one, value in given.items()}
+        y = f(torch.where(takes_part, x, torch.nan), **given)
+        assert np.array_equal(y.numpy(), np.asarray(of_arrays(x.numpy(), **arrays)), equal_nan=True)
+        if peer is None:
+            continue
+        leaves = [x.clone().requires_grad_(), *[given[one].clone().requires_grad_() for one in given if one == "bias"]]
+        named = given | ({"bias": leaves[1]} if len(leaves) > 1 else {})
+        mine = f(leaves[0], scale=0.5, temperature=2.0, **named)
+        others = [one.detach().clone().requires_grad_() for one in leaves]
+        logits = others[0] / (-4 if name == "softmin" else 4) + (others[1] if len(others) > 1 else 0)
+        right = peer(logits.masked_fill(~takes_part, -torch.inf))
+        torch.testing.assert_close(mine, right)
+        dy = torch.linspace(-1, 2, mine.numel(), dtype=torch.float64).view_as(mine)
+        finite = dy if name != "log_softmax" else dy.masked_fill(~takes_part, 0)
+        for ours, theirs in zip(torch.autograd.grad(mine, leaves, dy), torch.autograd.grad(right, others, finite),
+                                strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("name", MASKED_ROWS)
+def test_gradcheck_of_masked_rows(name):
+    if name == "hardmax":
+        return  # its derivative is 0
+    x = torch.tensor([[0.21, 0.37, 0.83, 0.58], [0.11, 0.63, 0.72, 0.93]], dtype=torch.float64, requires_grad=True)
+    where, f = torch.tensor([True, True, False, True]), getattr(ft, name)
+    inputs = [x]
+    if "bias" in MASKED_ROWS[name]:
+        inputs.append(torch.tensor([0.1, -0.2, 0.3, 0.2], dtype=torch.float64, requires_grad=True))
+
+    def masked(v, bias=None):
+        y = f(v, where=where, scale=2.0, **({} if bias is None else {"bias": bias}))
+        return torch.where(y == -torch.inf, 0, y)
+    assert torch.autograd.gradcheck(masked, inputs, check_forward_ad=True)
+    (slopes,) = torch.autograd.grad(f(x, where=where).sum(), x, create_graph=True)
+    with pytest.raises(NotImplementedError, match=f"fastact.torch.{name}: it has no second derivative"):
+        torch.autograd.grad(slopes.sum(), x)
+
+
+def test_masks_under_transforms():
+    x, where = torch.randn(3, 4, 5), torch.rand(3, 4, 5) < 0.7
+    f = functools.partial(ft.softmax, scale=0.5)
+    slopes = torch.func.vmap(torch.func.grad(lambda v, w: f(v, where=w).square().sum()))
+    whole = x.clone().requires_grad_()
+    (right,) = torch.autograd.grad(f(whole, where=where).square().sum(), whole)
+    torch.testing.assert_close(slopes(x, where), right)
+    for given, dims in (({"where": where}, (0, 0)), ({"where": where[0]}, (0, None))):
+        mine = torch.func.vmap(lambda v, w: f(v, where=w), in_dims=dims)(x, given["where"])
+        torch.testing.assert_close(mine, f(x, **given))
+    torch.testing.assert_close(torch.func.vmap(lambda v: f(v, causal=True))(x), f(x, causal=True))
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda v, w: f(v, where=w, window=(1, None)), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x, where), f(x, where=where, window=(1, None)))
+
+
+def test_refusals_of_masks():
+    x = torch.ones(2, 3)
+    for given, message in (({"where": [True]}, "softmax: where is a list; accepted are tensors"),
+                           ({"causal": 1}, "softmax: causal must be True or False, got 1"),
+                           ({"where": torch.ones(3)}, "where has the dtype float32; accepted is bool"),
+                           ({"window": 1.5}, "window must be an integer"),
+                           ({"sink": torch.ones(2)}, "softmax: unknown argument sink; accepted are x, dim, scale")):
+        with pytest.raises(TypeError, match=message):
+            ft.softmax(x, **given)
+    with pytest.raises(TypeError, match="softmin: unknown argument bias"):
+        ft.softmin(x, bias=x)
+    with pytest.raises(ValueError, match=r"where has the shape \(2,\); accepted is what broadcasts to \(2, 3\)"):
+        ft.softmax(x, where=torch.tensor([True, False]))
+
+
 def test_cross_entropy():
     x, labels = torch.randn(5, 7, dtype=torch.float64), torch.tensor([0, 6, 3, 2, 2])
     for mine, right in zip(gradient(lambda v: ft.softmax_cross_entropy(v, labels, label_smoothing=0.1), x),
@@ -111,7 +207,7 @@ def test_cross_entropy():
 
 
 @pytest.mark.parametrize("name", ["gelu", "silu_backward", "softmax", "logsumexp_backward", "glu_packed",
-                                  "softmax_cross_entropy"])
+                                  "softmax_masked", "logsumexp_masked_backward", "softmax_cross_entropy"])
 def test_operators(name):
     torch.library.opcheck(OPERATORS[name].operator, arguments_of(OPERATORS[name]))
 
