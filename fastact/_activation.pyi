@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 ACCEPTED: str
+KINDS: str
 F = TypeVar("F", bound=Callable[..., Any])
 
 class Activation:

@@ -31,6 +31,10 @@ cdef extern from "_vectorcall.h":
 SYNONYMS = {"dim": "axis", "axes": "axis", "keepdim": "keepdims", "mask": "where", "tau": "temperature",
             "input": "x", "grad": "dy", "grad_output": "dy"}
 ACCEPTED = "float16, bfloat16, float32 and float64 (bool and integers are computed in float64)"
+KINDS = """\
+Results are of the kind of the arguments: DataFrames and Series of pandas and DataArrays of xarray with their labels,
+dask arrays lazily. Of these `axis` may be a name, as "columns" or a dimension, which xarray's `dim` says too. Tensors
+of PyTorch go to the function of `fastact.torch`."""
 
 
 # The dtype of the result for values of `dtype`
@@ -241,6 +245,8 @@ cdef class Function:
         self.vectorcall = call_function
         fastact_enable_vectorcall(self, &self.vectorcall)
         update_wrapper(self, function)
+        if function.__doc__:
+            self.__doc__ = inspect.cleandoc(function.__doc__).replace("\nParameters\n", f"\n{KINDS}\n\nParameters\n", 1)
 
     def __call__(self, *arguments, **keywords):
         return PyVectorcall_Call(self, arguments, keywords)

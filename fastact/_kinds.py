@@ -235,8 +235,8 @@ def of_torch(call: Call, arguments: tuple[Any, ...], keywords: dict[str, Any]) -
         return NotImplemented
     if "axis" not in call.parameters:
         return function(*arguments, **keywords)
-    others = {name: value for name, value in call.given.items() if name not in ("x", "axis")}
-    return function(call.given["x"], dim=call.given.get("axis", -1), **others)
+    spelling = {"axis": "dim", "keepdims": "keepdim"}
+    return function(**{spelling.get(name, name): value for name, value in call.given.items()})
 
 
 def of_elementwise(call: Call, lazy: list[str]) -> Any:

@@ -24,7 +24,7 @@ from fastact._engine.runtime cimport empty_like, empty_of_shape
 from fastact._layout cimport row_axes
 from fastact._ufunc_calls cimport Parameters, bits_of, call_ufunc
 
-from fastact._activation import ACCEPTED
+from fastact._activation import ACCEPTED, KINDS
 from fastact._isa import KERNELS
 
 cnp.import_array()
@@ -241,6 +241,8 @@ cdef class Gated(Activation):
 .. math:: {self.formula}
 
 .. math:: {self.derivative_formula}
+
+{KINDS}
 
 Parameters
 ----------

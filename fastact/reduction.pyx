@@ -15,7 +15,7 @@ from fastact._masks cimport (
     RowMask, are_accepted, effective, mask_of, rows_as_given, rows_in_order, shape_of_rows, unaccepted)
 from fastact._row_calls cimport Factor, computed_in, factor_of, is_wider, reduce_plain, run_entries, run_reduction
 
-from fastact._activation import ACCEPTED, make_signature
+from fastact._activation import ACCEPTED, KINDS, make_signature
 from fastact._isa import KERNELS
 from fastact._masks import DESCRIPTION, MASKS
 from fastact._row_calls import FACTORS
@@ -61,6 +61,8 @@ cdef class RowReduction(Activation):
 .. math:: {self.formula}
 
 .. math:: {self.derivative_formula}
+
+{KINDS}
 
 Parameters
 ----------

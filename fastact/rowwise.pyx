@@ -22,7 +22,7 @@ from fastact._masks cimport (
     RowMask, are_accepted, effective, gradient_of_sink, mask_of, rows_as_given, unaccepted)
 from fastact._row_calls cimport Factor, computed_in, factor_of, is_wider, run_entries, run_plain, run_reduction
 
-from fastact._activation import ACCEPTED, make_signature
+from fastact._activation import ACCEPTED, KINDS, make_signature
 from fastact._isa import KERNELS
 from fastact._masks import DESCRIPTION, MASKS, PARTS
 from fastact._row_calls import FACTORS
@@ -100,6 +100,8 @@ cdef class Rowwise(Activation):
 .. math:: {self.formula}
 
 .. math:: {self.derivative_formula}
+
+{KINDS}
 
 Parameters
 ----------

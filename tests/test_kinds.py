@@ -4,6 +4,7 @@ Each case says of every argument and result where it lies; the arrays of a libra
 is compared with the call of plain arrays, bit by bit.
 """
 
+import inspect
 import operator
 import pickle
 import subprocess
@@ -18,7 +19,7 @@ from common import ELEMENTWISE, GATED, LOSSES, LOSSES_OF_LABELS, REDUCTIONS, ROW
 
 import fastact
 from fastact import sigmoid_losses
-from fastact._activation import Function
+from fastact._activation import KINDS, Function
 from fastact._kinds import OF_CHUNKED_ROWS
 
 pd = pytest.importorskip("pandas")
@@ -537,19 +538,24 @@ class Tensor:
 
 @pytest.fixture
 def torch(monkeypatch):
-    """A library of that name, and fastact.torch with two functions."""
-    functions = types.SimpleNamespace(softmax=lambda *given, **named: ("softmax", given, named),
-                                      gelu=lambda *given, **named: ("gelu", given, named))
+    """A library of that name, and fastact.torch with some functions."""
+    functions = types.SimpleNamespace(**{
+        name: lambda *given, name=name, **named: (name, given, named)
+        for name in ("softmax", "gelu", "logsumexp", "swiglu", "softmax_cross_entropy")})
     monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(Tensor=Tensor))
     monkeypatch.setitem(sys.modules, "fastact.torch", functions)
 
 
 def test_tensors_go_to_their_own_functions(torch):
     x = Tensor(normal((4, 6)))
-    assert fastact.softmax(x) == ("softmax", (x,), {"dim": -1})
-    assert fastact.softmax(x, 0, temperature=2.0) == ("softmax", (x,), {"dim": 0, "temperature": 2.0})
+    assert fastact.softmax(x) == ("softmax", (), {"x": x})
+    assert fastact.softmax(x, 0, temperature=2.0) == ("softmax", (), {"x": x, "dim": 0, "temperature": 2.0})
+    assert fastact.logsumexp(x, keepdims=True) == ("logsumexp", (), {"x": x, "keepdim": True})
+    assert fastact.swiglu(x, axis=0) == ("swiglu", (), {"a": x, "dim": 0})
+    assert fastact.softmax_cross_entropy(x, [1], axis=0) == (
+        "softmax_cross_entropy", (), {"logits": x, "labels_or_probabilities": [1], "dim": 0})
     assert fastact.gelu(x) == ("gelu", (x,), {})
-    same(fastact.logsumexp(x), fastact.logsumexp(x.array))  # which has no function there
+    same(fastact.sparsemax(x), fastact.sparsemax(x.array))  # which has no function there
 
 
 def test_tensors_without_such_functions_become_arrays(torch, monkeypatch):
@@ -594,7 +600,8 @@ def test_importing_fastact_imports_no_other_library():
 def test_functions_are_described_as_what_they_wrap():
     for f in (fastact.sample, fastact.softmax_mse, fastact.softmax_cross_entropy.gradient_and_hessian):
         assert pickle.loads(pickle.dumps(f)) is f
-        assert f.__doc__ == f.__wrapped__.__doc__
+        assert f.__doc__.replace(f"{KINDS}\n\n", "") == inspect.cleandoc(f.__wrapped__.__doc__)
+        assert KINDS in f.__doc__
         assert repr(f) == f"<fastact.{f.__qualname__}>"
     same(fastact.sample.__call__([[0.0, 1.0]], [0.5]), fastact.sample([[0.0, 1.0]], [0.5]))
 
