@@ -142,3 +142,36 @@ def test_thinc_mish():
     losses = re.findall(r"^(\w+) *: 40 steps in [0-9.]+ s, loss ([0-9.]+)$", result.stdout, re.MULTILINE)
     assert [name for name, _ in losses] == ["numpy", "fastact"]
     assert all(float(loss) < 0.3 for _, loss in losses)     # of a guess log 3, 1.10
+
+
+def test_torch_model():
+    pytest.importorskip("torch")
+    result = subprocess.run([sys.executable, EXAMPLES / "torch_model.py"], capture_output=True, text=True, timeout=100)
+    assert result.returncode == 0, result.stderr
+    assert "replaced: 1 (Mish), 3 (Mish)\n" in result.stdout
+    rows = re.findall(r"^(\w+): 60 steps in [0-9.]+ s, loss ([0-9.]+); 20,000 points in [0-9.]+ ms, ([0-9.]+)% right$",
+                      result.stdout, re.MULTILINE)
+    assert [name for name, _, _ in rows] == ["PyTorch", "fastact"]
+    assert all(float(loss) < 0.3 and float(right) > 90 for _, loss, right in rows)      # of a guess log 3, 1.10
+
+
+def test_dask_rows():
+    pytest.importorskip("dask")
+    result = subprocess.run([sys.executable, EXAMPLES / "dask_rows.py"], capture_output=True, text=True, timeout=100)
+    assert result.returncode == 0, result.stderr
+    assert "18.3 MiB of logits, in 60 chunks of 0.3 MiB; a row has 20\n" in result.stdout
+    loss, of_whole = re.search(r"cross-entropy: ([0-9.]+), of whole rows ([0-9.]+)", result.stdout).groups()
+    assert loss == of_whole
+    assert 0 < float(loss) < 12.9       # of a guess log 400,000
+
+
+def test_iris_frames():
+    for module in ("pandas", "xarray", "sklearn"):
+        pytest.importorskip(module)
+    result = subprocess.run([sys.executable, EXAMPLES / "iris_frames.py"], capture_output=True, text=True, timeout=100)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"^petal width +-[0-9.]+ +-?[0-9.]+ +[0-9.]+$", result.stdout, re.MULTILINE)
+    assert float(re.search(r"([0-9.]+)% right", result.stdout)[1]) > 96
+    means = re.findall(r"^(setosa|versicolor|virginica) +([0-9.]+) +([0-9.]+) +([0-9.]+)$", result.stdout, re.MULTILINE)
+    assert [name for name, *_ in means] == ["setosa", "versicolor", "virginica"]
+    assert all(float(of_species[k]) > 0.8 for k, (_, *of_species) in enumerate(means))
