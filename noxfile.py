@@ -154,10 +154,19 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def torch(session: nox.Session) -> None:
-    """The functions and modules for PyTorch, every operator, torch.export and inductor."""
+    """The functions and modules for PyTorch, every operator, torch.export and inductor, and the example."""
     tracked(session)
     install(session, "torch==2.13.0")
-    session.run("pytest", "-q", "tests/pytorch", "tests/pytorch/operators.py", *session.posargs)
+    session.run("pytest", "-q", "tests/pytorch", "tests/pytorch/operators.py",
+                "tests/test_examples.py::test_torch_model", *session.posargs)
+
+
+@nox.session
+def dask(session: nox.Session) -> None:
+    """fastact.dask in two processes: a worker that is killed, a row longer than the memory of a worker."""
+    tracked(session)
+    install(session, "distributed")
+    session.run("pytest", "-q", "tests/test_dask.py", "tests/dask_cluster.py", *session.posargs)
 
 
 @nox.session
