@@ -31,7 +31,7 @@ COMMANDS = {
     "demo": "train a network on handwritten digits, then time its inference against NumPy",
     "bench": "time every function against NumPy, SciPy, PyTorch, JAX, ONNX Runtime, numexpr and Numba",
     "accuracy": "measure the error of every function, in ulp, against a reference",
-    "plot": "draw the value and the derivative of functions",
+    "plot": "draw functions: value and derivative, families of curves, errors, surfaces",
 }
 
 EXTRAS = dict.fromkeys(("rich", "matplotlib", "sklearn", "mpmath"), "'fastact[demo]'") | {"ml_dtypes": "ml_dtypes"}

@@ -52,6 +52,15 @@ def test_plot(names, tmp_path, capsys):
     assert len(content) > 5000
 
 
+@pytest.mark.parametrize("words", [
+    ["silu", "softmax", "--family"], ["sigmoid", "softmax", "swiglu", "--error"],
+    ["logit", "--error", "--dtype", "float16"], ["softmax", "swiglu", "logsumexp", "--surface"]], ids=" ".join)
+def test_plot_of_other_kinds(words, tmp_path, capsys):
+    file = tmp_path / "picture.png"
+    fastact_command(capsys, "plot", *words, "-o", str(file))
+    assert file.read_bytes().startswith(PNG)
+
+
 def test_accuracy(tmp_path, capsys):
     file = tmp_path / "figures.json"
     text = fastact_command(capsys, "accuracy", "--function", "sigmoid", "relu", "--dtype", "float32",
@@ -227,6 +236,11 @@ def test_a_refusal_of_the_library_names_the_option(monkeypatch, capsys):
     (["plot", "relu", "-o", "NAME.xyz"], "unknown suffix .xyz; accepted are"),
     (["plot", "relu", "-o", "folder"], "'folder' is a folder"), (["plot", "relu", "-o", "no/x.png"], "does not exist"),
     (["plot", "sigmoyd", "-o", "x.png"], "did you mean sigmoid"),
+    (["plot", "silu", "relu", "--family", "-o", "x.png"], "relu has no parameters; accepted are softplus, "),
+    (["plot", "sparsemax", "--error", "-o", "x.png"], "sparsemax has no bound of its error in ulp of the result"),
+    (["plot", "relu", "--surface", "-o", "x.png"], "relu is a function of one input; accepted are glu, "),
+    (["plot", "relu", "--dtype", "float64", "-o", "x.png"], "--dtype: accepted with --error alone"),
+    (["plot", "relu", "--error", "--family", "-o", "x.png"], "not allowed with argument"),
     (["bench", "--function", "relux"], "did you mean relu"), (["bench", "--threads", "0"], "from 1 to"),
     (["acuracy"], "did you mean accuracy"), (["accuracy", "--isa", "v9"], "accepted are"),
     (["accuracy", "--json", "a.json", "--markdown", "./a.json"], "name the same file"),

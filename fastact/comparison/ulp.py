@@ -74,13 +74,18 @@ def errors_of_float64(function: str, mode: str, x: Array, computed: Array) -> Ar
     side of 0.5, and where longdouble has no more digits than float64 or the formula needs more than it has.
     """
     by_mpmath = partial(errors, function, mode, m=reference.mpmath_namespace())
-    if np.finfo(np.longdouble).nmant < 63 or function in ROUNDED_ARGUMENTS or function in ROWWISE:
+    if needs_mpmath(function):
         return by_mpmath(x, computed)
     found = errors(function, mode, x.astype(np.longdouble), computed)
     doubtful = (found > 0) & ((abs(found - 0.5) < DOUBT) | (found > found.max() - DOUBT))
     if doubtful.any():
         found[doubtful] = by_mpmath(x[doubtful], computed[doubtful])
     return found
+
+
+def needs_mpmath(function: str) -> bool:
+    """Whether longdouble has not the digits to judge float64 results of the function with its defaults."""
+    return np.finfo(np.longdouble).nmant < 63 or function in ROUNDED_ARGUMENTS or function not in ELEMENTWISE
 
 
 def interval_of_zero(function: str, mode: str) -> tuple[float, float] | None:

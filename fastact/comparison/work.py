@@ -366,7 +366,7 @@ class Candidate(NamedTuple):
         results = result if isinstance(result, list | tuple) else (result,)
         several = 8 * float(reference.ulp(1.0, named_dtype(self.inputs.work.dtype)))
         for computed, exact in zip(results, self.inputs.expected, strict=True):
-            array = np.asarray(_as_array(computed))
+            array = np.asarray(as_array(computed))
             if array.shape != exact.shape:
                 return False
             step = array.size // CHECKED | 1  # odd, so that it meets every lane of a vector
@@ -386,7 +386,7 @@ class Candidate(NamedTuple):
         log_p = reference.evaluate("log_softmax", "value", x)
         p = np.exp(log_p)
         calls = max(1, min(-(-DRAWS // len(x)), CHECKED // x.size))
-        drawn = np.array([np.asarray(_as_array(self.call())) for _ in range(calls)])
+        drawn = np.array([np.asarray(as_array(self.call())) for _ in range(calls)])
         if drawn.shape != (calls, len(x)) or drawn.dtype.kind != "i" or drawn.min() < 0 or drawn.max() >= x.shape[-1]:
             return False
         for scores in (log_p, np.broadcast_to(np.arange(x.shape[-1], dtype=np.float64), x.shape)):
@@ -398,6 +398,6 @@ class Candidate(NamedTuple):
         return True
 
 
-def _as_array(result: Any) -> Any:
+def as_array(result: Any) -> Any:
     """PyTorch does not convert its bfloat16 to NumPy's."""
     return result.float() if hasattr(result, "detach") and result.is_floating_point() else result

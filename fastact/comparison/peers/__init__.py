@@ -31,16 +31,21 @@ MODULES = {
 
 
 @functools.cache
+def library(name: str) -> Library | None:
+    """One of `MODULES`; None if it cannot be imported here."""
+    try:
+        found: Library = importlib.import_module(f"{__name__}.{MODULES[name]}").load()
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] == "fastact":
+            raise
+        return None
+    return found
+
+
+@functools.cache
 def libraries() -> dict[str, Library]:
     """fastact, and the other libraries that can be imported here."""
-    found = {}
-    for name, module in MODULES.items():
-        try:
-            found[name] = importlib.import_module(f"{__name__}.{module}").load()
-        except ImportError as error:
-            if (error.name or "").partition(".")[0] == "fastact":
-                raise
-    return found
+    return {name: found for name in MODULES if (found := library(name)) is not None}
 
 
 @contextlib.contextmanager
