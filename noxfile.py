@@ -334,6 +334,16 @@ def leaks(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """The page of `fastact explore` in Chromium; with a folder of built HTML, its pages: `nox -s browser -- FOLDER`."""
+    needs(session, "chromium", "chromedriver", package="chromium chromium-driver")
+    site = str(Path(session.posargs[0]).resolve()) if session.posargs else ""
+    tracked(session)
+    install(session, "selenium")
+    session.run("pytest", "-q", "tests/browser", env={"FASTACT_TEST_SITE": site})
+
+
+@nox.session
 def constants(session: nox.Session) -> None:
     """The polynomials, derived again by sollya: three minutes."""
     tracked(session)

@@ -1,4 +1,4 @@
-"""The `fastact` command line: one entry point, five commands.
+"""The `fastact` command line: one entry point, six commands.
 
 Each command is a module of `fastact.commands` with `add_arguments(parser)` and `run(arguments) -> int`. Only the module
 of the given command is imported: `fastact --help` is fast and needs none of the extras.
@@ -32,6 +32,7 @@ COMMANDS = {
     "bench": "time every function against NumPy, SciPy, PyTorch, JAX, ONNX Runtime, numexpr and Numba",
     "accuracy": "measure the error of every function, in ulp, against a reference",
     "plot": "draw functions: value and derivative, families of curves, errors, surfaces",
+    "explore": "show functions in the browser, with sliders for range and parameters",
 }
 
 EXTRAS = dict.fromkeys(("rich", "matplotlib", "sklearn", "mpmath"), "'fastact[demo]'") | {"ml_dtypes": "ml_dtypes"}

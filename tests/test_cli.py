@@ -148,7 +148,7 @@ def test_wrong_arguments(argv, words, capsys):
 
 ROOT = str(Path(fastact.__file__).parents[1])
 COMMAND = [sys.executable, "-m", "fastact"]
-REQUIRED = {"plot": ["relu"], "info": [], "demo": [], "bench": [], "accuracy": []}
+REQUIRED = {"plot": ["relu"], "info": [], "demo": [], "bench": [], "accuracy": [], "explore": []}
 ACTIONS = []
 for command in cli.COMMANDS:
     parser = argparse.ArgumentParser()

@@ -193,18 +193,22 @@ def _with_gaps(x: Array, y: Array) -> tuple[Array, Array]:
 def draw_error(axes: Any, activation: Activation, dtype: str = "float32") -> None:
     """Draw the error of the value in ulp, for fastact and the libraries that are installed: the largest in each bin.
 
-    The inputs go as far as exponentials do in the dtype.
+    The inputs go as far as exponentials do in the dtype, or as the domain.
     """
-    end = np.arcsinh(tail(dtype))
     per_bin = PER_BIN_OF_FLOAT64 if dtype == "float64" else PER_BIN
-    edges = np.linspace(-end, end, BINS + 1)
+    low, high = limits(activation)
+    if is_bounded := high - low < 2 * LEAST:
+        edges = np.linspace(low, high, BINS + 1)
+    else:
+        edges = np.linspace(np.arcsinh(-tail(dtype)), np.arcsinh(tail(dtype)), BINS + 1)
     places = edges[:-1, None] + np.random.default_rng(0).random((BINS, per_bin)) * (edges[1] - edges[0])
-    line = Line(activation, np.sinh(places).ravel().astype(named_dtype(dtype)))
+    x = (places if is_bounded else np.sinh(places)).ravel()
+    line = Line(activation, x.astype(named_dtype(dtype)))
     results = {"fastact": line.computed("value")} | {
         name: result for name in PEERS if (result := line.of_peer(name, "value")) is not None}  # fmt: skip
     errors = {name: line.errors("value", result) for name, result in results.items()}
     inside = ~np.isnan(results["fastact"])  # outside of its domain there is no error
-    middles = np.sinh((edges[1:] + edges[:-1]) / 2)
+    middles = x.reshape(BINS, per_bin).mean(axis=1)
     finite = [one[inside & np.isfinite(one)].max(initial=0) for one in errors.values()]
     bound = line.promised("value")
     is_wide = max(finite) > 16
@@ -217,11 +221,12 @@ def draw_error(axes: Any, activation: Activation, dtype: str = "float32") -> Non
                   linewidth=1.8 if name == "fastact" else 1, label=f"{name}: {_ulp(worst)}")  # fmt: skip
     if bound is not None:
         axes.axhline(bound, color="0.4", linewidth=0.8, linestyle=(0, (4, 2)), label=f"promised: {_ulp(bound)}")
-    axes.set_xscale("asinh", linear_width=1)
     axes.set_xlim(middles[0], middles[-1])
-    ticks = sorted([0, *(sign * tick for tick in (1, 10, 100) if tick < middles[-1] for sign in (-1, 1))])
-    axes.set_xticks(ticks, [f"{tick}".replace("-", "−") for tick in ticks])
-    axes.minorticks_off()
+    if not is_bounded:
+        axes.set_xscale("asinh", linear_width=1)
+        ticks = sorted([0, *(sign * tick for tick in (1, 10, 100) if tick < middles[-1] for sign in (-1, 1))])
+        axes.set_xticks(ticks, [f"{tick}".replace("-", "−") for tick in ticks])
+        axes.minorticks_off()
     if is_wide:
         axes.set_yscale("log")
         axes.set_ylim(least, most)

@@ -104,6 +104,8 @@ class Line:
             else:
                 inputs = tuple(one.astype(np.longdouble) for one in inputs)
         number = dtype.type if dtype.itemsize > 2 else np.float32
+        if not isinstance(self.activation, Elementwise | Gated):
+            number = np.float64  # factors of rows are numbers of double
         exact = reference.evaluate(
             self.activation.name, mode, *inputs, *map(number, self.parameters.values()), m=m)
         return exact if exact.shape == self.x.shape else exact[..., 0]
