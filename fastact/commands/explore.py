@@ -80,9 +80,9 @@ class Server(ThreadingHTTPServer):
     allow_reuse_address = os.name != "nt"  # where it would let another process take the port
 
     def __init__(self, port: int = 0) -> None:
+        self.computers = {isa: Computer(isa) for isa in _isa.SUPPORTED}
         super().__init__(("127.0.0.1", port), Handler)
         self.hosts = {f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost")}
-        self.computers = {isa: Computer(isa) for isa in _isa.SUPPORTED}
         page = importlib.resources.files("fastact.commands").joinpath("explore.html").read_text(encoding="utf-8")
         self.page = page.encode()
         # The page may use what stands in it, and ask this server: nothing else.
@@ -243,6 +243,7 @@ class Computer:
 def compute(questions: IO[str], answers: IO[str]) -> None:
     """Answer each line, a request as JSON, by a line: the status and the content, as JSON."""
     for line in questions:
+        content: Any
         try:
             status, content = 200, curve(json.loads(line))
         except (Declined, TypeError, ValueError) as error:  # of the library, whose words are passed on
@@ -337,7 +338,7 @@ def curve(given: dict[str, str]) -> dict[str, Any]:
         if name not in activation.parameters:
             raise Declined(400, unknown("parameter", name, activation.parameters))
     line = Line(activation, _inputs(given, named_dtype(dtype), points), parameters)
-    answer = {
+    answer: dict[str, Any] = {
         "function": activation.name, "dtype": dtype, "isa": _isa.CHOSEN, "x": _numbers(line.x),
         "promised": {mode: line.promised(mode) for mode in MODES},
         "libraries": {"fastact": {mode: _judged(line, mode, line.computed(mode)) for mode in MODES}}, "notes": [],

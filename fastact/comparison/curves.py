@@ -56,19 +56,17 @@ class Line:
 
     def computed(self, mode: str) -> Array:
         """The value or the derivative, by the kernels."""
-        f, parameters = self.activation, self.parameters
-        is_value = mode == "value"
+        f: Any = self.activation
+        result: Any
+        if mode == "value":
+            result = f(*self.inputs, **self.parameters)
+            return np.asarray(result[..., 0] if isinstance(f, Rowwise) else result)
         if isinstance(f, Elementwise):
-            return np.asarray((f if is_value else f.derivative)(self.x, **parameters))
-        if isinstance(f, Gated):
-            return np.asarray(f(*self.inputs, **parameters) if is_value else
-                              f.backward(np.ones_like(self.x), *self.inputs, **parameters)[0])
-        if isinstance(f, RowReduction):
-            return np.asarray(f(*self.inputs, **parameters) if is_value else
-                              f.backward(np.ones_like(self.x), *self.inputs, **parameters)[..., 0])
-        assert isinstance(f, Rowwise)
-        return np.asarray(f(*self.inputs, **parameters)[..., 0] if is_value else
-                          f.jacobian(*self.inputs, **parameters)[..., 0, 0])
+            return np.asarray(f.derivative(self.x, **self.parameters))
+        if isinstance(f, Rowwise):
+            return np.asarray(f.jacobian(*self.inputs, **self.parameters)[..., 0, 0])
+        result = f.backward(np.ones_like(self.x), *self.inputs, **self.parameters)
+        return np.asarray(result[..., 0] if isinstance(f, RowReduction) else result[0])
 
     def is_judged(self, mode: str) -> bool:
         """Whether an error in ulp says how good the result is."""

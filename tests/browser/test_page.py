@@ -167,7 +167,7 @@ def test_errors_beside_numpy_on_every_instruction_set(page, isa):
     assert answer["isa"] == isa
     exact = np.array([0.5 * one * math.erfc(-one / math.sqrt(2)) for one in x])
     np.testing.assert_allclose(value, exact, rtol=1e-6, atol=1e-42)
-    largest = page.browser.find_elements(By.CSS_SELECTOR, "#numbers tbody td:nth-child(6)")
+    largest = page.browser.find_elements(By.CSS_SELECTOR, "#numbers tbody td:nth-child(4)")
     own, numpy = (float(one.text) for one in largest)
     assert 0.4 < own <= answer["promised"]["value"] < 50 < numpy
     assert len(page.browser.find_elements(By.CSS_SELECTOR, "#value-error path.dots")) == 2
@@ -194,7 +194,7 @@ def test_the_keyboard_reads_numbers(page):
     x, value, derivative, _ = page.answer()
     cells = [one.text for one in page.browser.find_elements(By.CSS_SELECTOR, "#numbers tbody tr:first-child td")]
     shown = [float(text.replace("−", "-")) for text in cells]
-    np.testing.assert_allclose(shown[:2], [value[2], derivative[2]], rtol=1e-8)
+    np.testing.assert_allclose(shown[::3], [value[2], derivative[2]], rtol=1e-8)
     assert f"x = {x[2]:.9g},".replace("-", "−") in page.find("#numbers caption").text
     named = page.browser.execute_script("""
         return [...document.querySelectorAll("input, select")].filter(one => !one.labels.length &&
