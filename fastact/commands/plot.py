@@ -112,7 +112,7 @@ def _drawing(arguments: argparse.Namespace, activations: list[Activation]) -> Ca
 def draw_curves(axes: Any, activation: Activation) -> None:
     """Draw the value and the derivative of an activation."""
     _draw(axes, activation, [({}, VALUE, DERIVATIVE, _labels(activation))])
-    axes.legend(frameon=False, fontsize=8, loc="upper left")
+    axes.legend(frameon=False, fontsize=8, loc="best")
 
 
 def draw_family(axes: Any, activation: Activation) -> None:
@@ -122,10 +122,10 @@ def draw_family(axes: Any, activation: Activation) -> None:
     name, numbers = family(activation) or next((name, [number]) for name, number in activation.parameters.items())
     colors = colormaps["viridis"](np.linspace(0, 0.85, len(numbers)))
     _draw(axes, activation, [
-        ({name: number}, color, color, (f"{name} = {number:g}", None))
+        ({name: number}, color, color, (f"{name} = {number:.3g}", None))
         for number, color in zip(numbers, colors, strict=True)])  # fmt: skip
     axes.plot([], [], color="0.4", linewidth=1, linestyle=(0, (4, 2)), label="derivative")
-    axes.legend(frameon=False, fontsize=8, loc="upper left")
+    axes.legend(frameon=False, fontsize=8, loc="best")
 
 
 def _labels(activation: Activation) -> tuple[str, str]:
@@ -247,7 +247,9 @@ def draw_error(axes: Any, activation: Activation, dtype: str = "float32") -> Non
 
 
 def _ulp(error: float) -> str:
-    return f"{error:.3g}" if error < 10**4 else f"{error:.1e}".replace("e+0", "e")
+    if error < 10**4:
+        return f"{error:.3g}" if error < 100 else f"{error:,.0f}"
+    return f"{error:.1e}".replace("e+0", "e")
 
 
 def draw_surfaces(axes: Any, activation: Activation) -> None:

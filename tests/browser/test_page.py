@@ -195,7 +195,7 @@ def test_the_keyboard_reads_numbers(page):
     cells = [one.text for one in page.browser.find_elements(By.CSS_SELECTOR, "#numbers tbody tr:first-child td")]
     shown = [float(text.replace("−", "-")) for text in cells]
     np.testing.assert_allclose(shown[::3], [value[2], derivative[2]], rtol=1e-8)
-    assert f"x = {x[2]:.9g},".replace("-", "−") in page.find("#numbers caption").text
+    assert page.find("#numbers caption").text == f"At x = {x[2]:.9g}".replace("-", "−")
     named = page.browser.execute_script("""
         return [...document.querySelectorAll("input, select")].filter(one => !one.labels.length &&
             !one.ariaLabel).map(one => one.id)""")

@@ -15,7 +15,8 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 FOLDER = os.environ.get("FASTACT_TEST_SITE")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="no site was given: FASTACT_TEST_SITE=FOLDER")
-PAGES = sorted(str(path.relative_to(FOLDER)) for path in Path(FOLDER).rglob("*.html")) if FOLDER else []
+PAGES = [page for page in sorted(str(path.relative_to(FOLDER)) for path in Path(FOLDER).rglob("*.html"))
+         if not page.startswith("_static")] if FOLDER else []  # fmt: skip
 
 BROKEN_PICTURES = """
 const done = arguments[0], broken = [];
