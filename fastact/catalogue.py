@@ -492,7 +492,7 @@ entmax15 = Rowwise(
     summary="Between softmax and sparsemax: smooth, and 0 for all logits far enough below the largest.",
     formula=r"y_i = \max(0, s x_i / 2 - \tau)^2, \; \sum_i y_i = 1, \; s = \mathrm{scale} / \mathrm{temperature}",
     derivative_formula=r"\partial y_i / \partial x_j = s \left(\delta_{ij} \sqrt{y_i}"
-    r" - \sqrt{y_i y_j} / \textstyle\sum_k \sqrt{y_k}\right)",
+    r" - \sqrt{y_i y_j} / \sum_k \sqrt{y_k}\right)",
     parameters={"scale": 1.0, "temperature": 1.0},
     source="B. Peters, V. Niculae and A. F. T. Martins, Sparse sequence-to-sequence models (2019)",
     cost=_cost("entmax15"),
@@ -505,7 +505,7 @@ entmax = Entmax(
     formula=r"y_i = \max(0, (\alpha - 1) s x_i - \tau)^{1 / (\alpha - 1)}, \; \sum_i y_i = 1, \;"
     r" s = \mathrm{scale} / \mathrm{temperature}",
     derivative_formula=r"\partial y_i / \partial x_j = s \left(\delta_{ij} g_i"
-    r" - g_i g_j / \textstyle\sum_k g_k\right), \; g_i = y_i^{2 - \alpha} \;\mathrm{where}\; y_i > 0, "
+    r" - g_i g_j / \sum_k g_k\right), \; g_i = y_i^{2 - \alpha} \;\mathrm{where}\; y_i > 0, "
     r"\;\mathrm{else}\; 0",
     parameters={"alpha": 1.5, "scale": 1.0, "temperature": 1.0},
     source="B. Peters, V. Niculae and A. F. T. Martins, Sparse sequence-to-sequence models (2019);"
