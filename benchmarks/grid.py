@@ -1,6 +1,6 @@
 """Time every function in every size, dtype, number of threads and instruction set, and write the page of it.
 
-    python benchmarks/grid.py --json grid.json --report docs/performance.md    hours, resumable
+    python benchmarks/grid.py --json grid.json --report docs/performance.md --extract docs/speed.json   hours, resumable
     python benchmarks/grid.py --quick                                          a quarter of an hour
 
 A *line* is one function and mode in one dtype: all sizes, or all shapes of rows. Lines are measured in an order that is
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from grid_page import check_report, report
+from grid_page import check_report, extract, report
 from grid_results import (
     BEHIND,
     GRID_DTYPES,
@@ -105,11 +105,13 @@ def _parser() -> Parser:
                         help="keep the figures in FILE; those that it holds are not measured again")  # fmt: skip
     parser.add_argument("--report", type=output_file, metavar="FILE",
                         help="write a page of what that file holds, and a folder of pictures beside it")  # fmt: skip
+    parser.add_argument("--extract", type=output_file, metavar="FILE",
+                        help="write of that file what the pages of the functions show")  # fmt: skip
     parser.add_argument("--quick", action="store_true",
                         help="measure float32 (or --dtype) with the instruction set in use, in four sizes and shapes,"
                         f" for {QUICK_MINUTES:g} minutes at most, and print the cells in which fastact is more than"
                         f" {100 * (BEHIND - 1):.0f} %% slower than a peer; needs no --json")  # fmt: skip
-    parser.add_argument("--skip-measuring", action="store_true", help="only write the page")
+    parser.add_argument("--skip-measuring", action="store_true", help="only write the page or the extract")
     parser.add_argument("--function", nargs="+", metavar="NAME", choices=names, default=names, help="default: all")
     parser.add_argument("--dtype", nargs="+", choices=ALL_DTYPES, help=f"default: {' '.join(FULL.dtypes)}")
     parser.add_argument("--size", nargs="+", type=whole_number(1, 2**40), metavar="N",
@@ -126,11 +128,11 @@ def _parser() -> Parser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, write the page or print the summary, and return the exit status."""
-    if arguments.skip_measuring and not arguments.report:
-        raise Refused("--skip-measuring needs --report FILE: there is nothing else to do")
+    if arguments.skip_measuring and not (arguments.report or arguments.extract):
+        raise Refused("--skip-measuring needs --report FILE or --extract FILE: there is nothing else to do")
     if not arguments.json and not arguments.quick:
         raise Refused("the following arguments are required: --json, or --quick")
-    different(json=arguments.json, report=arguments.report)
+    different(json=arguments.json, report=arguments.report, extract=arguments.extract)
     if not arguments.json:
         with tempfile.TemporaryDirectory() as folder:
             arguments.json = Path(folder, "grid.json")
@@ -143,6 +145,8 @@ def run(arguments: argparse.Namespace) -> int:
     status = 0 if arguments.skip_measuring else _measure_in_processes(arguments)
     if arguments.report and not status:
         report(arguments.json, arguments.report)
+    if arguments.extract and not status:
+        extract(arguments.json, arguments.extract)
     if arguments.quick and not status and not arguments.without_summary:
         print(summary(File(arguments.json)))
     return status

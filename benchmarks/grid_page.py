@@ -24,6 +24,9 @@ from grid_results import (
 
 from fastact.commands import Failed, Refused, output_file, write_whole
 
+SHOWN = (((16384,), -1), ((1024, 1024), -1))
+"""Shapes that stand for all others on the pages of the functions, each with its axis."""
+
 
 def check_report(page: Path) -> None:
     """Refuse a page beside which there can be no folder of its name with the pictures."""
@@ -40,6 +43,22 @@ def check_report(page: Path) -> None:
             output_file(str(pictures / "picture.png"))
         except argparse.ArgumentTypeError as error:
             raise Refused(f"argument --report: {error}") from None
+
+
+def extract(path: Path, target: Path) -> None:
+    """Write the file of what the pages of the functions show: float32, one thread, a fresh output, two shapes."""
+    file = File(path)
+    isa = next((isa for isa in GRID_SETS if any(result.isa == isa for result in file.results)), None)
+    file.path, file.results = target, [
+        result._replace(nanoseconds={name: round(time, 4) for name, time in result.nanoseconds.items()})
+        for result in file.results
+        if (result.isa, result.threads, result.form, result.work.dtype) == (isa, 1, "fresh", "float32")
+        and (result.work.shape, result.work.axis) in SHOWN
+    ]
+    if not file.results:
+        raise Failed(f"{path} holds no figures of float32 on one thread, of {' or '.join(str(s) for s, _ in SHOWN)}")
+    file.results.sort(key=lambda result: (result.work.function, GRID_MODES.index(result.work.mode)))
+    file.save(now=True)
 
 
 def report(path: Path, page: Path) -> None:

@@ -226,3 +226,19 @@ def test_the_script_runs_in_processes_of_its_own(tmp_path: Path) -> None:
                             timeout=300, env=environment)  # fmt: skip
     assert (result.returncode, result.stdout) == (0, ""), result.stderr
     assert "fastact" in grid.File(file).about["libraries"]
+
+
+def test_the_extract_has_what_the_pages_of_the_functions_show(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    record = {"isa": "v3", "threads": 1, "form": "fresh", "nanoseconds": {"fastact": 0.123456}, "function": "relu",
+              "mode": "value", "dtype": "float32", "shape": [16384], "axis": -1}  # fmt: skip
+    others = [record | other for other in ({"threads": 2}, {"dtype": "float64"}, {"form": "out"}, {"shape": [16]})]
+    full, target = tmp_path / "grid.json", tmp_path / "speed.json"
+    command = ["--json", str(full), "--skip-measuring", "--extract", str(target)]
+    full.write_text(json.dumps({"about": {"CPU": "one"}, "results": [*others, record]}))
+    assert grid.main(command) == 0
+    (result,) = grid.File(target).results
+    assert (result.work.shape, result.threads, result.nanoseconds) == ((16384,), 1, {"fastact": 0.1235})
+    assert grid.File(target).about == {"CPU": "one"}
+    full.write_text(json.dumps({"about": {}, "results": others}))
+    assert grid.main(command) == 1
+    assert "holds no figures" in capsys.readouterr().err
