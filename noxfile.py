@@ -170,6 +170,18 @@ def dask(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """The site without a warning, its examples, and its links; `nox -s docs -- scipy torch==2.13.0` draws these too."""
+    root = tracked(session)
+    session.install("-e", ".[docs]", *session.posargs)
+    for builder in ("html", "doctest"):
+        session.run("sphinx-build", "-q", "-W", "--keep-going", "-n", "-d", "docs/_build/doctrees", "-b", builder,
+                    "docs", f"docs/_build/{builder}")
+    session.run("python", "tools/check_site.py", "docs/_build/html")
+    session.log(f"the site is {root}/docs/_build/html/index.html")
+
+
+@nox.session
 def parallel(session: nox.Session) -> None:
     """Each test of the functions in eight threads at once."""
     tracked(session)
