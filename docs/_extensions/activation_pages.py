@@ -420,21 +420,23 @@ def _with_code(reason: str) -> str:
 
 def _of_function(name: str) -> tuple[list[str], dict[str, Picture]]:
     f = getattr(fastact, name)
-    blocks, pictures = [f".. autofunction:: fastact.{name}"], {}
+    summary, _, _ = (inspect.getdoc(f) or "").partition("\n\nParameters\n")
+    blocks, pictures = [summary], {}
     if name != "sample":
         pictures = {name: Picture(lambda axes: _draw_loss(axes, f)),
                     f"{name}-small": Picture(lambda axes: _small(axes, _draw_loss, f), SMALL)}  # fmt: skip
-        what = "logit" if name in SIGMOID_LOSSES else "first of two logits, of which the other one is 0"
-        blocks += [heading("Value and gradient"), f"Over the {what}.", image(name, f"{name} and its gradient")]
+        what = "logit" if name in SIGMOID_LOSSES else "first of two logits, the other being 0"
+        blocks += [image(name, f"{name} and its gradient"), f"The picture is over the {what}."]
     blocks += [heading("Example"), _example_of_function(name)]
-    if hasattr(f, "gradient_and_hessian"):
-        blocks += [heading("Second derivatives"), f".. autofunction:: fastact::{name}.gradient_and_hessian"]
     rows = []
     for reason, row in NOT_OFFERED.items():
         if f"fastact.{name}(" in reason:
             rows += [[library, ", ".join(map(code, words.split()))] for library, words in row.items()]
     if rows:
         blocks += [heading("In other libraries"), table(["library", "names"], rows)]
+    blocks += [heading("Reference"), f".. autofunction:: fastact.{name}"]
+    if hasattr(f, "gradient_and_hessian"):
+        blocks.append(f".. autofunction:: fastact::{name}.gradient_and_hessian")
     return blocks, pictures
 
 
@@ -595,7 +597,7 @@ def on_include(app: "Sphinx", path: Path, page: str, source: list[str]) -> None:
 
 def on_docstring(app: "Sphinx", what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """Leave out of a docstring what the page or the signature says; make a list of the calls under See Also."""
-    if isinstance(thing, Activation) and "Parameters" in lines:
+    if name.removeprefix("fastact.") in FUNCTIONS and "Parameters" in lines:
         del lines[: lines.index("Parameters")]
     if what == "module":
         lines[:] = with_literals("\n".join(lines)).splitlines()
