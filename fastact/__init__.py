@@ -21,7 +21,7 @@ from fastact.rowwise import Entmax, Rowwise
 from fastact.sampling import sample
 from fastact.sigmoid_losses import sigmoid_cross_entropy, sigmoid_focal
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     *activations,
