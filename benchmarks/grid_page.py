@@ -1,13 +1,11 @@
 """The page that benchmarks/grid.py writes: tables by size and shape, the worst cells, and pictures."""
 
 import argparse
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from grid_results import (
     BEHIND,
     GRID_MODES,
@@ -23,6 +21,8 @@ from grid_results import (
 )
 
 from fastact.commands import Failed, Refused, output_file, write_whole
+from fastact.comparison.pictures import encoded, heat_map
+from fastact.comparison.race import Timing
 
 SHOWN = (((16384,), -1), ((1024, 1024), -1))
 """Shapes that stand for all others on the pages of the functions, each with its axis."""
@@ -82,12 +82,6 @@ def report(path: Path, page: Path) -> None:
         "\n".join(f"![{picture.stem}]({pictures.name}/{picture.name})" for picture in curves if picture),
     ]
     write_whole(page, "\n\n".join(text) + "\n")
-
-
-def _save_picture(figure: Any, path: Path, dpi: int) -> None:
-    content = io.BytesIO()
-    figure.savefig(content, format=path.suffix[1:], dpi=dpi)
-    write_whole(path, content.getvalue())
 
 
 def _by(results: Iterable[Result], key: Any) -> list[tuple[Any, list[Result]]]:
@@ -191,30 +185,12 @@ def _rows(compared: Sequence[Result]) -> str:
 
 def _heat_map(folder: Path, way: tuple[str, str, int], results: Sequence[Result]) -> Path:
     """The ratio to the fastest peer: a line for each function and mode, a column for each size."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     isa, dtype, threads = way
-    elementwise = [r for r in results if not r.work.is_rowwise]
-    names = sorted({(r.work.function, r.work.mode) for r in elementwise})
-    columns = [(size, form) for size in sorted({r.work.size for r in elementwise}) for form in ("fresh", "out")]
-    ratios = np.full((len(names), len(columns)), np.nan)
-    for r in elementwise:
-        ratios[names.index((r.work.function, r.work.mode)), columns.index((r.work.size, r.form))] = r.ratio
-    figure = Figure(figsize=(9, 1.2 + 0.19 * len(names)), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(np.log2(ratios), cmap=mpl.colormaps["RdBu_r"], vmin=-2, vmax=2, aspect="auto")
-    for (line, column), ratio in np.ndenumerate(ratios):
-        if not np.isnan(ratio):
-            axes.text(column, line, f"{ratio:.2f}", ha="center", va="center", fontsize=6)
-    suffix = {"value": "", "backward": ".backward(dy, x)", "backward_from_output": ".backward(dy, output)"}
-    axes.set_yticks(range(len(names)), [name + suffix[mode] for name, mode in names], fontsize=6)
-    axes.set_xticks(range(len(columns)), [f"{size:,}\n{form}" for size, form in columns], fontsize=6)
-    axes.set_title(f"time over the fastest peer's: {isa}, {dtype}, {threads} thread{'s' * (threads > 1)}", fontsize=9)
-    bar = figure.colorbar(image, ax=axes, shrink=0.3, ticks=range(-2, 3))
-    bar.ax.set_yticklabels(["¼", "½", "1", "2", "4"])
+    elementwise = [Timing(r.work, r.form, r.nanoseconds) for r in results if not r.work.is_rowwise]
+    elementwise.sort(key=lambda one: (one.work.function, one.work.mode, one.work.size, one.form))
+    title = f"time over the fastest peer's: {isa}, {dtype}, {threads} thread{'s' * (threads > 1)}"
     picture = folder / f"heat-{isa}-{dtype}-{threads}.png"
-    _save_picture(figure, picture, dpi=100)
+    write_whole(picture, encoded(heat_map({title: elementwise}), picture.suffix))
     return picture
 
 
@@ -246,5 +222,5 @@ def _curves(folder: Path, name: str, results: Sequence[Result]) -> Path | None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=6)
     picture = folder / f"{name}.png"
-    _save_picture(figure, picture, dpi=80)
+    write_whole(picture, encoded(figure, picture.suffix, dpi=80))
     return picture

@@ -11,8 +11,8 @@ import pytest
 
 import fastact
 from fastact import reference
-from fastact.commands import Failed, bench
-from fastact.comparison import peers, race
+from fastact.commands import Failed, bench, cpu
+from fastact.comparison import peers, pictures, race
 from fastact.comparison.peers import formulas, numpy
 from fastact.comparison.race import Rounds, Timing
 from fastact.comparison.work import (
@@ -335,3 +335,58 @@ def test_the_command_prints_a_table_and_writes_its_figures(tmp_path: Path, capsy
         assert row["ratio"] == pytest.approx(ours / min(figures.values()))
     assert document["nanoseconds_per_call"].keys() == {"np.tanh", "fastact.sigmoid"}
     assert f"{document['summary']['ahead']} of {len(document['rows'])} rows" in " ".join(printed.split())
+
+
+def test_the_page_has_the_figures_the_machine_and_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("rich")
+    pytest.importorskip("matplotlib")
+    parser = argparse.ArgumentParser()
+    bench.add_arguments(parser)
+    page, figures = tmp_path / "bench.md", tmp_path / "figures.json"
+    options = f"--function tanh softmax --mode value --size 64 --rounds 1 --markdown {page} --json {figures}"
+
+    assert bench.run(parser.parse_args(options.split())) == 0
+
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith(f"# Speed of fastact on {cpu()}\n")
+    assert f"fastact {fastact.__version__}, NumPy {np.__version__}" in text
+    document = json.loads(figures.read_text())
+    assert f"{document['summary']['text']}." in text
+    for row in document["rows"]:
+        title = f"## {' x '.join(map(str, row['shape']))} float32\n"
+        (line,) = (
+            line
+            for line in text.partition(title)[2].partition("\n## ")[0].splitlines()
+            if line.startswith(f"| `{row['call']}` | {row['form']} |")
+        )
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        assert float(cells[2]) == pytest.approx(row["nanoseconds_per_element"]["fastact"], rel=0.01, abs=5e-4)
+        assert cells[-1] == f"{row['ratio']:.2f}"
+        assert line.count("**") == 2
+    assert "| np.tanh(x) |" in text
+    assert "](bench.png)" in text
+    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bench.md", "bench.png", "figures.json"]
+
+
+def test_the_picture_has_a_panel_a_dtype_and_a_line_a_call() -> None:
+    pytest.importorskip("matplotlib")
+    timings = [
+        Timing(Work("tanh", mode, "float32", (size,)), "out", {"fastact": ours, "NumPy": 2.0})
+        for mode, size, ours in (("value", 16, 1.0), ("value", 64, 4.0), ("backward", 16, 3.0))
+    ]
+    timings += [
+        Timing(Work("softmax", "value", "float32", (4, 16)), "out", {"fastact": 0.5, "NumPy": 1.0}),
+        Timing(Work("tanh", "value", "float64", (16,)), "out", {"fastact": 0.5, "NumPy": 1.0}),
+        Timing(Work("gelu", "value", "float64", (16,)), "out", {"fastact": 0.5}),
+    ]
+    panels = bench._panels(bench.Found(1, 1, timings, {}, []))
+    assert [len(panel) for panel in panels.values()] == [3, 1, 2]
+    *places, _bar = pictures.heat_map(panels).axes
+    assert [[label.get_text() for label in axes.get_yticklabels()] for axes in places] == [
+        ["tanh(x)", "tanh.backward(dy, x)"], ["softmax(x)"], ["tanh(x)"]]
+    assert [sorted(text.get_text() for text in axes.texts) for axes in places] == [
+        ["0.50", "1.50", "2.00"], ["0.50"], ["0.50"]]
+    assert [label.get_text() for label in places[1].get_xticklabels()] == ["4 × 16\nout"]

@@ -244,6 +244,8 @@ def test_a_refusal_of_the_library_names_the_option(monkeypatch, capsys):
     (["bench", "--function", "relux"], "did you mean relu"), (["bench", "--threads", "0"], "from 1 to"),
     (["acuracy"], "did you mean accuracy"), (["accuracy", "--isa", "v9"], "accepted are"),
     (["accuracy", "--json", "a.json", "--markdown", "./a.json"], "name the same file"),
+    (["bench", "--json", "a.png", "--markdown", "a.md"], "name the same file"),
+    (["bench", "--markdown", "a.html"], "accepted is a name like bench.md"),
 ])
 def test_a_refusal_says_what_is_accepted(argv, words, folder, capsys):
     before = sorted(os.listdir(folder))

@@ -3,17 +3,32 @@
 import argparse
 import json
 import math
+import os
+import platform
 import timeit
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import fastact
 from fastact import _isa
-from fastact.commands import Failed, output_file, read_json, thread_count, whole_number, write_whole
+from fastact.commands import (
+    Failed,
+    cpu,
+    different,
+    output_file,
+    read_json,
+    shown,
+    thread_count,
+    whole_number,
+    write_whole,
+)
 from fastact.comparison import peers
+from fastact.comparison.pictures import encoded, heat_map
 from fastact.comparison.race import Rounds, Timing, WrongResult, best_times, measure
+from fastact.comparison.tables import in_markdown
 from fastact.comparison.work import (
     ALL_DTYPES,
     CALLS,
@@ -22,6 +37,7 @@ from fastact.comparison.work import (
     PACKED,
     Inputs,
     Work,
+    has_rows,
     is_rowwise,
     named_dtype,
 )
@@ -39,6 +55,19 @@ MODES_OF_OPTION = {
 }
 USUAL_MODES = ("value", "derivative", "backward")
 CALL_COST_SIZE = 16
+CALL_COST_TITLE = f"ns per call, {CALL_COST_SIZE} elements of float32"
+CALL_COST_HEADINGS = ("call", "ns", "/ np.tanh")
+
+PAGE = """# Speed of fastact on {cpu}
+
+{versions}; Python {python}, {system}, {processors} processors; instruction set {isa}, threads: {threads}, best of
+{rounds} rounds. All libraries were timed in turns in one process.
+
+Summary: {summary}.{picture}
+
+In nanoseconds per element. *fresh*: a new output at each call; *out*: into a given array. The fastest of the other
+libraries is bold; the ratio is fastact's time over its time, and below 1 fastact is ahead.
+"""
 
 
 class Found(NamedTuple):
@@ -80,21 +109,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rounds", type=whole_number(), default=40, metavar="N", help="the best of so many (default: 40)"
     )
     parser.add_argument("--json", type=output_file, metavar="FILE", help="write the figures to a file as well")
+    parser.add_argument(
+        "--markdown",
+        type=page_file,
+        metavar="FILE",
+        help="write a page as well, with the processor and the versions, and a picture beside it: FILE is NAME.md",
+    )
+
+
+def page_file(text: str) -> Path:
+    """A type of argument: a page in Markdown, beside which a picture can be written."""
+    path = output_file(text)
+    if path.suffix != ".md":
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not accepted; accepted is a name like bench.md, beside "
+                                         "which the picture bench.png is written")  # fmt: skip
+    output_file(str(_picture_beside(path)))
+    return path
+
+
+def _picture_beside(page: Path) -> Path:
+    return page.with_suffix(".png")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print the tables, and return the exit status."""
     from rich.console import Console
 
+    different(json=arguments.json, markdown=arguments.markdown)
+    if arguments.markdown:
+        import matplotlib as mpl  # noqa: F401  # if it is missing, say so before anything is measured
+
+        different(json=arguments.json, markdown=_picture_beside(arguments.markdown))
     if arguments.json:
         read_json(arguments.json, "fastact bench", _check_document)
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)
     found = _measure_all(arguments, console)
-    versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
     console.print(
-        f"{versions}; instruction set {_isa.CHOSEN}, threads: {found.threads}, best of {found.rounds} rounds"
+        f"{_versions(found)}; instruction set {_isa.CHOSEN}, threads: {found.threads}, best of {found.rounds} rounds"
     )
     console.print(_table(found.timings))
     if found.calls:
@@ -105,7 +158,18 @@ def run(arguments: argparse.Namespace) -> int:
     console.print(summary["text"])
     if arguments.json:
         write_whole(arguments.json, json.dumps(_document(found, summary), indent=1) + "\n")
+    if arguments.markdown:
+        reference = ""
+        if "rows" in summary:
+            picture = _picture_beside(arguments.markdown)
+            write_whole(picture, encoded(heat_map(_panels(found)), picture.suffix))
+            reference = f"\n\n![fastact's time over that of the fastest peer]({picture.name})"
+        write_whole(arguments.markdown, _page(found, summary["text"], reference))
     return 0
+
+
+def _versions(found: Found) -> str:
+    return ", ".join(f"{name} {version}" for name, version in found.versions.items())
 
 
 def _measure_all(arguments: argparse.Namespace, console: Any) -> Found:
@@ -166,7 +230,7 @@ def summarise(timings: Sequence[Timing]) -> dict[str, Any]:
 def _table(timings: Sequence[Timing]) -> Any:
     from rich.table import Table
 
-    libraries = [name for name in peers.libraries() if any(name in timing.nanoseconds for timing in timings)]
+    libraries = _libraries(timings)
     table = Table(
         title="ns per element; fresh: a new output at each call, out: into a given array\n"
         "ratio: fastact / fastest peer of the same form, below 1 is ahead"
@@ -181,17 +245,22 @@ def _table(timings: Sequence[Timing]) -> Any:
         if previous and (previous.dtype, previous.size, previous.axis) != (work.dtype, work.size, work.axis):
             table.add_section()
         label = ("", "") if work == previous else (work.call, work.shape_and_dtype)
-        table.add_row(*label, timing.form, *(_figure(timing, name) for name in libraries), _ratio(timing.ratio))
+        figures = (_figure(timing, name, "[bold]{}[/bold]") for name in libraries)
+        table.add_row(*label, timing.form, *figures, _ratio(timing.ratio))
         previous = work
     return table
 
 
-def _figure(timing: Timing, library: str) -> str:
+def _libraries(timings: Sequence[Timing]) -> list[str]:
+    return [name for name in peers.libraries() if any(name in timing.nanoseconds for timing in timings)]
+
+
+def _figure(timing: Timing, library: str, fastest: str) -> str:
     if library not in timing.nanoseconds:
         return ""
     nanoseconds = timing.nanoseconds[library]
     figure = f"{nanoseconds:.{2 if nanoseconds < 10 else 0}f}" if nanoseconds >= 1 else f"{nanoseconds:.3f}"
-    return f"[bold]{figure}[/bold]" if library == timing.fastest_peer else figure
+    return fastest.format(figure) if library == timing.fastest_peer else figure
 
 
 def _ratio(ratio: float | None) -> str:
@@ -201,12 +270,63 @@ def _ratio(ratio: float | None) -> str:
 def _call_cost_table(calls: Mapping[str, float]) -> Any:
     from rich.table import Table
 
-    table = Table("call", title=f"ns per call, {CALL_COST_SIZE} elements of float32")
-    table.add_column("ns", justify="right")
-    table.add_column("/ np.tanh", justify="right")
-    for name, nanoseconds in calls.items():
-        table.add_row(f"{name}(x)", f"{nanoseconds:.0f}", f"{nanoseconds / calls['np.tanh']:.2f}")
+    first, *headings = CALL_COST_HEADINGS
+    table = Table(first, title=CALL_COST_TITLE)
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for row in _call_cost_rows(calls):
+        table.add_row(*row)
     return table
+
+
+def _call_cost_rows(calls: Mapping[str, float]) -> list[tuple[str, str, str]]:
+    tanh = calls["np.tanh"]
+    return [(f"{name}(x)", f"{taken:.0f}", f"{taken / tanh:.2f}") for name, taken in calls.items()]
+
+
+def _panels(found: Found) -> dict[str, list[Timing]]:
+    """The timings by dtype, those of rows apart, as parts of a picture."""
+    panels: dict[str, list[Timing]] = {}
+    for timing in found.timings:
+        rows = ", rows" if has_rows(timing.work.function, timing.work.mode) else ""
+        title = f"time over the fastest peer's: {timing.work.dtype}{rows}, {_isa.CHOSEN}, threads: {found.threads}"
+        panels.setdefault(title, []).append(timing)
+    return panels
+
+
+def _page(found: Found, summary: str, picture: str) -> str:
+    lines = [
+        PAGE.format(
+            cpu=cpu(),
+            versions=_versions(found),
+            python=platform.python_version(),
+            system=f"{platform.system()} {platform.machine()}",
+            processors=os.cpu_count(),
+            isa=_isa.CHOSEN,
+            threads=found.threads,
+            rounds=found.rounds,
+            summary=summary,
+            picture=picture,
+        )
+    ]
+    groups: dict[str, list[Timing]] = {}
+    for timing in found.timings:
+        groups.setdefault(timing.work.shape_and_dtype, []).append(timing)
+    for title, timings in groups.items():
+        libraries = _libraries(timings)
+        rows = [
+            (
+                f"`{timing.work.call}`",
+                timing.form,
+                *(_figure(timing, name, "**{}**") for name in libraries),
+                "" if timing.ratio is None else f"{timing.ratio:.2f}",
+            )
+            for timing in timings
+        ]
+        lines += [f"## {title}", "", *in_markdown(("call", "form", *libraries, "ratio"), rows), ""]
+    if found.calls:
+        lines += [f"## {CALL_COST_TITLE}", "", *in_markdown(CALL_COST_HEADINGS, _call_cost_rows(found.calls), 1), ""]
+    return "\n".join([*lines, *(f"* {line}" for line in found.left_out)]).rstrip() + "\n"
 
 
 def _document(found: Found, summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from fastact.comparison import ulp
@@ -82,12 +82,16 @@ def _ulp(error: float) -> str:
     return f"{error:.3f}" if error < 10**4 else f"{error:.2g}"
 
 
+def in_markdown(headings: Sequence[str], rows: Iterable[Sequence[str]], words: int = 2) -> list[str]:
+    """The lines of a table; the columns after the first `words` are numbers."""
+    rules = ["---"] * words + ["---:"] * (len(headings) - words)
+    return [f"| {' | '.join(row)} |" for row in (headings, rules, *rows)]
+
+
 def page(introduction: str, figures: Sequence[Figures]) -> str:
     """The introduction and all tables, in Markdown."""
     text = introduction
     for table in tables(figures):
-        rules = ["---", "---", *["---:" for _ in table.headings[2:]]]
-        lines = [f"| {' | '.join(row)} |" for row in (table.headings, rules, *table.rows)]
-        text += "\n".join(["", f"## {table.title}", "", *lines, ""])
+        text += "\n".join(["", f"## {table.title}", "", *in_markdown(table.headings, table.rows), ""])
         text += "\n".join(["", *(f"* {note}" for note in table.notes), ""]) if table.notes else ""
     return text
