@@ -389,4 +389,4 @@ def test_the_picture_has_a_panel_a_dtype_and_a_line_a_call() -> None:
         ["tanh(x)", "tanh.backward(dy, x)"], ["softmax(x)"], ["tanh(x)"]]
     assert [sorted(text.get_text() for text in axes.texts) for axes in places] == [
         ["0.50", "1.50", "2.00"], ["0.50"], ["0.50"]]
-    assert [label.get_text() for label in places[1].get_xticklabels()] == ["4 × 16\nout"]
+    assert [label.get_text() for label in places[1].get_xticklabels()] == ["4\n× 16\nout"]

@@ -34,10 +34,11 @@ def heat_map(panels: Mapping[str, Sequence[Timing]]) -> Any:
         image = axes.imshow(np.log2(ratios), cmap=mpl.colormaps["RdBu_r"], vmin=-2, vmax=2, aspect="auto")
         for (line, column), ratio in np.ndenumerate(ratios):
             if not np.isnan(ratio):
-                axes.text(column, line, f"{ratio:.2f}", ha="center", va="center", fontsize=6)
-        labels = [f"{' × '.join(f'{n:,}' for n in shape)}\n{form}" for shape, form in columns]
+                color = "black" if 0.4 < ratio < 2.5 else "white"
+                axes.text(column, line, f"{ratio:.2f}", ha="center", va="center", fontsize=6, color=color)
+        labels = ["\n× ".join(f"{n:,}" for n in shape) + f"\n{form}" for shape, form in columns]
         axes.set_yticks(range(len(calls)), calls, fontsize=6)
-        axes.set_xticks(range(len(columns)), labels, fontsize=6 if len(columns) <= 14 else 4)
+        axes.set_xticks(range(len(columns)), labels, fontsize=6)
         axes.set_title(title, fontsize=9)
     bar = figure.colorbar(image, ax=places, shrink=0.3, ticks=range(-2, 3))
     bar.ax.set_yticklabels(["¼", "½", "1", "2", "4"])
