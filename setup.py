@@ -10,14 +10,17 @@ This file
 
 Environment: ``FASTACT_OPENMP=0`` builds without threads; ``FASTACT_INSTRUCTION_SETS=baseline`` builds one instruction
 set; ``FASTACT_SANITIZE=address,undefined`` builds with these sanitizers of the compiler, for tests only.
+With ``SOURCE_DATE_EPOCH`` the same files give the same source distribution.
 """
 
+import gzip
 import hashlib
 import os
 import runpy
 import shlex
 import subprocess
 import sysconfig
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -25,6 +28,7 @@ import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).parent
 PACKAGE = ROOT / "fastact"
@@ -103,6 +107,24 @@ class build(build_ext):
         self.parallel = self.parallel or os.cpu_count()
 
 
+class reproducible_sdist(sdist):
+    def make_archive(self, base_name, format, root_dir=None, base_dir=None, owner=None, group=None):
+        date = os.environ.get("SOURCE_DATE_EPOCH")
+        if date is None or format != "gztar":
+            return super().make_archive(base_name, format, root_dir, base_dir, owner, group)
+
+        def plain(entry):
+            entry.mtime, entry.uid, entry.gid, entry.uname, entry.gname = int(date), 0, 0, "", ""
+            entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
+            return entry
+
+        path = f"{base_name}.tar.gz"
+        self.mkpath(os.path.dirname(path))
+        with gzip.GzipFile(path, "wb", mtime=int(date)) as file, tarfile.open(fileobj=file, mode="w") as archive:
+            archive.add(base_dir, filter=plain)  # in the order of the names
+        return path
+
+
 def extensions():
     openmp, exact = openmp_flags(), exact_flags()
     # The headers of Python 3.11 define MS_WIN64 for MSVC only.
@@ -139,7 +161,7 @@ def translate(modules):
 
 def main():
     runpy.run_path(str(ROOT / "tools" / "kernels.py"))["write_table"](PACKAGE)
-    setup(ext_modules=translate(list(extensions())), cmdclass={"build_ext": build})
+    setup(ext_modules=translate(list(extensions())), cmdclass={"build_ext": build, "sdist": reproducible_sdist})
 
 
 if __name__ == "__main__":
