@@ -38,9 +38,9 @@ cdef extern from "_engine/buffers.h":
     cnp.ndarray fastact_empty(cnp.ndarray array, const cnp.npy_intp* shape)
 
 cdef extern from "Python.h":
-    ctypedef struct PyObject:
+    ctypedef struct PyFrameObject:
         pass
-    PyObject* PyEval_GetFrame()     # borrowed
+    PyFrameObject* PyEval_GetFrame()     # borrowed
 
 if fastact_survive_fork() != 0:
     raise OSError("fastact: pthread_atfork failed, so a forked child could hang")
@@ -108,7 +108,7 @@ cdef bint reaches(Block block) except -1:
     cdef Py_ssize_t k
     if not frames or PyEval_GetFrame() == NULL:
         return True
-    frame = <object> PyEval_GetFrame()
+    frame = <object> <void*> PyEval_GetFrame()
     while frame is not None:
         for k in range(len(frames)):
             if frame is frames[k]:
