@@ -68,6 +68,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_sidebars = {page: [] for page in ("index", "changelog")}
+html_context = {"default_mode": "auto"}  # else the theme logs an error at the first visit
 html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 6,

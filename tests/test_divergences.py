@@ -191,4 +191,4 @@ def test_bad_arguments_of_the_divergence(keywords, text):
 @every_function
 def test_docstrings_name_every_argument(f):
     for argument in inspect.signature(f).parameters:
-        assert f"    {argument} : " in f.__doc__, argument
+        assert f"\n{argument} : " in inspect.getdoc(f), argument

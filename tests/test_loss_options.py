@@ -325,7 +325,7 @@ def test_losses_with_a_hessian_are_described_and_pickle(loss):
         assert pickle.loads(pickle.dumps(thing)) is thing
         assert "out" in inspect.signature(thing).parameters
         for section in ("Parameters", "Returns", "Raises"):
-            assert f"{section}\n    {'-' * len(section)}\n" in thing.__doc__
+            assert f"\n{section}\n{'-' * len(section)}\n" in inspect.getdoc(thing)
         for argument in inspect.signature(thing).parameters:
-            assert f"    {argument} : " in thing.__doc__, argument
+            assert f"\n{argument} : " in inspect.getdoc(thing), argument
     assert repr(loss) == f"<fastact.{loss.__name__}>"

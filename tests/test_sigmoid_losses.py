@@ -261,4 +261,4 @@ def test_out_of_the_hessian():
 @every_loss
 def test_docstrings_name_every_argument(loss):
     for argument in inspect.signature(loss).parameters:
-        assert f"    {argument} : " in loss.__doc__, argument
+        assert f"\n{argument} : " in inspect.getdoc(loss), argument
