@@ -1,4 +1,4 @@
-"""The `fastact` command line: one entry point, six commands.
+"""The `fastact` command line: one entry point for all commands.
 
 Each command is a module of `fastact.commands` with `add_arguments(parser)` and `run(arguments) -> int`. Only the module
 of the given command is imported: `fastact --help` is fast and needs none of the extras.

@@ -168,18 +168,13 @@ def _draw(axes: Any, activation: Activation, curves: list[tuple[dict[str, float]
     axes.set_xlim(x[0], x[-1])
     axes.set_ylim(lowest - room, highest + room)
     _set_title(axes, activation)
-    axes.set_xlabel(formula := _mathtext(activation.derivative_formula), fontsize=_fitting(formula, 9))
+    axes.set_xlabel(formula := f"${activation.derivative_formula}$", fontsize=_fitting(formula, 9))
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _set_title(axes: Any, activation: Activation) -> None:
-    formula = _mathtext(activation.formula)
+    formula = f"${activation.formula}$"
     axes.set_title(f"{activation.name}\n{formula}", fontsize=_fitting(formula, 10))
-
-
-def _mathtext(formula: str) -> str:
-    """A formula as matplotlib takes it, which lacks a command."""
-    return f"${formula}$".replace(r"\textstyle", "")
 
 
 def _fitting(text: str, size: float) -> float:

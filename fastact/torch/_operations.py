@@ -21,6 +21,7 @@ from torch import Tensor
 
 import fastact
 from fastact import divergences, losses, sigmoid_losses
+from fastact._masks import MASKS as NAMES_OF_MASKS
 from fastact.elementwise import Elementwise
 from fastact.gated import Gated
 from fastact.rowwise import Rowwise
@@ -30,8 +31,7 @@ from fastact.torch._exchange import compute, run, view
 Gradients = Sequence[Tensor | None]
 aten = torch.ops.aten
 
-MASKS = {"bias": "Tensor?", "where": "Tensor?", "lengths": "Tensor?", "causal": "bool", "offset": "Tensor?",
-         "window": "int[]?"}
+MASKS = {name: {"causal": "bool", "window": "int[]?"}.get(name, "Tensor?") for name in NAMES_OF_MASKS}
 """The arguments that say which entries of a row take part, with their types in a schema."""
 
 OUT = ("out",)

@@ -1,0 +1,1 @@
+MASKS: tuple[str, ...]
