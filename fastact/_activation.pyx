@@ -32,9 +32,9 @@ SYNONYMS = {"dim": "axis", "axes": "axis", "keepdim": "keepdims", "mask": "where
             "input": "x", "grad": "dy", "grad_output": "dy"}
 ACCEPTED = "float16, bfloat16, float32 and float64 (bool and integers are computed in float64)"
 KINDS = """\
-Results are of the kind of the arguments: DataFrames and Series of pandas and DataArrays of xarray with their labels,
-dask arrays lazily. Of these `axis` may be a name, as "columns" or a dimension, which xarray's `dim` says too. Tensors
-of PyTorch go to the function of `fastact.torch`."""
+Results are of the kind of the arguments: those of pandas and xarray keep their labels, and those of dask are lazy. If
+there is an `axis`, it may be the name of theirs: "columns", or a dimension of xarray, as `axis` or as `dim`. Tensors of
+PyTorch are passed to the function of this name in `fastact.torch`, if it has one."""
 
 
 # The dtype of the result for values of `dtype`
