@@ -100,6 +100,29 @@ def test_losses_have_the_same_bits(loss):
         assert gradient.tobytes() == expected[1].tobytes()
 
 
+@needs_openmp
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="no list of a process's threads on this system")
+def test_short_calls_wake_the_other_threads_only_in_long_successions():
+    """To wake a thread takes as long as ten such calls, so the second of two would pay for calls that never come."""
+    threads = run("""
+        import os, time
+        import numpy, fastact
+        x = numpy.ones(16384, "float32")
+        fastact.set_num_threads(2)
+        before = len(os.listdir("/proc/self/task"))
+        for _ in range(50):
+            time.sleep(0.001)
+            fastact.silu(x), fastact.silu(x)
+        print(len(os.listdir("/proc/self/task")) - before)
+        stop = time.monotonic() + 30
+        while len(os.listdir("/proc/self/task")) == before and time.monotonic() < stop:
+            for _ in range(100):
+                fastact.silu(x)
+        print(len(os.listdir("/proc/self/task")) - before)
+    """)
+    assert threads.split() == ["0", "1"]
+
+
 # -------------------------------------------------------------------------------------------------------- how many
 
 @needs_openmp

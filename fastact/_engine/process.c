@@ -8,15 +8,15 @@ static int fastact_blocks = 0;
 int fastact_open_blocks(void) { return __atomic_load_n(&fastact_blocks, __ATOMIC_RELAXED); }
 void fastact_count_blocks(int change) { __atomic_fetch_add(&fastact_blocks, change, __ATOMIC_SEQ_CST); }
 
-/* Whether work of this thread that was worth several threads ended so recently that the others still spin.  This call,
- * of so many nanoseconds, counts as such work.  After a long call the others are taken to sleep. */
+/* Whether the work of this thread is worth waking the others: that of this call, and of the calls before it that followed
+ * one another so closely that the others would still spin.  After a long call they are taken to sleep. */
 #define FASTACT_SPINNING 25e-6
-int fastact_follows_soon(double nanoseconds) {
-    static __thread double end = 0;
+int fastact_pays(double nanoseconds, double needed) {
+    static __thread double end = 0, together = 0;
     double now = fastact_seconds();
-    int soon = now - end < FASTACT_SPINNING;
+    together = (now - end < FASTACT_SPINNING ? together : 0) + nanoseconds;
     end = now + (nanoseconds < 1e5 ? nanoseconds * 1e-9 : 1e-4);
-    return soon;
+    return together > needed;
 }
 
 /* ---- fork -----------------------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ static inline int fastact_holds_lock(void) {
 int fastact_open_blocks(void);
 void fastact_count_blocks(int change);
 int fastact_is_serial_child(void);
-int fastact_follows_soon(double nanoseconds);
+int fastact_pays(double nanoseconds, double needed);
 int fastact_survive_fork(void);
 int fastact_supports(const char *set);
 int fastact_prefetching_pays(void);

@@ -23,7 +23,7 @@ cdef extern from "_engine/process.h" nogil:
     int fastact_open_blocks() noexcept
     void fastact_count_blocks(int change) noexcept
     int fastact_is_serial_child() noexcept
-    int fastact_follows_soon(double nanoseconds) noexcept
+    int fastact_pays(double nanoseconds, double needed) noexcept
     int fastact_survive_fork() noexcept
     int fastact_supports(const char* set) noexcept
     int fastact_prefetching_pays() noexcept
@@ -51,7 +51,8 @@ OPENMP = bool(FASTACT_OPENMP)
 
 # Less work than this is done by one thread.  A second thread pays from 200 microseconds on if it sleeps, as between two
 # layers of a network (benchmarks/costs.py); and a parallel region costs a millisecond while another library's threads
-# hold the processor.  Where one call follows another the second thread still spins, and pays from an eighth on.
+# hold the processor.  Calls of at least an eighth of this that follow one another count as one: while they last the
+# second thread spins, but to wake it for the second of two short calls costs as much as ten of them.
 cdef double parallel_nanoseconds = 50_000
 
 cdef enum:
@@ -146,7 +147,7 @@ cdef int threads_for(double nanoseconds) noexcept nogil:
     cdef int threads = 1
     if nanoseconds > parallel_nanoseconds / 8:
         threads = team()
-        if threads > 1 and not fastact_follows_soon(nanoseconds) and nanoseconds <= parallel_nanoseconds:
+        if threads > 1 and not fastact_pays(nanoseconds, parallel_nanoseconds):
             threads = 1
     return threads
 
