@@ -10,6 +10,7 @@ cdef struct Factor:
     double low
     double alpha
 
+cdef bint set_quotient(Factor* factor, double numerator, double denominator) noexcept nogil
 cdef Factor factor_of(str call, double sign, object scale, object temperature) except *
 cdef tuple computed_in(str call, cnp.ndarray x, object dtype, object out)
 cdef bint is_wider(object out) except -1

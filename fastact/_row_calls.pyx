@@ -41,13 +41,17 @@ def factor_of_numbers(str call, double scale, double temperature):
     return factor.high, factor.low
 
 
+# Whether the quotient is accepted
+cdef bint set_quotient(Factor* factor, double numerator, double denominator) noexcept nogil:
+    factor.high = numerator / denominator
+    factor.low = remainder[double](factor.high, denominator, numerator) / denominator
+    return 1e-30 * (1 - 1e-15) <= abs(factor.high) <= 1e30 * (1 + 1e-15)    # 1 / 1e30 is a little less than 1e-30
+
+
 cdef Factor quotient(str call, double numerator, double denominator) except *:
     cdef Factor factor = Factor(1, 0, 1)
-    factor.high = numerator / denominator
-    # 1 / 1e30 is a little less than 1e-30
-    if not 1e-30 * (1 - 1e-15) <= abs(factor.high) <= 1e30 * (1 + 1e-15):
+    if not set_quotient(&factor, numerator, denominator):
         raise ValueError(f"fastact.{call}: scale / temperature is {abs(factor.high):g}; accepted is 1e-30 to 1e30")
-    factor.low = remainder[double](factor.high, denominator, numerator) / denominator
     return factor
 
 

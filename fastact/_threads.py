@@ -3,9 +3,9 @@
 In order of precedence: ``with fastact.threads(n)`` around the call; `set_num_threads`; the environment variable
 ``FASTACT_NUM_THREADS``; ``OMP_NUM_THREADS``, if OpenMP accepts it; else the least of OpenMP's own number, the processor
 affinity and the control group's quota.  Every call queries OpenMP in the calling thread, so it obeys the limits that
-threadpoolctl, joblib and dask set there.  A call is either serial or uses exactly this number, because GNU OpenMP
-rebuilds its team when the number changes.  GNU OpenMP aborts the process when the system refuses a thread, so no call
-uses more than `MAX_THREADS`.
+threadpoolctl, joblib and dask set there.  A thread that Python does not know, as a worker of Numba, computes alone.  A
+call is either serial or uses exactly this number, because GNU OpenMP rebuilds its team when the number changes.  GNU
+OpenMP aborts the process when the system refuses a thread, so no call uses more than `MAX_THREADS`.
 """
 
 import importlib

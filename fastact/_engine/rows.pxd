@@ -36,11 +36,12 @@ cdef inline char* data_of(cnp.ndarray array) noexcept:
     return NULL if array is None else <char*> cnp.PyArray_DATA(array)
 
 
-# A call with the defaults for everything else; `x` is a plain array of so many numbers.
-cdef inline RowCall row_call(cnp.ndarray x, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner) noexcept:
+# A call with the defaults for everything else; at `x` are so many numbers.
+cdef inline RowCall row_call_at(const Format* format, char* x, Py_ssize_t outer, Py_ssize_t n,
+                                Py_ssize_t inner) noexcept nogil:
     cdef RowCall call
-    call.format = &formats[format_of(x)]
-    call.x, call.y, call.out = data_of(x), NULL, NULL
+    call.format = format
+    call.x, call.y, call.out = x, NULL, NULL
     call.results, call.scales, call.labels = NULL, NULL, NULL
     call.inputs, call.inputs_each = NULL, 0
     call.scale, call.factor, call.factor_low = 1, 1, 0
@@ -48,6 +49,11 @@ cdef inline RowCall row_call(cnp.ndarray x, Py_ssize_t outer, Py_ssize_t n, Py_s
     call.alpha = 1
     call.outer, call.n, call.inner = outer, n, inner
     return call
+
+
+# The same for a plain array
+cdef inline RowCall row_call(cnp.ndarray x, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner) noexcept:
+    return row_call_at(&formats[format_of(x)], data_of(x), outer, n, inner)
 
 
 cdef class RowOperation:
@@ -63,4 +69,5 @@ cdef class RowOperation:
     cdef bint searches              # it has a step that takes one row at a time
     cdef int run(self, const RowCall* call) except -1
     cdef int run_at_once(self, const RowCall* call, Py_ssize_t size) except -1
+    cdef int compute(self, const RowCall* call, Py_ssize_t size) noexcept nogil
     cdef int run_in_parts(self, const RowCall* call) except -1

@@ -316,6 +316,18 @@ cdef class RowOperation:
         return self.run_at_once(call, size)
 
     cdef int run_at_once(self, const RowCall* call, Py_ssize_t size) except -1:
+        cdef int failed
+        if size <= GIL_HELD_MAX:
+            failed = self.compute(call, size)
+        else:
+            with nogil:
+                failed = self.compute(call, size)
+        if failed:
+            raise MemoryError(f"fastact: no memory for rows of {call.n} numbers as float32")
+        return 0
+
+    # A call of `size` entries, which are not none.  Returns -1, with nothing written, where there is no memory.
+    cdef int compute(self, const RowCall* call, Py_ssize_t size) noexcept nogil:
         cdef StripCall strips
         cdef CopyCall copy
         cdef const Format* format = call.format
@@ -360,21 +372,13 @@ cdef class RowOperation:
         copied = format.unpack != NULL or copy.to_columns != NULL or (
             inner != 1 and size * format.itemsize > UNCOPIED_MAX and collide(inner * format.itemsize)
             and arrays_of(&copy) * n * min(inner, copy.width) * format.number_size <= COPIED_MAX)
-        if copied and size <= GIL_HELD_MAX:
+        if copied:
             failed = run_on_copies(&copy, outer, nanoseconds)
-        elif copied:
-            with nogil:
-                failed = run_on_copies(&copy, outer, nanoseconds)
         if failed and format.unpack == NULL:    # no memory for a copy: in place, then
             copied = failed = False
-        if not copied and size <= GIL_HELD_MAX:
+        if not copied:
             run_all_strips(&strips, count, nanoseconds)
-        elif not copied:
-            with nogil:
-                run_all_strips(&strips, count, nanoseconds)
-        if failed:
-            raise MemoryError(f"fastact: no memory for rows of {n} numbers as float32")
-        return 0
+        return failed
 
     # So many rows at a time that Ctrl-C ends the call soon; it leaves the rest unwritten.
     cdef int run_in_parts(self, const RowCall* call) except -1:

@@ -41,6 +41,7 @@ cdef extern from "Python.h":
     ctypedef struct PyFrameObject:
         pass
     PyFrameObject* PyEval_GetFrame()     # borrowed
+    void* PyGILState_GetThisThreadState() noexcept nogil
 
 if fastact_survive_fork() != 0:
     raise OSError("fastact: pthread_atfork failed, so a forked child could hang")
@@ -132,6 +133,10 @@ cdef int requested_threads() noexcept with gil:
 cdef int team() noexcept nogil:
     cdef int threads = 0
     if not FASTACT_OPENMP or fastact_is_serial_child() or fastact_in_parallel():
+        return 1
+    # A thread that Python does not know is a worker of another pool.  The pool has as many threads as there are
+    # processors, and the thread that waits for them may hold the GIL.
+    if PyGILState_GetThisThreadState() == NULL:
         return 1
     if fastact_open_blocks():       # looking for the innermost one takes the GIL
         threads = requested_threads()
