@@ -6,7 +6,7 @@ This file
   that it cimports, and without ``cdivision`` every division of a formula gets a test that keeps the loop scalar;
 * compiles the kernels once per instruction set (fastact/_sets.py), from one source: ``_kernels/<set>.pyx`` includes
   ``kernels.pxi``;
-* writes ``_kernels/table.pxi`` (tools/kernels.py).
+* writes ``_kernels/table.pxi`` and ``capi_*.pxi`` (tools/kernels.py).
 
 Environment: ``FASTACT_OPENMP=0`` builds without threads; ``FASTACT_INSTRUCTION_SETS=baseline`` builds one instruction
 set; ``FASTACT_SANITIZE=address,undefined`` builds with these sanitizers of the compiler, for tests only.
@@ -160,7 +160,7 @@ def translate(modules):
 
 
 def main():
-    runpy.run_path(str(ROOT / "tools" / "kernels.py"))["write_table"](PACKAGE)
+    runpy.run_path(str(ROOT / "tools" / "kernels.py"))["write_files"](PACKAGE)
     setup(ext_modules=translate(list(extensions())), cmdclass={"build_ext": build, "sdist": reproducible_sdist})
 
 

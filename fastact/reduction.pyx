@@ -47,6 +47,11 @@ cdef class RowReduction(Activation):
         self.of_lse_operation = RowOperation(f"{derivative}_lse", KERNELS, cost)
         self.scaled_of_lse_operation = RowOperation(f"{derivative}_scaled_lse", KERNELS, cost)
 
+    def _operations(self):
+        """As those of Rowwise."""
+        return {None: {"value": (self.value_operation, self.scaled_operation, 1.0),
+                       "backward": (self.backward_operation, self.scaled_backward_operation, 1.0)}}
+
     def _signature(self):
         masks = [(name, False if name == "causal" else None) for name in MASKS]
         return make_signature(["x", ("axis", -1)], [*self.parameters.items(), *masks, ("keepdims", False),

@@ -77,6 +77,11 @@ cdef class Rowwise(Activation):
         self.vectorcall = call_rows
         fastact_enable_vectorcall(self, &self.vectorcall)
 
+    def _operations(self):
+        """The operations of each mode without a factor and with one, and the sign; by alpha, None for any (capi.pyx)"""
+        return {None: {"value": (self.value_operation, self.scaled_operation, self.sign),
+                       "backward": (self.backward_operation, self.backward_operation, self.sign)}}
+
     cdef Factor _factor(self, str call, object scale, object temperature) except *:
         if not self.parameters:
             name = "scale" if scale is not ONE else "temperature"
@@ -401,6 +406,9 @@ cdef class Entmax(Rowwise):
 
     def _parameters(self):
         return ALPHA + FACTORS
+
+    def _operations(self):
+        return {**{alpha: f._operations()[None] for alpha, f in self.by_alpha.items()}, **Rowwise._operations(self)}
 
     # The activation whose operations compute this one for a checked alpha
     cdef Rowwise _at(self, double alpha):

@@ -3,6 +3,7 @@
 import functools
 import inspect
 import math
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -23,6 +24,7 @@ LOSSES_OF_LABELS = [loss for loss in LOSSES if losses.LOSSES[loss.__name__].labe
 WIDE = (np.float32, np.float64)
 HALF = (np.float16, ml_dtypes.bfloat16)
 DTYPES = WIDE + HALF
+SOURCES = Path(__file__).parents[1] / "fastact"  # most of them are not in an installed package
 INF, NAN = math.inf, math.nan
 POINTS = reference.structured_points(4000)
 

@@ -14,7 +14,7 @@ import sys
 import ml_dtypes
 import numpy as np
 import pytest
-from common import ELEMENTWISE, LOSSES, each
+from common import ELEMENTWISE, LOSSES, SOURCES, each
 
 import fastact
 from fastact import Elementwise, Gated, RowReduction, _isa, _threads
@@ -270,12 +270,11 @@ def test_flags_that_change_arithmetic(tmp_path, flags):
     compiler, setup = shutil.which("gcc"), pathlib.Path(__file__).parents[1] / "setup.py"
     if compiler is None or ("387" in flags and platform.machine() != "x86_64"):
         pytest.skip("gcc is not installed, or does not know the flag")
-    header = pathlib.Path(fastact.__file__).parent
     source = tmp_path / "one.c"
     source.write_text('#include <stddef.h>\n#include "_math/bits.h"\nint one(void) { return 1; }\n')
 
     def compiled(*more):
-        command = [compiler, f"-I{header}", "-fPIC", "-shared", *flags.split(), str(source), "-o",
+        command = [compiler, f"-I{SOURCES}", "-fPIC", "-shared", *flags.split(), str(source), "-o",
                    str(tmp_path / "one.so"), *more, "-v"]
         return subprocess.run(command, capture_output=True, text=True)
 

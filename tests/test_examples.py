@@ -2,16 +2,22 @@
 
 import doctest
 import importlib.util
+import os
 import re
+import shutil
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import fastact
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
+PACKAGES = Path(fastact.__file__).parents[1]
 
 
 def test_readme():
@@ -32,12 +38,19 @@ def lines_for_other_libraries():
 
 
 MODULES = {"scikit-learn": "sklearn", "PyTorch": "torch"}
+GROUPS = {"Numba": "numba_extensions", "thinc": "thinc_ops"}  # of the entry points by which they find fastact
 
 
 @pytest.mark.parametrize(("library", "code"), lines_for_other_libraries())
-def test_readme_in_other_libraries(library, code):
+def test_readme_in_other_libraries(library, code, tmp_path):
     pytest.importorskip(MODULES.get(library, library.lower()))
-    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=100)
+    if library in GROUPS and not any(one.value.startswith("fastact.") for one in entry_points(group=GROUPS[library])):
+        pytest.skip("fastact is on the path, but not installed: pip install -e .")
+    arguments = ["-W", "error", "-c", code]
+    if library == "Cython":     # translated to C; test_cython_loop compiles and runs such lines
+        (tmp_path / "line.pyx").write_text(code)
+        arguments = ["-m", "cython", "-3", "-I", PACKAGES, tmp_path / "line.pyx"]
+    result = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=100)
     assert result.returncode == 0, result.stderr
 
 
@@ -99,6 +112,19 @@ def test_sampling():
     coldest = next(line[29:] for line in lines if line.startswith("temperature=0.0"))
     assert coldest[:20] in coldest[4:]
     assert len({line[29:] for line in lines}) == 6
+
+
+@pytest.mark.skipif("FASTACT_TEST_SLOW" not in os.environ, reason="takes five seconds: FASTACT_TEST_SLOW=1")
+def test_cython_loop(tmp_path):
+    pytest.importorskip("Cython", reason="Cython is not installed: pip install Cython setuptools")
+    for name in "loop.pyx", "setup.py", "run.py":
+        shutil.copy(EXAMPLES / "cython_loop" / name, tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGES)}
+    for arguments in ["setup.py", "-q", "build_ext", "--inplace"], ["run.py"]:
+        result = subprocess.run([sys.executable, *arguments], cwd=tmp_path, env=environment,
+                                capture_output=True, text=True, timeout=200)
+        assert result.returncode == 0, result.stdout + result.stderr
+    assert re.fullmatch(r"in Python \d+ ms, compiled \d+ ms\nthe states are the same: .*\n", result.stdout)
 
 
 def test_minilm():

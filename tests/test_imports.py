@@ -6,14 +6,10 @@ headers of `cdef extern from` and `#include`. A Cython module and its .pxd are o
 
 import ast
 import re
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-
-import fastact
-
-PACKAGE = Path(fastact.__file__).parent
+from common import SOURCES as PACKAGE
 
 MAY_IMPORT = {
     "_math": (),
@@ -30,8 +26,12 @@ MAY_IMPORT = {
 """The parts of the package, and which other parts each may import."""
 
 OTHER_NAMES = {"reference": "reference.py", "cli": "the command line", "__main__": "the command line",
-               "commands": "the command line", "sklearn": "the adapters", "thinc": "the adapters"}
+               "commands": "the command line",
+               **dict.fromkeys(("numba", "sklearn", "thinc"), "the adapters")}
 """The part of a module or folder of the package, unless it is the folder's name or, of a module, the Python half."""
+
+WRITTEN = "table.pxi", "capi_declarations.pxi", "capi_definitions.pxi"
+"""What tools/kernels.py writes."""
 
 LATER: set[tuple[str, str]] = set()
 """The imports of modules of the package inside functions: importer and imported. They are in no circle."""
@@ -53,9 +53,9 @@ def module_of(file, package):
 
 
 def sources(package):
-    """The source files, without the C and the table of kernels, which tools write from them."""
+    """The source files, without what tools write from them."""
     files = [file for suffix in ("py", "pyx", "pxd", "pxi", "h", "c") for file in package.rglob(f"*.{suffix}")]
-    return [file for file in sorted(files) if file.name != "table.pxi"
+    return [file for file in sorted(files) if file.name not in WRITTEN
             and (file.suffix != ".c" or not file.with_suffix(".pyx").exists())]
 
 
@@ -88,7 +88,7 @@ def imported_files(file, package):
     pattern = r'^\s*#include "([^"]+)"' if file.suffix in (".h", ".c") else r'^(?:include|cdef extern from) "([^"]+)"'
     for name in re.findall(pattern, file.read_text(encoding="utf-8"), re.MULTILINE):
         for path in (file.parent / name, package / name):
-            if path.exists() and path.name != "table.pxi":
+            if path.exists() and path.name not in WRITTEN:
                 yield path
                 break
 

@@ -11,6 +11,7 @@ import costs
 import kernels
 import numpy as np
 import pytest
+from common import SOURCES
 from facts import FACTS, FACTS_OF_GATED, FACTS_OF_LOSSES, FACTS_OF_ROWS, FACTS_OF_SIGMOID_LOSSES, ROW_TO_WRITE
 
 import fastact
@@ -20,7 +21,6 @@ from fastact._kernels import baseline
 from fastact.comparison import peers
 
 PACKAGE = Path(fastact.__file__).parent
-ROOT = PACKAGE.parent
 ELEMENTWISE = {f.name: f for f in common.ELEMENTWISE}
 GATED = {f.name: f for f in common.GATED}
 ROWS = {f.name: f for f in common.ROWS}
@@ -36,7 +36,7 @@ def test_every_elementwise_activation_has_a_row_of_facts():
 
 
 def test_formulas_and_registry_agree():
-    written = kernels.read_formulas((PACKAGE / "_math" / "formulas.pxd").read_text())
+    written = kernels.read_formulas((SOURCES / "_math" / "formulas.pxd").read_text())
     values = {name for name in written if "_derivative" not in name}
     for name in values:
         assert f"{name}_derivative" in written, (
@@ -106,7 +106,7 @@ def test_kernels_and_registry_agree():
     built = {tuple(key.split(".")) for key in baseline.KERNELS if not key.startswith(("rows.", "columns.", "row."))}
     named = {(name, mode, dtype) for name, f in (ELEMENTWISE | GATED).items() for mode in f.ufuncs
              for dtype in ("float", "double")}
-    of_losses = kernels.read_losses((PACKAGE / "_math" / "sigmoid_losses.pxd").read_text())
+    of_losses = kernels.read_losses((SOURCES / "_math" / "sigmoid_losses.pxd").read_text())
     named |= {(name, key, dtype) for name in of_losses for key in ("first", "both") for dtype in ("float", "double")}
     assert built == named, f"the compiled kernels are not those of fastact/catalogue.py: {BUILD}"
     assert {name: len(f.parameters) for name, f in ELEMENTWISE.items()} == baseline.PARAMETERS, (
@@ -114,7 +114,7 @@ def test_kernels_and_registry_agree():
 
 
 def test_gated_activations_of_formulas_and_registry_agree():
-    text = (PACKAGE / "_math" / "formulas.pxd").read_text()
+    text = (SOURCES / "_math" / "formulas.pxd").read_text()
     written = kernels.read_gated(text, kernels.read_formulas(text))
     for name in set(written) - set(GATED):
         pytest.fail(f"{name} is in fastact/_math/formulas.pxd alone: write its statement into fastact/catalogue.py")
@@ -130,7 +130,7 @@ def test_gated_activations_of_formulas_and_registry_agree():
 
 @pytest.mark.parametrize("line", ["one nothing", "one xielu", "one relu, limited", "one silu, unlimited", "one"])
 def test_a_gated_activation_without_formulas_is_refused(line):
-    formulas = kernels.read_formulas((PACKAGE / "_math" / "formulas.pxd").read_text())
+    formulas = kernels.read_formulas((SOURCES / "_math" / "formulas.pxd").read_text())
     text = "# Gated activations:\n#\n#   two  silu, limited\n"
     assert kernels.read_gated(text, formulas) == {"two": ("two", "silu", True)}
     with pytest.raises(ValueError, match=rf"formulas.pxd: '#   {line}' is not a gated activation; accepted is a name"):
@@ -192,7 +192,7 @@ def test_losses_of_sigmoid_and_divergences_have_a_function_a_name_and_a_referenc
     assert names == set(reference.DIVERGENCES)
     for name in (*sigmoid_losses.LOSSES, *names):
         assert name in fastact.__all__, f"{name} is not in fastact/__init__.py"
-    written = kernels.read_losses((PACKAGE / "_math" / "sigmoid_losses.pxd").read_text())
+    written = kernels.read_losses((SOURCES / "_math" / "sigmoid_losses.pxd").read_text())
     assert {name.removesuffix("_hessian") for name in written} == set(sigmoid_losses.LOSSES), (
         "fastact/_math/sigmoid_losses.pxd has a loss that fastact/sigmoid_losses.py does not name, or lacks one")
 
@@ -258,7 +258,7 @@ def test_stubs_and_modules_agree(path):
 def test_every_function_is_measured_and_described():
     measured = {function for function, _ in peers.libraries()["fastact"].spellings}
     assert set(fastact.activations) <= measured
-    readme = ROOT / "README.md"
+    readme = SOURCES.parent / "README.md"
     if readme.exists():
         text = readme.read_text()
         losses_too = *losses.LOSSES, *sigmoid_losses.LOSSES, *reference.DIVERGENCES

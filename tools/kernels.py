@@ -1,8 +1,10 @@
 """Write fastact/_kernels/table.pxi: a kernel for each formula and for each step of a row operation.
 
-A kernel is one call of a loop with a formula as a constant. The table has names only, no arithmetic. This module is the
-one parser of the declarations in ``_math/formulas.pxd`` and in the pages of `PAGES_OF_ROWS`: setup.py calls
-`write_table`, the tests use `read_formulas`, `read_rows`, `read_steps` and `read_operations`.
+A kernel is one call of a loop with a formula as a constant. The table has names only, no arithmetic. The functions of
+one number of fastact.capi are written from the same formulas, to ``capi_declarations.pxi`` and
+``capi_definitions.pxi``. This module is the one parser of the declarations in ``_math/formulas.pxd`` and in the pages
+of `PAGES_OF_ROWS`: setup.py calls `write_files`, the tests use `read_formulas`, `read_rows`, `read_steps`,
+`read_operations` and `scalars`.
 """
 
 import re
@@ -10,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+WRITTEN = "# Written by tools/kernels.py."
 DTYPES = "float", "double"
 BOUNDS = "bounded", "bounded_square"
 PAGES_OF_ROWS = (  # operations on rows
@@ -355,7 +358,7 @@ def table(folder: Path) -> str:
                *(kernel for kernel in row_kernels(read_steps(rows)) if kernel.key.partition(".")[2] in used)]
     check_operations(operations, {kernel.key for kernel in kernels})
     return "\n".join([
-        "# Written by tools/kernels.py.",
+        WRITTEN,
         f"from fastact._math.formulas cimport {', '.join(formulas)}",
         f"from fastact._math.sigmoid_losses cimport {', '.join(losses)}",
         "from fastact._math.row_state cimport *",
@@ -374,12 +377,50 @@ def table(folder: Path) -> str:
     ])
 
 
-def write_table(folder: Path) -> None:
-    """Write the table if it has changed; an unchanged file keeps its date, and is not compiled again."""
-    path, text = folder / "_kernels" / "table.pxi", table(folder)
-    if not path.exists() or path.read_text() != text:
-        path.write_text(text)
+class Scalar(NamedTuple):
+    """A C function of one number, and of the parameters: a mode of an activation."""
+
+    name: str
+    activation: str
+    mode: str
+    parameters: tuple[str, ...]
+
+    @property
+    def head(self) -> str:
+        arguments = ", ".join(f"floating {one}" for one in ("x", *self.parameters))
+        return f"cdef floating {self.name}({arguments}) noexcept nogil"
+
+    def define(self, index: int) -> str:
+        """Write the function, which is the operation with this index in `SCALARS`."""
+        lines = [f"{self.head}:"]
+        if self.parameters:
+            lines += [f"cdef double parameters[{len(self.parameters)}]",
+                      *(f"parameters[{k}] = {one}" for k, one in enumerate(self.parameters))]
+        lines.append(f"return compute_number[floating]({index}, x, {'parameters' if self.parameters else 'NULL'})")
+        return "\n    ".join(lines) + "\n"
+
+
+def scalars(formulas: dict[str, Formula]) -> list[Scalar]:
+    """List the functions of one number: the value and the derivative of each activation."""
+    return [Scalar(name + suffix, name, mode, formulas[name].parameters)
+            for name in formulas if modes_of(name, formulas)
+            for mode, suffix in (("value", ""), ("derivative", "_derivative"))]
+
+
+def write_files(folder: Path) -> None:
+    """Write the files that have changed; an unchanged one keeps its date, and is not compiled again."""
+    listed = scalars(read_formulas((folder / "_math" / "formulas.pxd").read_text()))
+    for name, text in {
+        "_kernels/table.pxi": table(folder),
+        "capi_declarations.pxi": "\n".join([WRITTEN, *(one.head for one in listed), ""]),
+        "capi_definitions.pxi": "\n".join([
+            WRITTEN, *(one.define(k) for k, one in enumerate(listed)),
+            f"cdef list SCALARS = {[(one.activation, one.mode) for one in listed]}", ""]),
+    }.items():
+        path = folder / name
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
 
 
 if __name__ == "__main__":
-    write_table(Path(__file__).parents[1] / "fastact")
+    write_files(Path(__file__).parents[1] / "fastact")

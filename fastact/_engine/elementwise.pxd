@@ -26,6 +26,11 @@ cdef struct Numbers:
     double as_double[OPERANDS]
 
 
+# A loop of a ufunc: one call of the `Kernel` that is its data
+cdef void ufunc_loop(char** data, const cnp.npy_intp* dimensions, const cnp.npy_intp* strides,
+                     void* kernel) noexcept nogil
+
+
 cdef class KernelSet:
     cdef Kernel kernels[FORMATS]
     cdef cnp.PyUFuncGenericFunction functions[FORMATS]
