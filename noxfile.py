@@ -185,6 +185,16 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def numba(session: nox.Session) -> None:
+    """Every function inside those that Numba compiles, its threading layers; the C interface from a Cython package."""
+    tracked(session)
+    session.install("-e", ".[test,numba]", "tbb", *PROJECT["build-system"]["requires"])
+    tests = [f"tests/test_{name}.py" for name in ("numba", "capi", "examples")]
+    session.run("pytest", "-q", *tests, *session.posargs, env={
+        "FASTACT_TEST_SLOW": "1", "LD_LIBRARY_PATH": str(Path(session.virtualenv.location) / "lib")})  # of tbb
+
+
+@nox.session
 def parallel(session: nox.Session) -> None:
     """Each test of the functions in eight threads at once."""
     tracked(session)

@@ -114,6 +114,17 @@ def test_sampling():
     assert len({line[29:] for line in lines}) == 6
 
 
+def test_numba_loop():
+    """Where Numba is missing, the example says what to install."""
+    result = subprocess.run([sys.executable, EXAMPLES / "numba_loop.py"], capture_output=True, text=True, timeout=100)
+    if importlib.util.find_spec("numba") is None:
+        assert result.returncode == 1
+        assert "pip install -e '.[numba]'" in result.stderr
+        return
+    assert result.returncode == 0, result.stderr
+    assert re.fullmatch(r"in Python \d+ ms, compiled \d+ ms\nthe results have the same bits\n", result.stdout)
+
+
 @pytest.mark.skipif("FASTACT_TEST_SLOW" not in os.environ, reason="takes five seconds: FASTACT_TEST_SLOW=1")
 def test_cython_loop(tmp_path):
     pytest.importorskip("Cython", reason="Cython is not installed: pip install Cython setuptools")
