@@ -253,7 +253,7 @@ def _lines(functions: Sequence[str], extent: Extent, measured: set[Work]) -> Ite
 def _measure_work(work: Work, threads: int, times_too_slow: dict[str, int]) -> list[Timing]:
     skipped = [] if work.is_rowwise else [name for name, times in times_too_slow.items() if times >= 2]
     try:
-        timings, _ = measure(work, threads, ROUNDS, pause=0.002, skipped=skipped)
+        timings, _ = measure(work, threads, ROUNDS, skipped=skipped)
     except WrongResult as error:
         raise Failed(str(error)) from None
     if work.size >= CALL_IS_CHEAP:

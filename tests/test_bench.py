@@ -2,8 +2,11 @@
 
 import argparse
 import functools
+import hashlib
 import json
 import math
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -291,6 +294,21 @@ def test_calls_are_timed_in_turns_and_the_best_time_counts() -> None:
     assert after_calibration.count("steady") == after_calibration.count("varying") == 4
     assert after_calibration.count("slow") == 1
     assert set(after_calibration[:3]) == set(times)
+
+
+def test_with_several_threads_each_call_is_timed_after_one_of_its_own() -> None:
+    turns: list[str] = []
+    timers = {("fresh", name): ScriptedTimer(name, turns, 1.0) for name in ("one", "other")}
+    race.best_times(timers, Rounds(2), alone=True)  # type: ignore[arg-type]
+    assert turns[2:] == ["other"] * 2 + ["one"] * 4 + ["other"] * 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_a_call_is_timed_once_the_threads_before_it_sleep() -> None:
+    spinning = threading.Thread(target=hashlib.pbkdf2_hmac, args=("sha256", b"", b"", 20_000))  # without the GIL
+    spinning.start()
+    race._wait_for_other_threads()
+    assert not spinning.is_alive()
 
 
 def test_the_summary_counts_rows_with_a_peer() -> None:

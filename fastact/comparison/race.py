@@ -2,15 +2,18 @@
 
 import functools
 import math
+import threading
 import time
 import timeit
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from fastact.comparison import peers
 from fastact.comparison.work import Call, Candidate, Inputs, Work
 
 BATCH_SECONDS = 1e-3  # of one measurement: thousands of ticks of the timer
+SPINNING = 0.05  # seconds for which the waiting threads of a library spin after a call, at most; ONNX Runtime's: 0.03
 SLOW = 3  # a call this many times as slow as the fastest of its form is timed in every fourth round only
 
 
@@ -45,7 +48,7 @@ class Rounds(NamedTuple):
 
 
 def measure(
-    work: Work, threads: int, rounds: Rounds, pause: float = 0.005, skipped: Collection[str] = ()
+    work: Work, threads: int, rounds: Rounds, skipped: Collection[str] = ()
 ) -> tuple[list[Timing], list[str]]:
     """Time one piece of work.
 
@@ -57,9 +60,6 @@ def measure(
         How many each library uses; :func:`peers.threads` must have limited them.
     rounds : Rounds
         How often.
-    pause : float, optional
-        Seconds before each measurement with several threads: the waiting threads of the library before it stop
-        spinning.
     skipped : collection of str, optional
         Libraries that are not timed.
 
@@ -77,7 +77,7 @@ def measure(
     """
     candidates, left_out = _prepare(work, threads, skipped)
     timers = {(c.form, c.library): timer_of(c.call) for c in candidates}
-    seconds = best_times(timers, rounds, pause if threads > 1 else 0)
+    seconds = best_times(timers, rounds, alone=threads > 1)
     timings = []
     for form in dict.fromkeys(form for form, _ in timers):
         figures = {library: 1e9 * best / work.size for (other, library), best in seconds.items() if other == form}
@@ -107,11 +107,12 @@ def _prepare(work: Work, threads: int, skipped: Collection[str]) -> tuple[list[C
 
 
 def best_times(
-    timers: Mapping[tuple[str, str], timeit.Timer], rounds: Rounds, pause: float = 0
+    timers: Mapping[tuple[str, str], timeit.Timer], rounds: Rounds, *, alone: bool = False
 ) -> dict[tuple[str, str], float]:
     """The best time of each in seconds per call.
 
-    The first part of a key is the class within which calls are compared.
+    The first part of a key is the class within which calls are compared. A call with several threads is timed `alone`:
+    once the threads of the library before it have stopped spinning, and after a call that wakes its own.
     """
     stop = time.perf_counter() + rounds.seconds
     repeats = {key: _repeats(timer) for key, timer in timers.items()}
@@ -125,11 +126,32 @@ def best_times(
         for key in keys:
             if number % 4 and best[key] > SLOW * first[key[0]]:
                 continue
-            if pause:
-                time.sleep(pause)
+            if alone:
+                _wait_for_other_threads()
                 timers[key].timeit(1)
             best[key] = min(best[key], timers[key].timeit(repeats[key]) / repeats[key])
     return best
+
+
+def _wait_for_other_threads() -> None:
+    """Wait until all other threads of the process sleep."""
+    tasks, own = Path("/proc/self/task"), str(threading.get_native_id())
+    if not tasks.exists():
+        time.sleep(SPINNING)
+        return
+    stop = time.perf_counter() + 2 * SPINNING
+    while time.perf_counter() < stop:
+        time.sleep(0.002)
+        if not any(_runs(task) for task in tasks.iterdir() if task.name != own):
+            return
+
+
+def _runs(task: Path) -> bool:
+    """Whether a thread runs: the third word of its line says so, after its name in brackets."""
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0] == "R"
+    except OSError:  # it has ended
+        return False
 
 
 def timer_of(call: Call) -> timeit.Timer:
