@@ -4,8 +4,10 @@ import argparse
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+from grid_reasons import EXPLAINED, by_reason
 from grid_results import (
     BEHIND,
     GRID_MODES,
@@ -74,6 +76,7 @@ def report(path: Path, page: Path) -> None:
     text += ["## By size", _sizes([r for r in compared if not r.work.is_rowwise])]
     maps = [_heat_map(pictures, *way) for way in _by(compared, lambda r: (r.isa, r.work.dtype, r.threads))]
     text += ["\n".join(f"![{picture.stem}]({pictures.name}/{picture.name})" for picture in maps)]
+    text += ["## Why a peer leads", _reasons(compared)]
     text += ["## Where a peer leads", _behind(compared)]
     text += ["## Rows", _rows([r for r in compared if r.work.is_rowwise])]
     curves = [_curves(pictures, name, found) for name, found in _by(compared, lambda r: r.work.function)]
@@ -136,6 +139,27 @@ def _sizes(compared: Sequence[Result]) -> str:
         here = {size: [r for r in found if r.work.size == size] for size in sizes}
         cells = (f"{1 / mean_ratio(results):.2f}" if results else "" for results in here.values())
         lines.append(f"| {' | '.join(map(str, way))} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _reasons(compared: Sequence[Result]) -> str:
+    """The reasons of the cells that are behind, and the cells without one."""
+    groups = by_reason(compared)
+    unexplained = sorted(groups.pop("", []), key=lambda r: -(r.ratio or 0))
+    count = sum(map(len, groups.values())) + len(unexplained)
+    lines = [
+        f"In {count:,} cells, {100 * count / len(compared):.1f} %, fastact takes more than {EXPLAINED} times the time of "
+        f"the fastest peer. benchmarks/grid_reasons.py has the conditions of the reasons.",
+        "",
+        "| cells | median | worst | reason |",
+        "|---:|---:|---:|---|",
+    ]
+    for reason, found in groups.items():
+        ratios = [r.ratio or 0 for r in found]
+        lines.append(f"| {len(found)} | {median(ratios):.2f} | {max(ratios):.2f} | {reason} |")
+    if unexplained:
+        lines += ["", "No reason is known for these:", ""]
+        lines += [f"* {r.ratio:.2f} times {r.fastest_peer}: {cell(r)}" for r in unexplained]
     return "\n".join(lines)
 
 

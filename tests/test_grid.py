@@ -10,6 +10,7 @@ from pathlib import Path
 
 import grid
 import pytest
+from grid_reasons import by_reason
 from test_cli import hostile
 
 import fastact
@@ -90,10 +91,31 @@ def test_the_report_says_where_a_peer_leads(tmp_path: Path) -> None:
     assert "2.00 times NumPy" in text.replace("\n", " ")
     assert "| v4 | 1 | float32 | 5 | 60.0 % | 60.0 % |" in text
     assert "| `tanh(x)` | 2, 4 | 2.00 |" in text
+    assert "* 2.00 times NumPy: `tanh(x)` of 4,096 float32, fresh, 1 thread, v4" in text
     assert "| softmax | v4 | 1 | 0.500 (0.50) |" in text
     for picture in ("heat-v4-float32-1", "tanh"):
         assert f"(performance/{picture}.png)" in text
         assert (tmp_path / "performance" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_slow_cell_has_the_reason_whose_condition_holds() -> None:
+    def result(call: Work, isa: str = "v4", **nanoseconds: float) -> grid.Result:
+        return grid.Result(isa, 1, call, "out", {name.replace("_", " "): one for name, one in nanoseconds.items()})
+
+    tanh, sigmoid, relu = (Work(name, "value", "float32", (2**20,)) for name in ("tanh", "sigmoid", "relu"))
+    cases = {
+        "another contract": result(tanh, fastact=1, Numba_fastmath=0.5, Numba=2),
+        "cannot be held to less": result(tanh, "v3", fastact=1, ONNX_Runtime=0.5, NumPy=2),
+        "wrong in the tails": result(sigmoid, fastact=1, ONNX_Runtime=0.5),
+        "move the same bytes": result(relu, fastact=1, PyTorch=0.5),
+    }
+    in_cache = result(relu._replace(shape=(16384,)), fastact=1, PyTorch=1)
+    unexplained = result(tanh, fastact=1, NumPy=0.5)
+    groups = by_reason([*cases.values(), in_cache, unexplained, result(tanh, fastact=1, NumPy=0.95)])
+    assert groups.pop("") == [unexplained]
+    assert len(groups) == len(cases)
+    for words, slow in cases.items():
+        assert [found for reason, found in groups.items() if words in reason] == [[slow]]
 
 
 def test_libraries_that_are_too_slow_twice_are_counted() -> None:
