@@ -148,8 +148,8 @@ def _reasons(compared: Sequence[Result]) -> str:
     unexplained = sorted(groups.pop("", []), key=lambda r: -(r.ratio or 0))
     count = sum(map(len, groups.values())) + len(unexplained)
     lines = [
-        f"In {count:,} cells, {100 * count / len(compared):.1f} %, fastact takes more than {EXPLAINED} times the time of "
-        f"the fastest peer. benchmarks/grid_reasons.py has the conditions of the reasons.",
+        f"In {count:,} cells, {100 * count / len(compared):.1f} %, fastact takes more than {EXPLAINED} times the time "
+        f"of the fastest peer. benchmarks/grid_reasons.py has the conditions of the reasons.",
         "",
         "| cells | median | worst | reason |",
         "|---:|---:|---:|---|",

@@ -136,13 +136,13 @@ REASONS = (
         _of(("sparsemax", "entmax15", "entmax"), "NumPy"),
     ),
     Reason(
-        "16-bit rows are converted to floats in memory of the thread, where the steps follow one another; PyTorch reads "
-        "the 16-bit numbers once for each step.",
+        "16-bit rows are converted to floats in memory of the thread, where the steps follow one another; PyTorch "
+        "reads the 16-bit numbers once for each step.",
         _of((), "PyTorch", SIXTEEN, rows=True),
     ),
     Reason(
-        "16-bit arrays are converted in blocks on the stack, by one loop for all formulas: a load and a store more than "
-        "in registers, which shows beside one or two operations.",
+        "16-bit arrays are converted in blocks on the stack, by one loop for all formulas: a load and a store more "
+        "than in registers, which shows beside one or two operations.",
         _of((), (), SIXTEEN, rows=False),
     ),
     Reason(
