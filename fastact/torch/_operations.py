@@ -134,6 +134,11 @@ def _contiguous_like(x: Tensor) -> Tensor:
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
+def _as_precise_as(result: Tensor, *tensors: Tensor) -> list[Tensor]:
+    """Widen tensors to the dtype of a sum over them, which fastact rounds to the dtype of its arguments."""
+    return [one.to(torch.promote_types(one.dtype, result.dtype)) for one in tensors]
+
+
 def _schema_of(f: Any) -> list[str]:
     learnt = getattr(f, "learnt", ())
     return [f"Tensor {name}" if name in learnt else f"float {name}" for name in f.parameters]
@@ -271,6 +276,7 @@ class ParameterBackward(Operation):
 
     def value(self, dy: Tensor, x: Tensor, *parameters: Any) -> Tensor:
         result = self.like(dy, x, *parameters)
+        dy, x = _as_precise_as(result, dy, x)
         found = compute(self.f.backward_parameter, view(dy), view(x), *_arrays([number(one) for one in parameters]),
                         name=self.parameter)
         view(result)[...] = found.reshape(tuple(result.shape))
@@ -326,8 +332,9 @@ class ValueOfRows(OfRows):
             found[self.first] = _routes.call(self.of_alpha, dy, kept, *arguments[1:self.last])
         if self.bias is not None and needs[self.bias]:
             factor, bias, slopes = self.factor(arguments), arguments[self.bias], found[0]
-            if slopes is None or factor != 1:
-                slopes = _routes.call(self.backward, dy / factor, kept, *arguments[1:])
+            dtype = torch.promote_types(kept.dtype, bias.dtype)
+            if slopes is None or factor != 1 or dtype != kept.dtype:
+                slopes = _routes.call(self.backward, dy.to(dtype) / factor, kept.to(dtype), *arguments[1:])
             found[self.bias] = slopes.sum_to_size(bias.shape).to(bias.dtype)
         return found
 
@@ -412,6 +419,7 @@ class RowsParameterBackward(Operation):
 
     def value(self, dy: Tensor, output: Tensor, dim: Sequence[int], alpha: Any, *factors: float) -> Tensor:
         result = self.like(dy, output, dim, alpha)
+        dy, output = _as_precise_as(result, dy, output)
         view(result)[...] = compute(self.f.backward_parameter, view(dy), None, tuple(dim), output=view(output),
                                     alpha=number(alpha))
         return result

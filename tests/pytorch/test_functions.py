@@ -184,6 +184,40 @@ def test_masks_under_transforms():
     torch.testing.assert_close(compiled(x, where), f(x, where=where, window=(1, None)))
 
 
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", [name for name, masks in MASKED_ROWS.items() if "bias" in masks])
+def test_the_gradient_of_a_float32_bias_is_not_rounded_to_16_bits(name, half):
+    """Only the row that is kept has 16 bits: the gradient is that of float64 on the same numbers."""
+    operation = ft._operations.MASKED[name]
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(300, 5, generator=generator).to(half)
+    bias = torch.randn(5, generator=generator).requires_grad_()
+    y = getattr(ft, name)(x, bias=bias)
+    dy = torch.rand(y.shape, generator=generator).to(y.dtype)
+    (mine,) = torch.autograd.grad(y, bias, dy)
+    kept = (y if operation.f.keeps == "output" else x).detach().double()
+    named = [] if name != "logsumexp" else [False]
+    others = [*fastact.activations[name].parameters.values(),
+              *({"causal": False, "bias": bias.detach().double()}.get(one) for one in MASKED_ROWS[name])]
+    right = operation.backward.value(dy.double(), kept, [-1], *named, *others).sum(0)
+    if name == "softmax":
+        torch.testing.assert_close((kept * (dy.double() - (kept * dy.double()).sum(-1, keepdim=True))).sum(0), right)
+    if name == "logsumexp":
+        leaf = bias.detach().double().requires_grad_()
+        of_peer = torch.autograd.grad(torch.logsumexp(x.double() + leaf, -1), leaf, dy.double())[0]
+        torch.testing.assert_close(right, of_peer)
+    torch.testing.assert_close(mine, right.float(), rtol=2e-6, atol=2e-5)
+
+
+def test_the_gradient_of_a_float32_parameter_is_not_rounded_to_16_bits():
+    x = torch.randn(4, 50, generator=torch.Generator().manual_seed(3)).bfloat16()
+    slope = torch.tensor(0.25, requires_grad=True)
+    (mine,) = torch.autograd.grad(ft.prelu(x, slope).sum(), slope)
+    leaf = slope.detach().double().requires_grad_()
+    (right,) = torch.autograd.grad(F.prelu(x.double(), leaf.reshape(1)).sum(), leaf)
+    torch.testing.assert_close(mine, right.float(), rtol=1e-6, atol=1e-6)
+
+
 def test_refusals_of_masks():
     x = torch.ones(2, 3)
     for given, message in (({"where": [True]}, "softmax: where is a list; accepted are tensors"),
