@@ -12,7 +12,7 @@ A function takes one of four ways (_routes.py).
   ten times as much as the direct one.
 
 The gradient of each function is an operation of its own (_operations.py), which takes one of the same four ways. Its
-own gradient is refused with NotImplementedError: fastact has no second derivatives. Only functions of straight pieces
+own gradient is refused with NotImplementedError: fastact has no second derivatives. Only functions of polynomial pieces
 have them, because their gradients are PyTorch's. At a kink every gradient is that of PyTorch, as relu'(0) = 0.
 
 Functions of rows take the masks of fastact as tensors (`bias`, `where`, `lengths`, `causal`, `offset`, `window`); a

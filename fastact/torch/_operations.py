@@ -73,14 +73,14 @@ PIECEWISE: dict[str, Callable[..., Tensor]] = {
     "hard_shrink": _shrink(aten.hardshrink_backward),
     "soft_shrink": _shrink(aten.softshrink_backward),
     "hard_sigmoid": _hard_sigmoid,
+    "hard_swish": lambda dy, x: aten.hardswish_backward(dy, x),
 }
-"""The gradients of functions of straight pieces: PyTorch's own, which have all derivatives."""
+"""The gradients of functions of polynomial pieces: PyTorch's own, which have all derivatives."""
 
 SMALLEST = 5e-324
 LEFT: dict[str, Callable[..., tuple[float, Any]]] = {  # elu of alpha 1 has no kink
     "selu": lambda: (0.0, float(fastact.selu.derivative(-SMALLEST))),
     "elu": lambda alpha: (0.0, alpha),
-    "hard_swish": lambda: (-3.0, 0.0),
 }
 """A kink and the derivative there, the left-hand one, of other functions; of the parameters."""
 
