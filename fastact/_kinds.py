@@ -23,7 +23,7 @@ import numpy.typing as npt
 from fastact._activation import rounded, use_kinds
 from fastact._layout import row_axes
 from fastact._loss_arguments import Part, reduced
-from fastact.elementwise import Elementwise
+from fastact.elementwise import Elementwise, Kinked
 from fastact.gated import Gated
 
 Array = npt.NDArray[Any]
@@ -37,6 +37,7 @@ OTHERS = ("where", "bias", "targets", "labels_or_probabilities", "target_logits"
 WITHIN_ROWS = ("labels", "labels_or_probabilities", "lengths")  # whose numbers the length of a row limits
 ARRAYS = {*OF_ENTRIES, *OF_ROWS, *OF_CLASSES, *OTHERS}
 
+OF_KINKS = ("derivative", "value_and_derivative", "backward")  # which no ufunc computes at kinks
 OF_CHUNKED_ROWS = ("softmax", "log_softmax", "logsumexp")  # functions of fastact.dask
 
 AXES_OF_PANDAS = {"index": 0, "rows": 0, "columns": 1}
@@ -99,7 +100,7 @@ class Call:
         """Set the shape of the logits, by which the axes of the rows are checked."""
         self.shape, self.all = shape, tuple(range(len(shape)))
         self.axes: tuple[int, ...] = ()  # each entry by itself
-        if isinstance(self.owner, Gated) and not self.is_packed:
+        if isinstance(self.owner, Elementwise) or (isinstance(self.owner, Gated) and not self.is_packed):
             pass
         elif "axis" in self.parameters:
             self.axes = row_axes(self.name, self.given.get("axis", -1), len(shape))
@@ -126,6 +127,8 @@ class Call:
     def places_of_results(self) -> list[Place | None]:
         """Return the same of the results; None for those that are not of the shape of the logits or of the rows."""
         given = self.given
+        if self.method == "value_and_derivative":
+            return [self.all, self.all]
         if self.method == "jacobian":
             return [(*self.all, New(self.all[-1], self.shape[-1]))]
         if self.method == "backward_parameter":
@@ -172,7 +175,7 @@ def call_in_kind(owner: Any, method: str, arguments: tuple[Any, ...], keywords: 
     if leader is not None and is_tensor(given[leader]):
         return of_torch(call, arguments, keywords)
     lazy = [name for name, value in given.items() if is_lazy(value)]
-    if isinstance(owner, Elementwise):
+    if isinstance(owner, Elementwise) and not (isinstance(owner, Kinked) and method in OF_KINKS):
         return of_elementwise(call, lazy)
     if isinstance(owner, Gated) and not call.is_packed and not (lazy and method == "backward"):
         return NotImplemented

@@ -6,11 +6,17 @@ The kernels are made from what has the same name in _math/formulas.pxd and _math
 * the parameters with their defaults, or for a gated activation the elementwise one, whose parameters it has;
 * `parameter_domain`: the accepted numbers, if not every number is accepted; `output_domain`: the same for the
   derivative from the output;
+* `kinks`: where the derivative jumps, as a function of the parameters: for each kink, x and the derivatives on its left
+  and on its right; x is NaN where the parameters let it vanish;
 * `ulp`: the promised errors of value, derivative and derivatives in parameters that are not the usual ones;
   `value_zero`, `derivative_zero`: the interval around a root in which the error is counted in ulp of 1/4;
 * `cost`: nanoseconds per float32 element on one thread (_costs.py), by which the engine decides whether a second thread
   pays.
 """
+
+from typing import Any as _Any
+
+import numpy as _np
 
 from fastact._activation import Activation
 from fastact._costs import cost_of as _cost
@@ -19,8 +25,28 @@ from fastact.gated import Gated
 from fastact.reduction import RowReduction
 from fastact.rowwise import Entmax, Rowwise
 
+_Kinks = tuple[tuple[_Any, _Any, _Any], ...]
+
 _INFINITE = float("inf")
 _FINITE = (-1.7976931348623157e308, 1.7976931348623157e308)
+
+
+
+def _kinks_of_shrink(threshold: _Any) -> _Kinks:
+    threshold = _np.where(threshold >= 0, threshold, _np.nan)  # else nothing is replaced, or nothing moves
+    return (-threshold, 1.0, 0.0), (threshold, 0.0, 1.0)
+
+
+def _kinks_of_hard_sigmoid(slope: _Any, offset: _Any) -> _Kinks:
+    first, second = -offset / slope, (1 - offset) / slope
+    return (_np.minimum(first, second), 0.0, slope), (_np.maximum(first, second), slope, 0.0)
+
+
+def _kinks_of_logit(eps: _Any) -> _Kinks:
+    eps = _np.where(eps <= 0.5, eps, _np.nan)
+    inside = 1 / (eps * (1 - eps))
+    return (eps, 0.0, inside), (1 - eps, inside, 0.0)
+
 
 identity = Elementwise(
     "identity",
@@ -36,6 +62,7 @@ relu = Elementwise(
     formula=r"y = \max(0, x)",
     derivative_formula=r"y' = 1 \;\mathrm{for}\; x \geq 0, \; 0 \;\mathrm{for}\; x < 0",
     source="K. Fukushima, Visual feature extraction by a multilayered network (1969)",
+    kinks=lambda: ((0.0, 0.0, 1.0),),
     cost=_cost("relu"),
 )
 softplus = Elementwise(
@@ -72,6 +99,7 @@ relu6 = Elementwise(
     formula=r"y = \min(\max(0, x), 6)",
     derivative_formula=r"y' = 1 \;\mathrm{for}\; 0 \leq x < 6, \;\mathrm{else}\; 0",
     source="A. Krizhevsky, Convolutional deep belief networks on CIFAR-10 (2010)",
+    kinks=lambda: ((0.0, 0.0, 1.0), (6.0, 1.0, 0.0)),
     cost=_cost("relu6"),
 )
 relu2 = Elementwise(
@@ -90,6 +118,7 @@ leaky_relu = Elementwise(
     parameters={"negative_slope": 0.01},
     output_domain={"negative_slope": (0.0, _INFINITE)},
     source="A. L. Maas et al., Rectifier nonlinearities improve neural network acoustic models (2013)",
+    kinks=lambda negative_slope: ((0.0, negative_slope, 1.0),),
     cost=_cost("leaky_relu"),
 )
 prelu = Elementwise(
@@ -100,6 +129,7 @@ prelu = Elementwise(
     parameters={"negative_slope": 0.25},
     output_domain={"negative_slope": (0.0, _INFINITE)},
     source="K. He et al., Delving deep into rectifiers (2015)",
+    kinks=lambda negative_slope: ((0.0, negative_slope, 1.0),),
     cost=_cost("prelu"),
 )
 threshold = Elementwise(
@@ -109,6 +139,7 @@ threshold = Elementwise(
     derivative_formula=r"y' = 1 \;\mathrm{for}\; x \geq t, \;\mathrm{else}\; 0",
     parameters={"threshold": 1.0, "value": 0.0},
     source="K. Konda et al., Zero-bias autoencoders and the benefits of co-adapting features (2014)",
+    kinks=lambda threshold, value: ((threshold, 0.0, 1.0),),
     cost=_cost("threshold"),
 )
 hard_tanh = Elementwise(
@@ -118,6 +149,7 @@ hard_tanh = Elementwise(
     derivative_formula=r"y' = 1 \;\mathrm{for}\; a \leq x < b, \;\mathrm{else}\; 0",
     parameters={"min_value": -1.0, "max_value": 1.0},
     source="R. Collobert, Large scale machine learning (2004)",
+    kinks=lambda min_value, max_value: ((min_value, 0.0, 1.0), (max_value, 1.0, 0.0)),
     cost=_cost("hard_tanh"),
 )
 hard_shrink = Elementwise(
@@ -127,6 +159,7 @@ hard_shrink = Elementwise(
     derivative_formula=r"y' = 0 \;\mathrm{for}\; -t \leq x < t, \;\mathrm{else}\; 1",
     parameters={"threshold": 0.5},
     source="D. L. Donoho and I. M. Johnstone, Ideal spatial adaptation by wavelet shrinkage (1994)",
+    kinks=_kinks_of_shrink,
     cost=_cost("hard_shrink"),
 )
 soft_shrink = Elementwise(
@@ -137,6 +170,7 @@ soft_shrink = Elementwise(
     parameters={"threshold": 0.5},
     parameter_domain={"threshold": (0.0, _INFINITE)},
     source="D. L. Donoho and I. M. Johnstone, Ideal spatial adaptation by wavelet shrinkage (1994)",
+    kinks=_kinks_of_shrink,
     cost=_cost("soft_shrink"),
 )
 softsign = Elementwise(
@@ -155,6 +189,7 @@ hard_sigmoid = Elementwise(
     parameters={"slope": 1 / 6, "offset": 0.5},
     parameter_domain={"slope": _FINITE, "offset": _FINITE},
     source="M. Courbariaux et al., BinaryConnect (2015)",
+    kinks=_kinks_of_hard_sigmoid,
     cost=_cost("hard_sigmoid"),
 )
 hard_swish = Elementwise(
@@ -163,6 +198,7 @@ hard_swish = Elementwise(
     formula=r"y = x \min(\max(x + 3, 0), 6) / 6",
     derivative_formula=r"y' = (2 x + 3) / 6 \;\mathrm{for}\; -3 \leq x < 3, \; 0 \;\mathrm{below}, 1 \;\mathrm{above}",
     source="A. Howard et al., Searching for MobileNetV3 (2019)",
+    kinks=lambda: ((-3.0, 0.0, -0.5), (3.0, 1.5, 1.0)),
     cost=_cost("hard_swish"),
     ulp={"value": 2.0, "derivative": 2.0},
 )
@@ -175,6 +211,7 @@ elu = Elementwise(
     parameter_domain={"alpha": _FINITE},
     output_domain={"alpha": (0.0, _FINITE[1])},
     source="D.-A. Clevert et al., Fast and accurate deep network learning by exponential linear units (2015)",
+    kinks=lambda alpha: ((0.0, alpha, 1.0),),
     cost=_cost("elu"),
 )
 selu = Elementwise(
@@ -183,6 +220,7 @@ selu = Elementwise(
     formula=r"y = \lambda x \;\mathrm{for}\; x \geq 0, \; \lambda \alpha (e^{x} - 1) \;\mathrm{for}\; x < 0",
     derivative_formula=r"y' = \lambda \;\mathrm{for}\; x \geq 0, \; \lambda \alpha e^{x} \;\mathrm{for}\; x < 0",
     source="G. Klambauer et al., Self-normalizing neural networks (2017)",
+    kinks=lambda: ((0.0, 1.7580993408473768, 1.0507009873554805),),
     cost=_cost("selu"),
 )
 log_sigmoid = Elementwise(
@@ -270,6 +308,7 @@ sparse_sigmoid = Elementwise(
     formula=r"y = \min(\max(x + 1, 0), 2) / 2",
     derivative_formula=r"y' = 1 / 2 \;\mathrm{for}\; -1 \leq x < 1, \;\mathrm{else}\; 0",
     source="A. F. T. Martins and R. F. Astudillo, From softmax to sparsemax (2016)",
+    kinks=lambda: ((-1.0, 0.0, 0.5), (1.0, 0.5, 0.0)),
     cost=_cost("sparse_sigmoid"),
 )
 sparse_plus = Elementwise(
@@ -320,6 +359,7 @@ logit = Elementwise(
     parameters={"eps": 1.0},
     parameter_domain={"eps": (0.0, 1.0)},
     source="J. Berkson, Application of the logistic function to bio-assay (1944)",
+    kinks=_kinks_of_logit,
     cost=_cost("logit"),
     ulp={"value": 2.5, "derivative": 2.0},
 )
@@ -342,6 +382,7 @@ xielu = Elementwise(
     parameters={"alpha_p": 0.8, "alpha_n": 0.8, "beta": 0.5, "eps": -1e-6},
     parameter_domain={"alpha_p": (-1e30, 1e30), "alpha_n": (-1e30, 1e30), "beta": (-1e30, 1e30)},
     source="A. H. Huang and I. Schlag, Deriving activation functions using integration (2024)",
+    kinks=lambda alpha_p, alpha_n, beta, eps: ((0.0, _np.where(eps < 0, beta - alpha_n, beta), beta),),
     cost=_cost("xielu"),
     ulp={"value": 2.0, "derivative": 3.0},
     value_zero=(-3.0, -2.0),

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -18,15 +18,20 @@ class Elementwise(Activation):
         derivative_zero: tuple[float, float] | None = ...,
         parameter_domain: Mapping[str, tuple[float, ...]] = ...,
         output_domain: Mapping[str, tuple[float, ...]] = ...,
+        kinks: Callable[..., tuple[tuple[Any, Any, Any], ...]] = ...,
         summary: str,
         formula: str,
         derivative_formula: str,
         source: str,
         parameters: Mapping[str, float] = ...,
     ) -> None: ...
-    def with_defaults(self, **parameters: float) -> Elementwise: ...
+    def with_defaults(self, *, kinks: str | Sequence[str] | None = None, **parameters: float) -> Elementwise: ...
     @property
     def learnt(self) -> tuple[str, ...]: ...
+    @property
+    def sides(self) -> tuple[str, ...]: ...
+    @property
+    def kinks(self) -> tuple[tuple[float, float], ...]: ...
     @property
     def ulp(self) -> Mapping[str, float]: ...
     @property
@@ -114,3 +119,5 @@ class Elementwise(Activation):
         name: str | None = None,
         **keywords: npt.ArrayLike | None,
     ) -> Any: ...
+
+class Kinked(Elementwise): ...

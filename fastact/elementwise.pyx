@@ -3,6 +3,9 @@
 A call on plain arrays (_engine/formats.pxd) without keywords goes directly to the kernels, which costs a fraction of a
 NumPy call.  Every other call is checked, its parameters are bound, and it goes through a NumPy ufunc made of the same
 kernels.
+
+At a kink the kernels have the right-hand derivative.  `Kinked`, an activation of which another one is wanted, puts it
+there afterwards.
 """
 
 cimport numpy as cnp
@@ -26,6 +29,15 @@ from fastact._isa import KERNELS
 from fastact._ufunc_calls import UFUNC_KEYWORDS
 
 cnp.import_array()
+
+RIGHT = "right"
+SIDES = {RIGHT: lambda left, right: right, "left": lambda left, right: left,
+         "mean": lambda left, right: (left + right) / 2}
+
+
+def no_kinks(**parameters):
+    return ()
+
 
 cdef class Elementwise(Activation):
     """An activation of each number by itself: value, derivative and backward.
@@ -55,10 +67,14 @@ cdef class Elementwise(Activation):
     output_domain : mapping
         The same for ``backward(dy, output=y)``, of those parameters for which it is another: the derivative is a
         function of the value for these numbers alone.
+    sides : tuple of str
+        Of each kink, where the derivative jumps: whether it is the "right"-hand one there, as in the catalogue, the
+        "left"-hand one or their "mean".
     """
 
     cdef readonly object ufuncs, ulp, value_zero, derivative_zero, parameter_domain, output_domain
-    cdef readonly tuple learnt
+    cdef readonly tuple learnt, sides
+    cdef object jumps               # of the parameters: of each kink, x and the derivatives on its left and right
     cdef object (*vectorcall)(object, PyObject* const*, size_t, PyObject*)
     cdef KernelSet value_mode, derivative_mode, backward_mode, from_output_mode, both_mode
     cdef dict parameter_modes       # of each parameter in `learnt`
@@ -69,7 +85,7 @@ cdef class Elementwise(Activation):
 
     def __cinit__(self, str name, *, double cost, ulp=(),
                   value_zero=None, derivative_zero=None, parameter_domain=(), output_domain=(),
-                  Elementwise origin=None, **description):
+                  kinks=no_kinks, tuple sides=None, Elementwise origin=None, **description):
         self.known = Parameters("fastact.Elementwise", self.parameters, parameter_domain)
         self.parameter_domain = self.known.domains
         self.output_domain = MappingProxyType(dict(output_domain))
@@ -77,6 +93,8 @@ cdef class Elementwise(Activation):
             domain[0] <= self.parameters[one] <= domain[1] for one, domain in self.output_domain.items()])
         self.value_zero = value_zero
         self.derivative_zero = derivative_zero
+        self.jumps = kinks
+        self.sides = (RIGHT,) * len(kinks(**self.parameters)) if sides is None else sides
         self.cost = cost
         self.origin = origin
         self.vectorcall = call_value
@@ -120,11 +138,15 @@ cdef class Elementwise(Activation):
         return KernelSet(kernels, name, f"The ufunc of fastact.{self.name}, {mode}: {self.summary}", inputs,
                          len(self.parameters), outputs, cost, (1,) * len(self.parameters))
 
-    def with_defaults(self, **parameters):
-        """with_defaults(*, parameter=number): the same activation, with other defaults for its parameters.
+    def with_defaults(self, *, kinks=None, **parameters):
+        """with_defaults(*, parameter=number, kinks=None): the same activation, with other defaults for its parameters.
 
         Parameters
         ----------
+        kinks : str or sequence of str, optional
+            The derivative at the kinks, one of "left", "right" and "mean" for all of them or for each. The methods have
+            it, while `ufuncs` keep the right-hand one. From the output it is that of the flat side, 0, where there is
+            one: such a value has several arguments.
         **parameters : float
             The new defaults; a parameter that is not named keeps its own.
 
@@ -132,27 +154,29 @@ cdef class Elementwise(Activation):
         -------
         Elementwise
             On the same kernels and ufuncs; the object itself, or that of the catalogue, if it has these defaults. Two
-            are equal if their names and their defaults are.
+            are equal if their names, their defaults and their `sides` are.
 
         Raises
         ------
         TypeError
             If a parameter is unknown, or its default no number.
         ValueError
-            If a default is outside of `parameter_domain`.
+            If a default is outside of `parameter_domain`, or `kinks` is none of these words.
         """
-        merged = self.known.replaced(f"{self.name}.with_defaults", parameters)
+        cdef str call = f"{self.name}.with_defaults"
+        merged = self.known.replaced(call, parameters, ("kinks",))
+        sides = self.sides if kinks is None else sides_of(call, kinks, len(self.sides))
         for there in self, self.origin:
-            if there is not None and bits_of(merged) == bits_of(there.parameters):
+            if there is not None and bits_of(merged) == bits_of(there.parameters) and sides == there.sides:
                 return there
-        return Elementwise(
+        return (Elementwise if set(sides) <= {RIGHT} else Kinked)(
             self.name, summary=self.summary, formula=self.formula, derivative_formula=self.derivative_formula,
             source=self.source, parameters=merged, cost=self.cost, ulp=self.ulp, value_zero=self.value_zero,
             derivative_zero=self.derivative_zero, parameter_domain=self.parameter_domain,
-            output_domain=self.output_domain, origin=self.origin or self)
+            output_domain=self.output_domain, kinks=self.jumps, sides=sides, origin=self.origin or self)
 
     def __eq__(self, other):
-        return (isinstance(other, Elementwise) and self.name == other.name
+        return (isinstance(other, Elementwise) and (self.name, self.sides) == (other.name, other.sides)
                 and bits_of(self.parameters) == bits_of(other.parameters))
 
     def __hash__(self):
@@ -161,7 +185,13 @@ cdef class Elementwise(Activation):
     def __reduce__(self):
         if self.origin is None:
             return self.name
-        return methodcaller("with_defaults", **self.parameters), (self.origin,)
+        return methodcaller("with_defaults", kinks=self.sides, **self.parameters), (self.origin,)
+
+    @property
+    def kinks(self):
+        """The pairs of x and the derivative there where the derivative jumps, for the defaults."""
+        return tuple([(float(x), float(slope)) for x, slope, _ in slopes_at_kinks(self, self.parameters)
+                      if np.isfinite(x)])
 
     @property
     def ufunc(self):
@@ -228,7 +258,7 @@ Source: {self.source}.
         """derivative($self, x, *parameters, out=None, where=True, **keywords)
 --
 
-        The derivative at `x`; at a kink, the right-hand one.
+        The derivative at `x`; at a kink that of `kinks`, in the catalogue the right-hand one.
 
         Parameters
         ----------
@@ -470,3 +500,191 @@ replace_method(Elementwise, "derivative", <void*> call_derivative)
 replace_method(Elementwise, "value_and_derivative", <void*> call_both)
 replace_method(Elementwise, "backward", <void*> call_backward)
 replace_method(Elementwise, "backward_parameter", <void*> call_backward_parameter)
+
+
+# -------------------------------------------------------------------------------------------------------------- kinks
+
+# The side of each kink; `kinks` is one for all, or a sequence.
+cdef tuple sides_of(str call, object kinks, int count):
+    sides = (kinks,) * count if isinstance(kinks, str) else tuple(kinks)
+    for side in (kinks,) if isinstance(kinks, str) else sides:
+        if side not in SIDES:
+            raise ValueError(f"fastact.{call}: kinks has {side!r}; accepted are {', '.join(SIDES)}")
+    if len(sides) != count:
+        raise ValueError(f"fastact.{call}: kinks has {len(sides)} words; accepted is one word, or one for each of the "
+                         f"{count} kinks")
+    return sides
+
+
+# Of each kink x, the derivative, and the value if it has no other argument, else NaN; in float64.  Where parameters let
+# a kink vanish, x is NaN.
+cdef list slopes_at_kinks(Elementwise f, object parameters):
+    found = []
+    with np.errstate(all="ignore"):
+        parameters = {name: np.asarray(value, np.float64)[()] for name, value in parameters.items()}
+        for side, (x, left, right) in zip(f.sides, f.jumps(**parameters)):
+            y = np.nan
+            if f.from_output_mode is not None:
+                y = f.value_mode.ufunc(np.float64(x), *parameters.values())
+                y = np.where((left == 0) | (right == 0), np.nan, y)
+            found.append((x, SIDES[side](left, right), y))
+    return found
+
+
+cdef bint is_float32(object dtype):
+    return dtype.itemsize <= 4 and dtype.kind in "fV"
+
+
+# Where `x` is exactly `kink`, a number or an array of the dtype in which the kernels compute; None if nowhere
+cdef object where_equal(cnp.ndarray x, object kink):
+    here = rounded(kink, x.dtype)
+    here = np.where(here == kink, here, np.array(np.nan, x.dtype))      # what the dtype of x cannot hold, is not there
+    if not here.ndim and here != here:
+        return None
+    at = x == here
+    return at if at.any() else None
+
+
+cdef class Kinked(Elementwise):
+    """An activation with another derivative than the right-hand one at some of its kinks.
+
+    The kinks are found before the kernel writes, since it may write over its arguments.
+    """
+
+    cdef dict defaults              # of either dtype: `slopes_at_kinks` of the defaults
+    cdef bint has_output_kinks      # for the defaults
+
+    def __cinit__(self, *arguments, **description):
+        self.defaults = {}
+        for dtype in np.float32, np.float64:
+            with np.errstate(over="ignore"):
+                parameters = {name: dtype(default) for name, default in self.parameters.items()}
+            self.defaults[np.dtype(dtype)] = slopes_at_kinks(self, parameters)
+        self.has_output_kinks = any([y == y for _, _, y in self.defaults[np.dtype(np.float64)]])
+
+    def __repr__(self):
+        return f"{super().__repr__().removesuffix('>')} {self._at_kinks()}>"
+
+    @property
+    def __doc__(self):
+        return Elementwise.__dict__["__doc__"].__get__(self).replace(
+            "\n\nParameters\n", f"\n\n{self._at_kinks()}\n\nParameters\n", 1)
+
+    cdef str _at_kinks(self):
+        return f"The derivative is {' and '.join([f'{slope:g} at {x:g}' for x, slope in self.kinks])}."
+
+    def derivative(self, *arguments, **keywords):
+        """derivative($self, x, *parameters, out=None, where=True, **keywords)
+--
+
+        As of any `Elementwise`; at a kink that of `kinks`.
+        """
+        return self._corrected(derivative_by_def, ("x",), arguments, keywords)
+
+    def value_and_derivative(self, *arguments, **keywords):
+        """value_and_derivative($self, x, *parameters, out=(None, None), where=True, **keywords)
+--
+
+        As of any `Elementwise`; at a kink the derivative is that of `kinks`.
+        """
+        return self._corrected(both_by_def, ("x",), arguments, keywords)
+
+    def backward(self, *arguments, **keywords):
+        """backward($self, dy, x=None, *parameters, output=None, out=None, where=True, **keywords)
+--
+
+        As of any `Elementwise`; at a kink ``dy`` times the derivative of `kinks`.
+        """
+        arrays = ("dy", "x") if keywords.get("output") is None else ("dy", "output")
+        return self._corrected(backward_by_def, arrays, arguments, keywords)
+
+    cdef object _corrected(self, object method, tuple arrays, tuple arguments, dict keywords):
+        try:
+            found = self._find(arrays, arguments, keywords)
+        except (TypeError, ValueError, OverflowError):
+            method(self, *arguments, **keywords)        # refuses the arguments in its own words
+            raise
+        results = method(self, *arguments, **keywords)
+        if not found:
+            return results
+        result = results[1] if isinstance(results, tuple) else results
+        array = np.asarray(result)
+        for at, slopes in found:
+            slopes = rounded(slopes, array.dtype)
+            if isinstance(result, np.generic):
+                result = slopes[0]
+            else:
+                array[np.broadcast_to(at, array.shape)] = slopes
+        return (results[0], result) if isinstance(results, tuple) else result
+
+    # Where there are kinks, with the results there
+    cdef list _find(self, tuple arrays, tuple arguments, dict keywords):
+        cdef str last = arrays[len(arrays) - 1]
+        names = arrays[:1] if last == "output" else (*arrays, *self.parameters)
+        given = {**dict(zip(names, arguments)), **keywords}
+        own = {name: given[name] for name in self.parameters if given.get(name) is not None}
+        inputs = [given[name] for name in arrays if name in given]
+        if len(arguments) > len(names) or len(inputs) < len(arrays):
+            raise TypeError
+        others = [one for one in (*inputs, *own.values()) if type(one) not in (int, float)]
+        others = [np.asarray(one) for one in others]
+        loop = given.get("dtype")
+        loop = (given.get("signature") or (None,))[0] if loop is None else loop
+        narrow = is_float32(np.dtype(loop)) if loop is not None else (
+            others and all([is_float32(one.dtype) for one in others]))
+        dtype = np.dtype(np.float32 if narrow else np.float64)
+        *_, x = inputs
+        if type(x) in (int, float) and others:
+            x = rounded(x, others[0].dtype if others[0].dtype.kind not in "biu" else dtype)
+        x = np.asarray(x)
+        if x.dtype.kind in "biu" or loop is not None:
+            x = rounded(x, dtype)
+        if x.dtype.kind not in "fV":
+            raise TypeError
+        kinks = self.defaults[dtype]
+        if own:
+            kinks = slopes_at_kinks(self, {**self.parameters, **own} if dtype == np.float64 else {
+                name: rounded(value, dtype) for name, value in {**self.parameters, **own}.items()})
+        found = []
+        for side, (kink, slope, y) in zip(self.sides, kinks):
+            if side == RIGHT:
+                continue
+            at = where_equal(x, rounded(y if last == "output" else kink, dtype))
+            if at is None:
+                continue
+            outs = given.get("out")
+            outs = [one for one in (outs if isinstance(outs, tuple) else (outs,)) if one is not None]
+            where = np.asarray(given.get("where", True))
+            shape = np.broadcast_shapes(at.shape, where.shape, *[np.shape(one) for one in others],
+                                        *[np.shape(one) for one in outs])
+            at = np.logical_and(np.broadcast_to(at, shape), where)
+            slopes = np.broadcast_to(rounded(slope, dtype), shape)[at]
+            if len(inputs) > 1:
+                slopes = rounded(np.broadcast_to(np.asarray(inputs[0]), shape)[at], dtype) * slopes
+            found.append((at, slopes))
+        return found
+
+
+cdef object kinked_derivative_by_def = Kinked.derivative
+cdef object kinked_both_by_def = Kinked.value_and_derivative
+cdef object kinked_backward_by_def = Kinked.backward
+
+
+cdef object call_kinked_derivative(object self, PyObject* const* arguments, Py_ssize_t count, PyObject* names):
+    return call_generally(kinked_derivative_by_def, self, arguments, count, names)
+
+
+cdef object call_kinked_both(object self, PyObject* const* arguments, Py_ssize_t count, PyObject* names):
+    return call_generally(kinked_both_by_def, self, arguments, count, names)
+
+
+cdef object call_kinked_backward(object self, PyObject* const* arguments, Py_ssize_t count, PyObject* names):
+    if (not (<Kinked> self).has_output_kinks and count == 1
+            and (are_keywords(names, "output") or are_keywords(names, "output", "out"))):
+        return call_backward(self, arguments, count, names)
+    return call_generally(kinked_backward_by_def, self, arguments, count, names)
+
+
+replace_method(Kinked, "derivative", <void*> call_kinked_derivative)
+replace_method(Kinked, "value_and_derivative", <void*> call_kinked_both)
+replace_method(Kinked, "backward", <void*> call_kinked_backward)

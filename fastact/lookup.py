@@ -2,14 +2,15 @@
 
 import difflib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, overload
 
 from fastact._activation import Activation
 from fastact.catalogue import activations
 from fastact.elementwise import Elementwise
 from fastact.gated import Gated
-from fastact.names import CONVENTIONS, NOT_OFFERED, SPELLINGS, Options
+from fastact.names import CONVENTIONS, KINKS, NOT_OFFERED, SPELLINGS, Options
 from fastact.reduction import RowReduction
 from fastact.rowwise import Entmax, Rowwise
 
@@ -37,15 +38,16 @@ def get(name: str, convention: str | None = None) -> Activation:
     name : str
         A key of `fastact.activations`, or a name that a library of `fastact.names` has for an activation.
     convention : str, optional
-        The library whose function is wanted, with its defaults: "torch", "jax", "keras", "tensorflow", "onnx",
-        "transformers", "mlx", "vllm", "ggml", "scipy", "sklearn" or "thinc". Without it, a key of
-        `fastact.activations` has precedence, and any other name means what it means in the libraries that have it.
+        The library whose function is wanted, with its defaults and its derivative at kinks: "torch", "jax", "keras",
+        "tensorflow", "onnx", "transformers", "mlx", "vllm", "ggml", "scipy", "sklearn" or "thinc". Without it, a key of
+        `fastact.activations` has precedence, and any other name means what it means in the libraries that have it, with
+        the right-hand derivative at kinks.
 
     Returns
     -------
     Activation
-        The object itself: ``fastact.get("relu") is fastact.relu``. If the library has other defaults, the activation
-        with these.
+        The object itself: ``fastact.get("relu") is fastact.relu``. If the library has other defaults, or another
+        derivative at kinks, the activation with these.
 
     Raises
     ------
@@ -62,6 +64,8 @@ def get(name: str, convention: str | None = None) -> Activation:
     True
     >>> fastact.get("leaky_relu", convention="keras").parameters["negative_slope"]
     0.2
+    >>> fastact.get("relu").derivative(0.0), fastact.get("relu", convention="torch").derivative(0.0)
+    (np.float64(1.0), np.float64(0.0))
     """
     if not isinstance(name, str):
         raise TypeError(f"fastact.get: name must be a string, got {type(name).__name__}")
@@ -75,7 +79,7 @@ def get(name: str, convention: str | None = None) -> Activation:
     elif convention not in CONVENTIONS:
         raise _unknown("convention", convention, CONVENTIONS, ", ".join(CONVENTIONS))
     else:
-        known = {convention: _spellings(convention)}
+        known = {convention: _spellings(convention, at_kinks(convention))}
         accepted = f"for {convention} {', '.join(known[convention])}"
 
     left_out = {library: reasons[name] for library in known if name in (reasons := not_offered(library))}
@@ -107,12 +111,19 @@ def not_offered(library: str) -> dict[str, str]:
     return {name: reason for reason, row in NOT_OFFERED.items() for name in row.get(library, "").split()}
 
 
-def _spellings(library: str) -> dict[str, Activation]:
+def at_kinks(library: str) -> dict[str, list[str]]:
+    """The side of each kink of an activation, where it is not always the right one."""
+    return {name: sides.split() for sides, names in KINKS.get(library, {}).items() for name in names.split()}
+
+
+def _spellings(library: str, kinks: Mapping[str, Sequence[str]] = MappingProxyType({})) -> dict[str, Activation]:
     """The activation of each spelling of a library, and of fastact's own name of each activation that it has."""
     meanings: dict[str, Activation] = {}
     for spelling, (name, options) in spelt(library).items():
         activation = activations[name]
-        if isinstance(activation, Elementwise | Gated):
+        if isinstance(activation, Elementwise):
+            activation = activation.with_defaults(**options, kinks=kinks.get(name))
+        elif isinstance(activation, Gated):
             activation = activation.with_defaults(**options)
         meanings[spelling] = activation
     left_out = not_offered(library)

@@ -2,8 +2,8 @@
 
 A spelling is the name of an activation in a library. If the library has other defaults, or another layout of a packed
 array, the spelling has options, and `get` returns the activation of the catalogue with them (`with_defaults`). That is
-an activation like any other, with the same kernels and ufuncs; it prints, compares and pickles with its defaults. At a
-kink its derivative is the right-hand one, whichever the library uses. An activation that works in place there is a call
+an activation like any other, with the same kernels and ufuncs; it prints, compares and pickles with its defaults.
+`KINKS` has the libraries' derivatives at kinks. An activation that works in place there is a call
 with ``out=x`` here, and one that is random while it trains is what it is otherwise.
 
 If a library requires an argument that has a default here (PyTorch: the threshold of `threshold`, the axis of
@@ -187,6 +187,50 @@ SPELLINGS: dict[str, dict[str, str | dict[str, Options]]] = {
     "logsumexp": {"torch": "logsumexp"},
 }
 """For each activation, the spellings of each library that has it: words, or words with their options."""
+
+KINKS: dict[str, dict[str, str]] = {
+    "torch": {
+        "left": "relu leaky_relu prelu threshold elu selu",
+        "left right": "relu6 hard_tanh hard_sigmoid hard_swish",
+        "right left": "hard_shrink soft_shrink logit",
+    },
+    "jax": {
+        "left": "relu elu selu",
+        "left right": "relu6 hard_sigmoid hard_swish",
+        "right left": "hard_tanh",
+        "mean mean": "sparse_sigmoid",
+    },
+    "keras": {
+        "left": "relu threshold elu",
+        "left right": "relu6 hard_sigmoid hard_swish",
+        "right left": "hard_shrink soft_shrink",
+    },
+    "tensorflow": {"left": "relu leaky_relu", "left right": "relu6"},
+    "transformers": {
+        "left": "relu leaky_relu prelu xielu",
+        "left right": "relu6 hard_swish",
+    },
+    "mlx": {
+        "left": "relu elu selu",
+        "left right": "relu6 hard_tanh hard_swish",
+        "right left": "hard_shrink soft_shrink",
+    },
+    "sklearn": {"left": "relu"},
+    "thinc": {
+        "left": "relu",
+        "left right": "relu6 hard_tanh hard_sigmoid",
+        "right left": "hard_swish",
+    },
+}
+"""For each library, which derivative activations have at their kinks, from the first to the last: that of the piece to
+the left or to the right, or the mean of both. Where nothing is said it is the right-hand one.
+
+All were measured in the libraries, but for those of TensorFlow, which are read from its gradient kernels, and of
+Transformers, whose functions are those of PyTorch. Keras has those of its backend: here are the ones on which PyTorch,
+JAX and TensorFlow agree, which `leaky_relu`, `hard_tanh`, `selu` and `sparse_sigmoid` are not. PReLU of Keras and
+`prelu` and `celu` of MLX have other numbers at 0 and keep the right-hand derivative. ONNX, ggml, vLLM and SciPy give no
+derivatives.
+"""
 
 NOT_OFFERED: dict[str, dict[str, str]] = {
     "treats all axes as one row by default; accepted is fastact.softmax(x, axis=None)": {"scipy": "softmax"},

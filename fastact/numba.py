@@ -50,7 +50,7 @@ from numba.extending import (
 from fastact import capi
 from fastact._activation import ACCEPTED, Activation
 from fastact.catalogue import activations
-from fastact.elementwise import Elementwise
+from fastact.elementwise import Elementwise, Kinked
 from fastact.gated import Gated
 from fastact.reduction import RowReduction
 from fastact.rowwise import ALPHA_MAX, Rowwise
@@ -114,9 +114,11 @@ def load_method(context: Any, builder: Any, owner: ActivationType, value: Any, n
     return context.get_dummy_value()
 
 
+VALUE = ("x, {parameters} out=None", "compute('{name}.value', (x,), ({numbers}), out)")
 METHODS: dict[type[Activation], dict[str, tuple[str, str]]] = {
+    Kinked: {"__call__": VALUE},  # the kernels have the right-hand derivative at kinks
     Elementwise: {
-        "__call__": ("x, {parameters} out=None", "compute('{name}.value', (x,), ({numbers}), out)"),
+        "__call__": VALUE,
         "derivative": ("x, {parameters} out=None", "compute('{name}.derivative', (x,), ({numbers}), out)"),
         "value_and_derivative": ("x, {parameters}", "compute('{name}.value_and_derivative', (x,), ({numbers}), None)"),
         "backward": ("dy, x=None, {parameters} output=None, out=None",

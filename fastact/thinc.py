@@ -60,9 +60,8 @@ class FastactOps(NumpyOps):  # type: ignore[misc]  # of a class that may be miss
 
     Replaced are `relu`, `relu_k`, `clipped_linear`, `hard_sigmoid`, `hard_tanh`, `sigmoid`, `swish`, `hard_swish`,
     `hard_swish_mobilenet`, `dish`, `gelu`, `gelu_approx`, `mish` and `softmax`, what their layers call in the backward
-    pass, and `erf`. All else is inherited. The arguments are those of `NumpyOps`, and so are the derivatives at kinks,
-    but for the right one of `hard_swish_mobilenet`: at 3 its derivative is the right-hand one, 1 and not 1.5. Arrays
-    are of float16, float32 or float64.
+    pass, and `erf`. All else is inherited. The arguments are those of `NumpyOps`, and so are the derivatives at kinks.
+    Arrays are of float16, float32 or float64.
 
     Parameters
     ----------

@@ -263,7 +263,7 @@ FACTS = {
     "celu": Facts(
         definition=lambda x, alpha=1: x if x >= 0 else alpha * (mpmath.exp(x / alpha) - 1),
         values=(-1, -0.0, 0, INF), slopes=(0, 1, 1, 1),
-        range=(-1, INF), kinks={0: 1}),
+        range=(-1, INF)),
     "silu": Facts(
         definition=lambda x, beta=1: x / (1 + mpmath.exp(-beta * x)),
         values=(-0.0, -0.0, 0, INF), slopes=(-0.0, 0.5, 0.5, 1),

@@ -415,6 +415,7 @@ def test_without_a_convention_a_name_of_the_catalogue_comes_first_and_agreement_
     for convention in CONVENTIONS:
         for spelling in spellings(convention):
             meanings = {fastact.get(spelling, other) for other in CONVENTIONS if spelling in spellings(other)}
+            meanings = {f.with_defaults(kinks="right") if isinstance(f, Elementwise) else f for f in meanings}
             if spelling in fastact.activations:
                 assert fastact.get(spelling) is fastact.activations[spelling]
             elif len(meanings) == 1:

@@ -268,7 +268,8 @@ def _special_values(f: Activation) -> Iterator[str]:
         yield table(["x", "value", "derivative"], [list(map(number, row)) for row in rows])
         if kinks := sorted(FACTS[f.name].kinks):
             yield heading("At kinks")
-            yield "The derivative at a kink is the right-hand one. ``fastact.torch`` has PyTorch's in its place."
+            yield ("The derivative at a kink is the right-hand one. ``fastact.get`` with ``convention=`` has that of "
+                   "another library, as ``fastact.torch`` has PyTorch's.")
             yield table(["x", "derivative below", "derivative at x", "from the output"],
                         [list(_at_kink(f, kink)) for kink in kinks])  # fmt: skip
     elif isinstance(f, Rowwise | RowReduction):
@@ -396,7 +397,7 @@ def names_elsewhere() -> str:
               "name that has several meanings has the one of that library.",
               example("fastact.get('gelu_new') is fastact.gelu_tanh",
                       "fastact.get('leaky_relu', convention='keras').parameters['negative_slope']"),
-              "At a kink the derivative is the right-hand one, whichever the library uses."]  # fmt: skip
+              "With ``convention=`` the derivative at kinks is that of the library too; else it is the right-hand one."]  # fmt: skip
     for library, what in CONVENTIONS.items():
         rows = [[code(word), f":doc:`{name}`", _in_words(options)] for word, (name, options) in spelt(library).items()]
         blocks += [heading(library), f"{what[0].upper()}{what[1:]}.", table(["name", "here", "with"], rows)]

@@ -109,7 +109,7 @@ def number(parameter: Any) -> Any:
 
 @functools.lru_cache(256)
 def _with_numbers(f: Elementwise, *numbers: float) -> Elementwise:
-    return f.with_defaults(**dict(zip(f.parameters, numbers, strict=True)))
+    return f.with_defaults(**dict[str, Any](zip(f.parameters, numbers, strict=True)))
 
 
 def _flat(tensor: Tensor) -> Any:
