@@ -397,7 +397,7 @@ def names_elsewhere() -> str:
               "name that has several meanings has the one of that library.",
               example("fastact.get('gelu_new') is fastact.gelu_tanh",
                       "fastact.get('leaky_relu', convention='keras').parameters['negative_slope']"),
-              "With ``convention=`` the derivative at kinks is that of the library too; else it is the right-hand one."]  # fmt: skip
+              "With ``convention=`` derivatives at kinks are the library's, else the right-hand ones."]  # fmt: skip
     for library, what in CONVENTIONS.items():
         rows = [[code(word), f":doc:`{name}`", _in_words(options)] for word, (name, options) in spelt(library).items()]
         blocks += [heading(library), f"{what[0].upper()}{what[1:]}.", table(["name", "here", "with"], rows)]
