@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from common import WIDE, each
+from common import SOURCES, WIDE, each
 
 pytest.importorskip("thinc")
 
@@ -22,7 +22,7 @@ import fastact.thinc
 from fastact.lookup import spelt
 from fastact.thinc import FastactOps
 
-ROOT = Path(fastact.__file__).parents[1]
+PACKAGES = Path(fastact.__file__).parents[1]
 METHODS = [name for name in spelt("thinc") if hasattr(Ops, name)]
 IN_PLACE = [name for name in METHODS if "inplace" in inspect.signature(getattr(Ops, name)).parameters]
 WITH_BACKPROP = [name for name in METHODS if hasattr(Ops, f"backprop_{name}")]
@@ -220,7 +220,7 @@ def test_a_layer_learns_the_same(layer):
 
 
 def test_the_entry_point_of_the_project():
-    entry = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["thinc_ops"]
+    entry = tomllib.loads((SOURCES.parent / "pyproject.toml").read_text())["project"]["entry-points"]["thinc_ops"]
     assert list(entry) == ["FastactOps"]
     assert importlib.metadata.EntryPoint("FastactOps", entry["FastactOps"], "thinc_ops").load() is FastactOps
 
@@ -232,7 +232,7 @@ def test_thinc_finds_it_without_an_import(tmp_path):
     (installed / "entry_points.txt").write_text("[thinc_ops]\nFastactOps = fastact.thinc:FastactOps\n")
     code = f"""
 import sys
-sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]
+sys.path[:0] = [{str(tmp_path)!r}, {str(PACKAGES)!r}]
 from thinc.api import get_current_ops, get_ops, use_ops
 assert not [name for name in sys.modules if name.startswith("fastact")]
 assert get_ops("cpu").name == "numpy"
