@@ -7,18 +7,20 @@ at which an activation may go wrong, and all inputs there are of the 16-bit type
 import hashlib
 import itertools
 import os
+import re
 import subprocess
 import sys
 
 import instruction_sets
 import numpy as np
 import pytest
-from common import DTYPES, ELEMENTWISE, HALF, POINTS, WIDE, each, exact_at_points, in_turn
+from common import DTYPES, ELEMENTWISE, HALF, INF, NAN, POINTS, WIDE, each, exact_at_points, in_turn
+from facts import FACTS_OF_ROWS
 
 import fastact
 from fastact import _isa, reference
-from fastact.comparison import ulp
-from fastact.comparison.figures import digest_of
+from fastact.comparison import tables, ulp
+from fastact.comparison.figures import Figures, digest_of
 from fastact.comparison.ulp import ULP_OF_16_BITS
 
 MODES = ("value", "derivative")
@@ -160,6 +162,32 @@ def test_derivative_from_output_is_as_good_as_the_output_allows(dtype, name):
     exact = wide * (1 - wide) if name == "sigmoid" else 1 - wide * wide
     computed = fastact.get(name).backward(np.ones_like(y), output=y)
     assert reference.ulp_error(computed, exact).max() <= 2
+
+
+@in_turn("dtype", DTYPES)
+def test_errors_of_the_entmax_family_count_in_ulp_of_the_largest_entry(dtype):
+    """Which of [1/4, 1/4, 1/2] and of [1, 0, 0] is far above that of the smallest."""
+    spacing = float(np.spacing(dtype(0.5)))
+    logits = np.array([[0, 0, 0.25], [5, 0, 0]], dtype)
+    exact = np.array([[0.25, 0.25, 0.5], [1, 0, 0]])
+    computed = exact.astype(dtype)
+    np.testing.assert_array_equal(ulp.errors("sparsemax", "value", logits, computed), 0)
+    computed[:, 1] += dtype(spacing)
+    for found in (ulp.errors("sparsemax", "value", logits, computed), ulp.errors_of_largest(computed, exact)):
+        np.testing.assert_array_equal(found, [[0, 1, 0], [0, 0.5, 0]])
+    computed[1] = NAN
+    assert ulp.errors("sparsemax", "value", logits, computed)[1].tolist() == [INF] * 3
+    logits[1, 2] = NAN
+    assert ulp.errors("sparsemax", "value", logits, computed)[1].tolist() == [0] * 3
+
+
+def test_pages_say_whose_errors_are_in_ulp_of_the_largest_entry():
+    assert set(ulp.OF_LARGEST) == {name for name, facts in FACTS_OF_ROWS.items() if facts.of_largest}
+    about = {"dtype": "float32", "logits": "normal", "results": 6, "max_ulp": 0.75, "sum_ulp": 3.0, "worst": 0.25}
+    page = tables.page("", [Figures(name, "value", **about) for name in ("softmax", "sparsemax", "entmax")])
+    assert f"| sparsemax, normal | {_isa.CHOSEN} | 0.750 | 1 | 0.25 |" in page
+    noted = re.findall(r"^\* (.+): in ulp of the largest entry", page, re.MULTILINE)
+    assert noted == ["sparsemax", "entmax, alpha = 1.5"]
 
 
 def digest():

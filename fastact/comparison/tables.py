@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+import fastact
 from fastact.comparison import ulp
 from fastact.comparison.figures import Figures
 from fastact.comparison.work import ALL_DTYPES, named_dtype
@@ -61,13 +62,18 @@ def _elementwise(dtype: str, lines: list[tuple[Figures, list[str]]]) -> Table:
 
 
 def _rowwise(dtype: str, lines: list[tuple[Figures, list[str]]]) -> Table:
-    rows = []
+    rows, notes = [], []
     for f, sets in lines:
         worst = (_decimal(f), f"{f.worst_length:,}") if f.max_ulp else ("", "")
         name = f"{f.function}, {f.logits}"
         rows.append((name, " ".join(sets), _ulp(f.max_ulp), _promised(f), *worst, _ulp(f.mean_ulp), f.share))
+        if f.function in ulp.OF_LARGEST:
+            alpha = "".join(f", alpha = {a:g}" for k, a in fastact.get(f.function).parameters.items() if k == "alpha")
+            notes.append(f"{f.function}{alpha}: in ulp of the largest entry of the row; the last column is the share of"
+                         " entries within half of it.")
     headings = ("function", "set", "max ulp", "promised", "worst entry", "in a row of", "mean ulp", "correctly rounded")
-    return Table(f"{dtype}, random rows, {lines[0][0].results:,} entries of each kind", headings, rows)
+    title = f"{dtype}, random rows, {lines[0][0].results:,} entries of each kind"
+    return Table(title, headings, rows, list(dict.fromkeys(notes)))
 
 
 def _promised(f: Figures) -> str:

@@ -2,7 +2,7 @@
 
 float32, float16 and bfloat16 are judged by the float64 reference, on bit patterns. float64 is judged on structured
 points, by mpmath, or by longdouble where its error is small enough to decide. The softmax family is judged entry by
-entry, on random rows.
+entry, on random rows; the error of the entmax family is counted in ulp of the largest entry of the row.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,8 @@ from fastact import Elementwise, Rowwise, reference
 from fastact.comparison.work import Array, named_dtype
 
 # Without logsumexp: its result may cancel to 0, near which an error in ulp says nothing.
-ROWWISE = ("softmax", "softmin", "hardmax", "log_softmax")
+ROWWISE = tuple(name for name, f in fastact.activations.items() if isinstance(f, Rowwise))
+OF_LARGEST = ("sparsemax", "entmax15", "entmax")  # promised in ulp of the largest entry of the row
 ELEMENTWISE = {name: f for name, f in fastact.activations.items() if isinstance(f, Elementwise)}
 FUNCTIONS = (*reference.ELEMENTWISE, *ROWWISE)
 MODES = ("value", "derivative")
@@ -64,7 +65,19 @@ def errors(function: str, mode: str, x: Array, computed: Array, m: Any = np) -> 
     number = computed.dtype.type if computed.dtype.itemsize > 2 else np.float32
     parameters = [number(default) for default in fastact.get(function).parameters.values()]
     exact = reference.evaluate(function, mode, x, *parameters, m=m)
+    if function in OF_LARGEST:
+        return errors_of_largest(computed, exact)
     return reference.ulp_error(computed, exact, _absolute(function, mode, x))
+
+
+def errors_of_largest(computed: Array, exact: Array) -> Array:
+    """The error of each probability, in ulp of the largest exact one of its row; 0 for NaN if both are NaN."""
+    units = reference.ulp(exact.max(axis=-1, keepdims=True), computed.dtype)
+    found = np.asarray(abs(computed - exact) / units, dtype=np.float64)
+    unordered = np.isnan(computed), np.asarray(exact != exact, dtype=bool)
+    found[np.logical_and(*unordered)] = 0
+    found[np.logical_xor(*unordered)] = np.inf
+    return found
 
 
 def errors_of_float64(function: str, mode: str, x: Array, computed: Array) -> Array:
