@@ -17,8 +17,8 @@ from libc.string cimport memcpy
 
 from fastact._engine.formats cimport Format, pack_numbers, unpack_numbers
 from fastact._engine.runtime cimport (
-    GIL_HELD_MAX, SIGNAL_INTERVAL, allocate, fastact_enter, fastact_environment, fastact_leave, pieces_for, prefetches, team,
-    threads_for)
+    GIL_HELD_MAX, SIGNAL_INTERVAL, allocate, fastact_enter, fastact_environment, fastact_leave, pieces_for, prefetches,
+    team, threads_for)
 from fastact._engine.strips cimport (
     ACCUMULATE, ALWAYS, CONSTANTS, EMIT, EXTREME, IF_DOMINANT, IF_LONG, IF_LONG_AND_DOMINANT, IF_SHORT, PATCH, RECOVER,
     SEARCH, Place, StripCall, place_of, run_all_strips, run_strip)

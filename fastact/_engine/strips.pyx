@@ -8,7 +8,8 @@ from libc.math cimport INFINITY, isinf
 from libc.stdlib cimport free
 from libc.string cimport memset
 
-from fastact._engine.runtime cimport allocate, fastact_enter, fastact_environment, fastact_leave, pieces_for, threads_for
+from fastact._engine.runtime cimport (
+    allocate, fastact_enter, fastact_environment, fastact_leave, pieces_for, threads_for)
 from fastact._math.row_state cimport (
     SEGMENT, SHORT_ROW, STRIP, StripState, row_patch, strip_accumulation, strip_constants,
     strip_emission, strip_reduction)
