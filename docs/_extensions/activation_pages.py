@@ -215,6 +215,14 @@ def _untitled(axes: Any, draw: Callable[[Any, Any], None], f: Activation) -> Non
     axes.set_title("")
     if f.derivative_formula in axes.get_xlabel():
         axes.set_xlabel("$x$")
+    _place_legend(axes)
+
+
+def _place_legend(axes: Any) -> None:
+    """Move the legend above the curves: inside it would cover those of a family."""
+    if legend := axes.get_legend():
+        axes.legend(legend.legend_handles, [text.get_text() for text in legend.get_texts()], frameon=False, fontsize=8,
+                    ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))  # fmt: skip
 
 
 def _small(axes: Any, draw: Callable[[Any, Any], None], f: Activation) -> None:
@@ -466,7 +474,8 @@ def _draw_loss(axes: Any, f: Any) -> None:
         axes.plot(x, gradient, style, color=plot.DERIVATIVE, label=f"gradient{target}")
     axes.set_xlabel("$x$", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend()
+    _place_legend(axes)
 
 
 def _along_a_logit(f: Any, x: Any) -> dict[str, tuple[Any, Any]]:
