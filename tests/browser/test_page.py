@@ -188,6 +188,16 @@ def test_several_functions_share_a_picture(page):
     assert page.find("#status").text == "Choose a function."
 
 
+def test_a_hidden_picture_is_drawn_when_it_is_shown(page):
+    page.choose("tanh")
+    before = page.drawn("value")
+    for display in "none", "":
+        page.browser.execute_async_script("""
+            document.querySelector("main").style.display = arguments[0];
+            requestAnimationFrame(() => requestAnimationFrame(arguments[1]))""", display)
+    np.testing.assert_array_equal(before, page.drawn("value"))
+
+
 def test_the_keyboard_reads_numbers(page):
     page.choose("sigmoid")
     page.find("#cursor").send_keys(Keys.HOME, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
