@@ -64,6 +64,7 @@ intersphinx_mapping = {name: (url, None) for name, url in inventories.items() if
 
 html_theme = "pydata_sphinx_theme"
 html_title = "fastact"
+html_favicon = "_static/favicon.svg"  # else browsers ask for one, and log that there is none
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False

@@ -54,7 +54,7 @@ KINDS: dict[str, type | tuple[type, ...]] = {
 }
 OTHERS = "Losses and sampling"
 
-WIDE, SMALL, SQUARE = (6.8, 3.6), (2.4, 1.6), (5.2, 4.6)  # inches
+WIDE, SMALL, SQUARE = (5.0, 3.0), (2.4, 1.6), (5.0, 4.4)  # inches: what a narrow screen has
 OTHER_BARS = "#9aa5b1"
 LONGEST = 12  # bars, in bars of fastact; longer ones are cut
 BREAK = "\u200b"  # a space of no width, at which a browser may break the line
@@ -136,6 +136,7 @@ def pages() -> dict[str, Page]:
     found = {f"activations/{name}": page_of(name) for name in FUNCTIONS}
     found["activations/index"] = Page(_gallery(), {})
     found["activations/names"] = Page(names_elsewhere(), {})
+    found["modules/capi"] = Page(_c_interface(), {})
     found["modules/command_line"] = Page(_command_line(), {})
     return found | {f"modules/{name}": Page(_module(name), {}) for name in adapters()}
 
@@ -159,6 +160,8 @@ def _gallery() -> str:
                       "      :link-type: doc", "      :text-align: center", ""]  # fmt: skip
             if f"{name}-small" in page_of(name).pictures:
                 cards += [f"      {line}" for line in image(f"{name}-small", f"curve of {name}").splitlines()] + [""]
+            else:
+                cards += [f"      {(inspect.getdoc(getattr(fastact, name)) or '').splitlines()[0]}", ""]
         blocks += [heading(title), "\n".join(cards)]
     return "\n\n".join(blocks) + "\n"
 
@@ -526,6 +529,15 @@ def _members(module: ModuleType) -> Iterator[str]:
             yield f".. autofunction:: {full}"
 
 
+def _c_interface() -> str:
+    return "\n\n".join([
+        heading("fastact.capi", "="),
+        "The functions on contiguous memory, without the GIL, for Cython and C. This is ``capi.pxd``, which is "
+        "installed with the package; ``examples/cython_loop`` is a package that uses it.",
+        ".. literalinclude:: ../../fastact/capi.pxd\n   :language: cython",
+    ]) + "\n"  # fmt: skip
+
+
 def _command_line() -> str:
     blocks = [heading("Command line", "="), table(["command", "what it does"], [
         [code(f"fastact {name}"), what] for name, what in COMMANDS.items()])]  # fmt: skip
@@ -583,7 +595,7 @@ def _draw(picture: Picture, target: Path) -> None:
 def relink(text: str) -> str:
     """Turn the links of a page as the repository has it into those of the site."""
     text = re.sub(rf"\]\((?:\.\./|docs/)?({'|'.join(INCLUDED)})\.md", lambda m: f"]({INCLUDED[m[1]]}.md", text)
-    return text.replace("](docs/", "](")
+    return text.replace("](docs/", "](").replace("](fastact/capi.pxd)", "](modules/capi.rst)")
 
 
 def link_functions(text: str) -> str:
