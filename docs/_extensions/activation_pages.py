@@ -437,8 +437,8 @@ def _of_function(name: str) -> tuple[list[str], dict[str, Picture]]:
     if name != "sample":
         pictures = {name: Picture(lambda axes: _draw_loss(axes, f)),
                     f"{name}-small": Picture(lambda axes: _small(axes, _draw_loss, f), SMALL)}  # fmt: skip
-        what = "logit" if name in SIGMOID_LOSSES else "first of two logits, the other being 0"
-        blocks += [image(name, f"{name} and its gradient"), f"The picture is over the {what}."]
+        what = "the logit" if name in SIGMOID_LOSSES else "the first of two logits; the other is 0"
+        blocks += [image(name, f"{name} and its gradient"), f"In the picture, x is {what}."]
     blocks += [heading("Example"), _example_of_function(name)]
     rows = []
     for reason, row in NOT_OFFERED.items():

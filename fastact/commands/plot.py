@@ -120,7 +120,7 @@ def draw_family(axes: Any, activation: Activation) -> None:
     from matplotlib import colormaps
 
     name, numbers = family(activation) or next((name, [number]) for name, number in activation.parameters.items())
-    colors = colormaps["viridis"](np.linspace(0, 0.85, len(numbers)))
+    colors = colormaps["viridis"](np.linspace(0, 0.7, len(numbers)))
     _draw(axes, activation, [
         ({name: number}, color, color, (f"{name} = {number:.3g}", None))
         for number, color in zip(numbers, colors, strict=True)])  # fmt: skip
