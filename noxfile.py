@@ -403,7 +403,9 @@ def fuzz(session: nox.Session) -> None:
     session.run("python", "tests/fuzz_arguments.py", "-max_total_time=600", *session.posargs)
 
 
-WHEEL_LIMIT = 6 * 2**20  # bytes
+# Three sets of kernels are 5.3 of the 6.7 MiB that the wheel has, nearly all of it code: docs/reliability.md says what
+# was tried. The limit is that size and 3 %, so that growth is noticed.
+WHEEL_LIMIT = 69 * 2**20 // 10  # bytes
 
 
 def distributions(session: nox.Session) -> tuple[Path, Path]:
@@ -468,7 +470,7 @@ def wheel(session: nox.Session) -> None:
     session.log(f"pip install {Path('dist', built.name)}")
     size = built.stat().st_size
     if size > WHEEL_LIMIT:
-        session.error(f"{built.name} has {size / 2**20:.1f} MiB; accepted is at most {WHEEL_LIMIT / 2**20:.0f} MiB")
+        session.error(f"{built.name} has {size / 2**20:.1f} MiB; accepted is at most {WHEEL_LIMIT / 2**20:.1f} MiB")
 
 
 @nox.session
