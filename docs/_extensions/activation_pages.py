@@ -18,6 +18,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from textwrap import indent
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -113,6 +114,11 @@ def missing(*modules: str) -> bool:
 def with_literals(text: str) -> str:
     """The docstring of a module, its indented paragraphs being code."""
     return re.sub(r"(?<!:):\n\n(?=    \S)", "::\n\n", text)
+
+
+def not_run(text: str) -> str:
+    """The text, its examples being code that is not run."""
+    return re.sub(r"(?m)^>>> (?:.+\n?)+", lambda lines: f".. code-block:: pycon\n\n{indent(lines[0], '   ')}", text)
 
 
 def example(*lines: str) -> str:
@@ -509,7 +515,7 @@ def _module(name: str) -> str:
         spec = importlib.util.find_spec(full)
         assert spec and spec.origin
         described = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
-        blocks = [with_literals(described),
+        blocks = [not_run(with_literals(described)),
                   f"This page was built without {error.name}; ``help({full})`` shows the reference."]  # fmt: skip
     return "\n\n".join([heading(full, "="), *blocks]) + "\n"
 
