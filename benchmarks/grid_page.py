@@ -155,8 +155,8 @@ def _reasons(compared: Sequence[Result]) -> str:
         "|---:|---:|---:|---|",
     ]
     for reason, found in groups.items():
-        ratios = [r.ratio or 0 for r in found]
-        lines.append(f"| {len(found)} | {median(ratios):.2f} | {max(ratios):.2f} | {reason} |")
+        ratios, text = [r.ratio or 0 for r in found], reason.replace("|", r"\|")
+        lines.append(f"| {len(found)} | {median(ratios):.2f} | {max(ratios):.2f} | {text} |")
     if unexplained:
         lines += ["", "No reason is known for these:", ""]
         lines += [f"* {r.ratio:.2f} times {r.fastest_peer}: {cell(r)}" for r in unexplained]
