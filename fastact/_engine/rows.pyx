@@ -10,15 +10,15 @@ of an operation that searches stay rows, since a search takes one row at a time.
 
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
-from cython.parallel cimport prange, threadid
+from cython.parallel cimport prange
 from libc.stdint cimport uint16_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy
 
 from fastact._engine.formats cimport Format, pack_numbers, unpack_numbers
 from fastact._engine.runtime cimport (
-    GIL_HELD_MAX, SIGNAL_INTERVAL, allocate, fastact_enter, fastact_environment, fastact_leave, pieces_for, prefetches,
-    team, threads_for)
+    GIL_HELD_MAX, SIGNAL_INTERVAL, allocate, fastact_enter, fastact_environment, fastact_leave, prefetches, team,
+    threads_for)
 from fastact._engine.strips cimport (
     ACCUMULATE, ALWAYS, CONSTANTS, EMIT, EXTREME, IF_DOMINANT, IF_LONG, IF_LONG_AND_DOMINANT, IF_SHORT, PATCH, RECOVER,
     SEARCH, Place, StripCall, place_of, run_all_strips, run_strip)
@@ -226,7 +226,7 @@ cdef void run_group_in_parallel(const CopyCall* copy, Py_ssize_t index, char* me
 # As run_all_strips, on copies; returns -1, with nothing done, where there is no memory.
 cdef int run_on_copies(CopyCall* copy, Py_ssize_t outer, double nanoseconds) noexcept nogil:
     cdef const StripCall* call = copy.call
-    cdef int threads = threads_for(nanoseconds), pieces = pieces_for(threads, nanoseconds), k
+    cdef int threads = threads_for(nanoseconds), k
     cdef Py_ssize_t index, chunk, rows = call.rows if call.inner == 1 else call.inner
     cdef Py_ssize_t count = (rows + copy.width - 1) // copy.width * (1 if call.inner == 1 else outer)
     cdef bint together = threads > 1 and count < 2 * threads and call.n >= 2 * SEGMENT
@@ -246,15 +246,10 @@ cdef int run_on_copies(CopyCall* copy, Py_ssize_t outer, double nanoseconds) noe
         for index in range(count):
             run_group_in_parallel(copy, index, memory, threads, nanoseconds)
     elif threads > 1 and count > 1:
-        chunk = (count + pieces - 1) // pieces
-        if pieces == threads:
-            for k in prange(threads, num_threads=threads, schedule="static"):
-                run_groups(copy, k * chunk, (k + 1) * chunk if (k + 1) * chunk < count else count,
-                           NULL if memory == NULL else memory + k * all_arrays)
-        else:
-            for k in prange(pieces, num_threads=threads, schedule="dynamic"):
-                run_groups(copy, k * chunk, (k + 1) * chunk if (k + 1) * chunk < count else count,
-                           NULL if memory == NULL else memory + threadid() * all_arrays)
+        chunk = (count + threads - 1) // threads
+        for k in prange(threads, num_threads=threads, schedule="static"):
+            run_groups(copy, k * chunk, (k + 1) * chunk if (k + 1) * chunk < count else count,
+                       NULL if memory == NULL else memory + k * all_arrays)
     else:
         run_groups(copy, 0, count, memory)
     free(allocated)

@@ -17,12 +17,6 @@ cdef extern from "_engine/process.h" nogil:
 cdef int threads_for(double nanoseconds) noexcept nogil
 cdef int team() noexcept nogil
 
-# In how many pieces the threads share so much work.  Those of a long pass are taken by whichever thread is free: where
-# another library's thread spins on a processor, a half that is fixed in advance would take twice as long.  Those of a
-# short pass are fixed, since each thread has its own in its cache from the pass before.
-cdef inline int pieces_for(int threads, double nanoseconds) noexcept nogil:
-    return 8 * threads if threads > 1 and nanoseconds > 1e6 else threads
-
 # Whether a pass over so many bytes prefetches them
 cdef bint prefetches(double bytes) noexcept nogil
 

@@ -8,8 +8,7 @@ from libc.math cimport INFINITY, isinf
 from libc.stdlib cimport free
 from libc.string cimport memset
 
-from fastact._engine.runtime cimport (
-    allocate, fastact_enter, fastact_environment, fastact_leave, pieces_for, threads_for)
+from fastact._engine.runtime cimport allocate, fastact_enter, fastact_environment, fastact_leave, threads_for
 from fastact._math.row_state cimport (
     SEGMENT, SHORT_ROW, STRIP, StripState, row_patch, strip_accumulation, strip_constants,
     strip_emission, strip_reduction)
@@ -254,7 +253,7 @@ cdef void run_strips(const StripCall* call, Py_ssize_t start, Py_ssize_t stop) n
 
 cdef void run_all_strips(const StripCall* call, Py_ssize_t count, double nanoseconds) noexcept nogil:
     cdef Py_ssize_t chunk, index
-    cdef int threads = threads_for(nanoseconds), pieces = pieces_for(threads, nanoseconds), k
+    cdef int threads = threads_for(nanoseconds), k
     cdef fastact_environment callers
     cdef StripState* states = NULL
     cdef bint divisible = call.count > 1 or call.steps[0].kind != SEARCH    # a search reads whole rows
@@ -267,12 +266,8 @@ cdef void run_all_strips(const StripCall* call, Py_ssize_t count, double nanosec
         fastact_leave(callers)
         free(states)
     elif threads > 1 and count > 1:
-        chunk = (count + pieces - 1) // pieces
-        if pieces == threads:
-            for k in prange(threads, num_threads=threads, schedule="static"):
-                run_strips(call, k * chunk, (k + 1) * chunk if (k + 1) * chunk < count else count)
-        else:
-            for k in prange(pieces, num_threads=threads, schedule="dynamic"):
-                run_strips(call, k * chunk, (k + 1) * chunk if (k + 1) * chunk < count else count)
+        chunk = (count + threads - 1) // threads
+        for k in prange(threads, num_threads=threads, schedule="static"):
+            run_strips(call, k * chunk, (k + 1) * chunk if (k + 1) * chunk < count else count)
     else:
         run_strips(call, 0, count)
