@@ -116,7 +116,7 @@ REASONS = (
         and (result.fastest_peer in PEERS_ON_AVX_512 or result.work.call == "tanh(x)"),
     ),
     Reason(
-        "Its backward keeps e^-|x| of the forward pass, an array more; fastact computes it again.",
+        "PyTorch keeps e^-|x| of the forward pass, an array more; fastact computes it again.",
         _of("log_sigmoid.backward", "PyTorch"),
     ),
     Reason(
@@ -160,7 +160,7 @@ REASONS = (
         _comes_from_memory,
     ),
     Reason(
-        "Columns: the sums of 1,024 entries in the fixed tree of the rows take two passes over memory.",
+        "Columns are added in the fixed tree of the rows, strip by strip, and read again for the result.",
         _of(rows=True, columns=True),
     ),
 )

@@ -31,7 +31,6 @@ _INFINITE = float("inf")
 _FINITE = (-1.7976931348623157e308, 1.7976931348623157e308)
 
 
-
 def _kinks_of_shrink(threshold: _Any) -> _Kinks:
     threshold = _np.where(threshold >= 0, threshold, _np.nan)  # else nothing is replaced, or nothing moves
     return (-threshold, 1.0, 0.0), (threshold, 0.0, 1.0)

@@ -506,10 +506,14 @@ replace_method(Elementwise, "backward_parameter", <void*> call_backward_paramete
 
 # The side of each kink; `kinks` is one for all, or a sequence.
 cdef tuple sides_of(str call, object kinks, int count):
-    sides = (kinks,) * count if isinstance(kinks, str) else tuple(kinks)
-    for side in (kinks,) if isinstance(kinks, str) else sides:
-        if side not in SIDES:
-            raise ValueError(f"fastact.{call}: kinks has {side!r}; accepted are {', '.join(SIDES)}")
+    try:
+        sides = (kinks,) * count if isinstance(kinks, str) else tuple(kinks)
+        unknown = [side for side in ((kinks,) if isinstance(kinks, str) else sides) if side not in SIDES]
+    except TypeError:               # no sequence, or of what has no hash
+        raise TypeError(f"fastact.{call}: kinks is {kinks!r:.60}; accepted are {', '.join(SIDES)}, or a sequence of "
+                        f"these words") from None
+    if unknown:
+        raise ValueError(f"fastact.{call}: kinks has {unknown[0]!r}; accepted are {', '.join(SIDES)}")
     if len(sides) != count:
         raise ValueError(f"fastact.{call}: kinks has {len(sides)} words; accepted is one word, or one for each of the "
                          f"{count} kinks")

@@ -3,8 +3,8 @@
 A spelling is the name of an activation in a library. If the library has other defaults, or another layout of a packed
 array, the spelling has options, and `get` returns the activation of the catalogue with them (`with_defaults`). That is
 an activation like any other, with the same kernels and ufuncs; it prints, compares and pickles with its defaults.
-`KINKS` has the libraries' derivatives at kinks. An activation that works in place there is a call
-with ``out=x`` here, and one that is random while it trains is what it is otherwise.
+`KINKS` has the libraries' derivatives at kinks. An activation that works in place there is a call with ``out=x`` here,
+and one that is random while it trains is what it is otherwise.
 
 If a library requires an argument that has a default here (PyTorch: the threshold of `threshold`, the axis of
 `softmax`; vLLM: the limit of `silu_and_mul_with_clamp`), the default stays. `NOT_OFFERED` has the names that no options

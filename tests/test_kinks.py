@@ -228,6 +228,9 @@ def test_errors_leave_the_arrays_as_they_were():
         fastact.relu.with_defaults(kinks="middle")
     with pytest.raises(ValueError, match=r"^fastact.relu6.with_defaults: kinks has 3 words; accepted is one word, or"):
         fastact.relu6.with_defaults(kinks=["left"] * 3)
+    for kinks in (3, [["left"]]):
+        with pytest.raises(TypeError, match=r"^fastact.relu.with_defaults: kinks is .*; accepted are right, left"):
+            fastact.relu.with_defaults(kinks=kinks)
     x, out = np.zeros(3), np.full(2, 7.0)
     for call, error, words in (
         (lambda: f.derivative(x, out=out), ValueError, "broadcast"),

@@ -73,7 +73,7 @@ PIECEWISE: dict[str, Callable[..., Tensor]] = {
     "hard_shrink": _shrink(aten.hardshrink_backward),
     "soft_shrink": _shrink(aten.softshrink_backward),
     "hard_sigmoid": _hard_sigmoid,
-    "hard_swish": lambda dy, x: aten.hardswish_backward(dy, x),
+    "hard_swish": aten.hardswish_backward,
 }
 """The gradients of functions of polynomial pieces: PyTorch's own, which have all derivatives."""
 
