@@ -141,11 +141,8 @@ def scipy(session: nox.Session) -> None:
     """SciPy's own tests of the functions of `fastact.scipy_special`, which replace SciPy's (tests/scipy_names.py)."""
     root = tracked(session)
     install(session, "scipy==1.17.*")
-    folder = Path(session.create_tmp()).resolve() / "outside"  # pytest would take the options of pyproject.toml
-    folder.mkdir(exist_ok=True)
-    session.chdir(folder)
     tests = [f"scipy.special.tests.test_{name}" for name in ("logsumexp", "logit", "erfinv", "data", "basic", "mpmath")]
-    session.run("pytest", "-q", "-p", "scipy_names", "--pyargs", *tests, "-k", "test_logsumexp or test_logit or erf",
+    session.run("pytest", "-p", "scipy_names", *AS_THEIRS, *tests, "-k", "test_logsumexp or test_logit or erf",
                 *session.posargs, env={"PYTHONPATH": str(root / "tests")})
 
 

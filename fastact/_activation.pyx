@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from fastact._engine.formats cimport is_bfloat16
+from fastact._engine.formats cimport format_of, is_bfloat16
 
 from fastact._engine.runtime import give_up_buffers
 
@@ -54,6 +54,8 @@ cpdef bint has_16_bits(object dtype):
 
 # The common dtype of two; NumPy has none for float16 and bfloat16.
 cdef object common_dtype(object a, object b):
+    if a is b and a.isnative:
+        return a
     return np.dtype(np.float32) if a != b and has_16_bits(a) and has_16_bits(b) else np.result_type(a, b)
 
 
@@ -75,7 +77,7 @@ cdef double as_float(str call, str name, object number) except? -1:
 
 # The masked entries of a masked array would be computed like all others.
 cdef int refuse_masked(str call, str argument, object value) except -1:
-    if isinstance(value, np.ma.MaskedArray):
+    if not cnp.PyArray_CheckExact(value) and isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"fastact.{call}: {argument} is a masked array; accepted is an array, and "
                         "where=~mask in what takes where=")
     return 0
@@ -83,6 +85,9 @@ cdef int refuse_masked(str call, str argument, object value) except -1:
 
 # Any argument as a native array of a working dtype
 cpdef cnp.ndarray as_numbers(str call, str argument, object value):
+    if (cnp.PyArray_CheckExact(value) and format_of(<cnp.ndarray> value) >= 0
+            and cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray> value)):
+        return value
     refuse_masked(call, argument, value)
     array = np.asarray(value)
     return array.astype(working_dtype(call, argument, array.dtype), copy=False)
@@ -90,6 +95,9 @@ cpdef cnp.ndarray as_numbers(str call, str argument, object value):
 
 # Checks that a result of this shape and dtype can be written to `out`.
 cpdef int check_out(str call, object out, tuple shape, object dtype) except -1:
+    if (cnp.PyArray_CheckExact(out) and out.dtype is dtype and cnp.PyArray_ISWRITEABLE(<cnp.ndarray> out)
+            and out.shape == shape):
+        return 0
     if not isinstance(out, np.ndarray):
         raise TypeError(f"fastact.{call}: out must be an ndarray, got {type(out).__name__}")
     if out.shape != shape:

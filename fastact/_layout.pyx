@@ -13,15 +13,18 @@ cnp.import_array()
 cpdef tuple row_axes(str call, object axis, int ndim):
     if axis is None:
         return tuple(range(max(ndim, 1)))
+    cdef object length = max(ndim, 1)
+    if type(axis) is int and -length <= axis < length:
+        return (axis % length,)
     axes = []
     for one in axis if isinstance(axis, tuple) else (axis,):
         if isinstance(one, (bool, np.bool_)) or not hasattr(one, "__index__"):
             raise TypeError(f"fastact.{call}: axis must be an integer, a tuple of integers or None, got {axis!r}")
         index = one.__index__()
-        if not -max(ndim, 1) <= index < max(ndim, 1):
+        if not -length <= index < length:
             raise np.exceptions.AxisError(f"fastact.{call}: axis {index} is out of bounds for an array of {ndim} "
                                           f"dimensions")
-        axes.append(index % max(ndim, 1))
+        axes.append(index % length)
     if len(set(axes)) < len(axes):
         raise ValueError(f"fastact.{call}: axis names a dimension twice: {axis!r}")
     return tuple(sorted(axes))
@@ -31,18 +34,18 @@ cdef class Layout:
     """An order of the axes in which rows are contiguous, or columns side by side: a matrix [outer, n, inner]."""
 
     def __init__(self, cnp.ndarray array, tuple axes):
-        ndim = max(array.ndim, 1)
-        self.order = tuple(range(ndim))
+        cdef int ndim = max(cnp.PyArray_NDIM(array), 1)
+        self.order, self.shape = tuple(range(ndim)), (<object> array).shape or (1,)
         self.first, self.count = (axes[0] if axes else ndim), len(axes)
-        if axes != tuple(range(self.first, self.first + self.count)):       # not adjacent: moved to the end
-            self.order = tuple(k for k in range(ndim) if k not in axes) + axes
-            self.first = ndim - self.count
-        elif self.count == 1 and array.flags.f_contiguous and not array.flags.c_contiguous:
+        self.straight = True
+        if axes and axes[self.count - 1] - self.first >= self.count:        # not adjacent: moved to the end
+            self.order = tuple([k for k in range(ndim) if k not in axes]) + axes
+            self.first, self.straight = ndim - self.count, False
+        elif self.count == 1 and cnp.PyArray_IS_F_CONTIGUOUS(array) and not cnp.PyArray_IS_C_CONTIGUOUS(array):
             self.order = self.order[::-1]
-            self.first = ndim - 1 - self.first
-        shape = np.shape(array) or (1,)
-        self.straight = self.order == tuple(range(ndim))
-        self.shape = tuple([shape[k] for k in self.order])
+            self.first, self.straight = ndim - 1 - self.first, False
+        if not self.straight:
+            self.shape = tuple([self.shape[k] for k in self.order])
         self.outer = product(self.shape[:self.first])
         self.n = product(self.shape[self.first:self.first + self.count])
         self.inner = product(self.shape[self.first + self.count:])
@@ -50,6 +53,9 @@ cdef class Layout:
     # The array in this order, contiguous and aligned: a view where that is possible
     cpdef cnp.ndarray matrix(self, cnp.ndarray array):
         cdef cnp.ndarray ordered
+        if (self.straight and cnp.PyArray_CheckExact(array) and cnp.PyArray_ISCARRAY_RO(array)
+                and cnp.PyArray_NDIM(array)):
+            return array
         if cnp.PyArray_NDIM(array) == 0:
             array = array.reshape(1)
         ordered = np.ascontiguousarray(array if self.straight else array.transpose(self.order))
@@ -57,7 +63,9 @@ cdef class Layout:
 
     # A matrix in this order as an array in the order of the user
     cpdef object restore(self, cnp.ndarray matrix, int ndim):
-        return reorder(matrix, self.order) if ndim else matrix[0]
+        if not ndim:
+            return matrix[0]
+        return matrix if self.straight else reorder(matrix, self.order)
 
 
 # The inverse of array.transpose(order)

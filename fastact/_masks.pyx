@@ -6,7 +6,7 @@ from libc.math cimport INFINITY
 import numpy as np
 
 from fastact._activation cimport as_numbers, refuse_masked, rounded, unknown_argument
-from fastact._engine.masks cimport broadcast_of
+from fastact._engine.masks cimport Broadcast, broadcast_to
 from fastact._layout cimport Layout, reorder
 
 from fastact._costs import cost_of
@@ -15,10 +15,12 @@ cnp.import_array()
 
 cdef double COST = cost_of("mask")       # of where and bias
 
+cdef Py_ssize_t INDEX_MAX = 1 << 60     # of an offset or a window, in either direction
+cdef Py_ssize_t BEYOND = 1 << 61        # as a window: all keys
+
 INTERVALS = "lengths", "causal", "offset", "window"
 PARTS = "where", *INTERVALS                     # what every function of rows takes
 MASKS = "bias", *PARTS
-INDEX_MAX = 1 << 60                             # of an offset or a window, in either direction
 
 DESCRIPTION = {
     "bias": """bias : array_like, optional
@@ -80,11 +82,16 @@ cdef class RowMask:
 
 # The arguments that are given, without flags that are False
 cdef dict effective(str call, dict given):
-    for name in ("causal", "return_lse"):
-        if name in given and not isinstance(given[name], (bool, np.bool_)):
-            raise TypeError(f"fastact.{call}: {name} must be True or False, got {given[name]!r}")
-    return {name: value for name, value in given.items()
-            if value is not None and (name not in ("causal", "return_lse") or value)}
+    cdef dict left = {}
+    for name, value in given.items():
+        if name == "causal" or name == "return_lse":
+            if value is not True and value is not False and not isinstance(value, np.bool_):
+                raise TypeError(f"fastact.{call}: {name} must be True or False, got {value!r}")
+            if not value:
+                continue
+        if value is not None:
+            left[name] = value
+    return left
 
 
 # Whether all names are accepted
@@ -107,6 +114,7 @@ cdef RowMask mask_of(str call, cnp.ndarray x, tuple axes, dict given, bint adds_
     cdef RowMask mask = RowMask.__new__(RowMask)
     mask.layout, mask.rows = Layout(x, axes), shape_of_rows(x, axes)
     mask.call.begin = mask.call.end = NULL
+    mask.call.where.data = mask.call.bias.data = NULL
     mask.call.sinks, mask.call.sink_is_lse, mask.call.one_wins = NULL, False, False
     mask.set_effects(-INFINITY, -INFINITY, 0, False)
     where, bias = given.get("where"), given.get("bias")
@@ -115,18 +123,17 @@ cdef RowMask mask_of(str call, cnp.ndarray x, tuple axes, dict given, bint adds_
         where = np.asarray(where)
         if where.dtype != bool:
             raise TypeError(f"fastact.{call}: where has the dtype {where.dtype}; accepted is bool")
-        mask.where = entries_of_rows(mask.layout, broadcast(call, "where", where, np.shape(x)))
+        mask.where = entries_of_rows(call, "where", where, x, mask.layout, &mask.call.where)
     if bias is not None:
         dtype = np.float64 if x.dtype == np.float64 else np.float32
         bias = as_numbers(call, "bias", bias)
         bias = bias if bias.dtype == dtype and bias.flags.aligned else rounded(bias, dtype)
-        mask.bias = entries_of_rows(mask.layout, broadcast(call, "bias", bias, np.shape(x)))
+        mask.bias = entries_of_rows(call, "bias", bias, x, mask.layout, &mask.call.bias)
     if any([name in given for name in INTERVALS]):
         intervals = checked_intervals(call, np.shape(x), axes, given)
         mask.begin, mask.end = [rows_in_order(mask.layout, numbers) for numbers in intervals]
         mask.call.begin = <const cnp.npy_intp*> cnp.PyArray_DATA(mask.begin)
         mask.call.end = <const cnp.npy_intp*> cnp.PyArray_DATA(mask.end)
-    mask.call.where, mask.call.bias = broadcast_of(mask.where), broadcast_of(mask.bias)
     mask.call.adds_bias = adds_bias
     mask.call.cost = 0 if mask.where is None and mask.bias is None else COST
     return mask
@@ -141,21 +148,35 @@ cdef object broadcast(str call, str name, object array, tuple shape):
     try:
         return np.broadcast_to(array, shape)
     except ValueError:
-        raise ValueError(f"fastact.{call}: {name} has the shape {array.shape}; accepted is what broadcasts to "
-                         f"{shape}") from None
+        raise does_not_broadcast(call, name, array, shape) from None
 
 
-# A view of an array that is broadcast to x: the axes of the rows in the order of the engine, then the entries.  It is a
-# copy if the rows have several axes along which one distance between entries does not exist.
-cdef cnp.ndarray entries_of_rows(Layout layout, object array):
-    view = array.reshape(array.shape or (1,)).transpose(layout.order)
+cdef object does_not_broadcast(str call, str name, object array, tuple shape):
+    return ValueError(f"fastact.{call}: {name} has the shape {array.shape}; accepted is what broadcasts to {shape}")
+
+
+# How an array that is broadcast to x lies in its rows, in the order of the engine; returns what `target` points into.
+# That is a copy if the rows have several axes along which one distance between entries does not exist.
+cdef cnp.ndarray entries_of_rows(str call, str name, cnp.ndarray array, cnp.ndarray x, Layout layout,
+                                 Broadcast* target):
+    cdef cnp.ndarray view
+    if layout.straight and layout.count == 1 and layout.first == cnp.PyArray_NDIM(x) - 1:
+        if not broadcast_to(target, array, cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x)):
+            raise does_not_broadcast(call, name, array, (<object> x).shape)
+        return array
+    spread = broadcast(call, name, array, np.shape(x))
+    spread = spread.reshape(spread.shape or (1,)).transpose(layout.order)
     if layout.count != 1:
-        view = view.reshape(layout.shape[:layout.first] + (layout.n,) + layout.shape[layout.first + layout.count:])
-    return np.moveaxis(view, layout.first, -1)
+        spread = spread.reshape(layout.shape[:layout.first] + (layout.n,) + layout.shape[layout.first + layout.count:])
+    view = np.moveaxis(spread, layout.first, -1)
+    broadcast_to(target, view, cnp.PyArray_NDIM(view), cnp.PyArray_DIMS(view))
+    return view
 
 
 # One number a row, in the order of the engine, contiguous
 cdef cnp.ndarray rows_in_order(Layout layout, cnp.ndarray array):
+    if layout.straight:
+        return np.ascontiguousarray(array) if cnp.PyArray_NDIM(array) else array.reshape(1)
     rows = layout.order[:layout.first] + layout.order[layout.first + layout.count:]
     return np.ascontiguousarray(array.transpose([sorted(rows).index(k) for k in rows]) if rows else array.reshape(1))
 
@@ -167,15 +188,18 @@ cdef object rows_as_given(Layout layout, tuple axes, cnp.ndarray results, tuple 
 
 
 cdef tuple shape_of_rows(cnp.ndarray x, tuple axes, bint keepdims=False):
+    shape = (<object> x).shape
     if keepdims:
-        return tuple([1 if k in axes else length for k, length in enumerate(np.shape(x))])
-    return tuple([length for k, length in enumerate(np.shape(x)) if k not in axes])
+        return tuple([1 if k in axes else length for k, length in enumerate(shape)])
+    return tuple([length for k, length in enumerate(shape) if k not in axes])
 
 
 # ---------------------------------------------------------------------------------------------------------- intervals
 
 # The first entry of each row, and the one after its last
 cdef tuple checked_intervals(str call, tuple shape, tuple axes, dict given):
+    cdef cnp.ndarray ends, middles, begin, end
+    cdef Py_ssize_t outside
     lengths, offset, window = given.get("lengths"), given.get("offset"), given.get("window")
     causal = "causal" in given
     left, right = checked_window(call, window)
@@ -190,37 +214,37 @@ cdef tuple checked_intervals(str call, tuple shape, tuple axes, dict given):
         raise ValueError(f"fastact.{call}: causal and window take rows along the last axis of an array (..., queries, "
                          f"keys); got axis {axes[0]} of {len(shape)} dimensions")
     rows = shape[:axes[0]] + shape[axes[0] + 1:]
-    outer = shape[:len(shape) - 2] if diagonal else rows
-    ends = np.asarray(n)
-    if lengths is not None:
-        ends = integers(call, "lengths", lengths, outer)
-        if ends.size and not (0 <= ends.min() and ends.max() <= n):
-            raise IndexError(f"fastact.{call}: lengths holds {ends.min() if ends.min() < 0 else ends.max()}; accepted "
-                             f"is 0 to {n}")
-    begins = np.zeros((), np.intp)
-    if diagonal:
-        ends = ends[..., np.newaxis]
-        queries = shape[len(shape) - 2]
-        first = ends - queries if offset is None else integers(call, "offset", offset, outer)[..., np.newaxis]
-        middle = first + np.arange(queries)
-        if causal:
-            right = 0 if right is None else min(right, 0)
-        if right is not None:
-            ends = np.minimum(ends, middle + (right + 1))
-        if left is not None:
-            begins = np.maximum(middle - left, 0)
-        ends = np.maximum(ends, 0)
-    if left is not None:
-        holds_any = begins < ends
-        begins, ends = begins * holds_any, ends * holds_any
-    return tuple([full_of(numbers, rows) for numbers in (begins, ends)])
+    outer, queries = (shape[:len(shape) - 2], shape[len(shape) - 2]) if diagonal else (rows, 1)
+    ends = integers(call, "lengths", n if lengths is None else lengths, outer)
+    middles = ends if offset is None else integers(call, "offset", offset, outer)
+    if causal:
+        right = 0
+    begin, end = np.empty(rows, np.intp), np.empty(rows, np.intp)
+    outside = set_intervals(
+        <const cnp.npy_intp*> cnp.PyArray_DATA(ends), <const cnp.npy_intp*> cnp.PyArray_DATA(middles),
+        cnp.PyArray_SIZE(ends), queries, n, 0 if offset is not None else queries,
+        BEYOND if right is None else right, BEYOND if left is None else left,
+        <cnp.npy_intp*> cnp.PyArray_DATA(begin), <cnp.npy_intp*> cnp.PyArray_DATA(end))
+    if outside >= 0:
+        raise IndexError(f"fastact.{call}: lengths holds {ends.flat[outside]}; accepted is 0 to {n}")
+    return begin, end
 
 
-# An array of that shape and of intp
-cdef cnp.ndarray full_of(object numbers, tuple shape):
-    array = np.empty(shape, np.intp)
-    array[...] = numbers
-    return array
+# The interval of each query: the keys from its middle less `left` to its middle and `right`, before the end.  That of
+# query 0 is the one of `middles` less `before`.  Returns the index of an end that is not from 0 to n, or -1.
+cdef Py_ssize_t set_intervals(const cnp.npy_intp* ends, const cnp.npy_intp* middles, Py_ssize_t count,
+                              Py_ssize_t queries, Py_ssize_t n, Py_ssize_t before, Py_ssize_t right, Py_ssize_t left,
+                              cnp.npy_intp* begin, cnp.npy_intp* end) noexcept nogil:
+    cdef Py_ssize_t k, query, middle, first, last
+    for k in range(count):
+        if not 0 <= ends[k] <= n:
+            return k
+        for query in range(queries):
+            middle = middles[k] - before + query
+            first, last = max(middle - left, 0), min(ends[k], middle + right + 1)
+            begin[k * queries + query] = first if first < last else 0
+            end[k * queries + query] = last if first < last else 0
+    return -1
 
 
 cdef tuple checked_window(str call, object window):
@@ -240,14 +264,27 @@ cdef tuple checked_window(str call, object window):
     return tuple([width if width is None else width.__index__() for width in both])
 
 
-cdef object integers(str call, str name, object numbers, tuple shape):
+# As intp, contiguous and in that shape
+cdef cnp.ndarray integers(str call, str name, object numbers, tuple shape):
+    cdef cnp.ndarray full
+    cdef Py_ssize_t k
     refuse_masked(call, name, numbers)
     array = np.asarray(numbers)
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"fastact.{call}: {name} has the dtype {array.dtype}; accepted are integers")
-    if array.size and not (-INDEX_MAX <= array.min() and array.max() <= INDEX_MAX):
+    is_within = array.dtype.kind != "u" or array.size == 0 or array.max() <= INDEX_MAX
+    full = np.empty(shape, np.intp)
+    try:
+        full[...] = array
+    except ValueError:
+        raise does_not_broadcast(call, name, array, shape) from None
+    if array.ndim > len(shape):         # an assignment drops axes of length 1
+        raise does_not_broadcast(call, name, array, shape)
+    for k in range(cnp.PyArray_SIZE(full)):
+        is_within &= -INDEX_MAX <= (<const cnp.npy_intp*> cnp.PyArray_DATA(full))[k] <= INDEX_MAX
+    if not is_within:
         raise ValueError(f"fastact.{call}: {name} is out of range; accepted is up to 2^60")
-    return broadcast(call, name, array.astype(np.intp), shape)
+    return full
 
 
 # --------------------------------------------------------------------------------------------------- sums of gradients

@@ -72,6 +72,8 @@ cdef double positive(str call, str name, object number) except -1:
 # for another one.  What is between the two is not rounded.
 cdef tuple computed_in(str call, cnp.ndarray x, object dtype, object out):
     result = x.dtype
+    if dtype is None and out is None:
+        return x, result
     if dtype is not None:
         result = np.dtype(dtype)
         if result.kind in "biu":
@@ -95,8 +97,10 @@ cdef object run_entries(str call, RowOperation operation, cnp.ndarray x, cnp.nda
     cdef cnp.ndarray first = layout.matrix(x), target
     cdef cnp.ndarray second = None if y is None else layout.matrix(y)
     if out is not None:
-        check_out(call, out, np.shape(x), x.dtype)
-        ordered = out.reshape(out.shape or (1,)).transpose(layout.order) if out.ndim else None
+        check_out(call, out, (<object> x).shape, x.dtype)
+        ordered = None
+        if out.ndim:
+            ordered = out if layout.straight else out.transpose(layout.order)
         direct = (ordered is not None and type(out) is np.ndarray and out.dtype == x.dtype and is_plain(ordered)
                   and not overlaps(ordered, first) and (second is None or not overlaps(ordered, second))
                   and (scales is None or not np.may_share_memory(ordered, scales))

@@ -29,6 +29,6 @@ cdef struct MaskCall:
     const double* sinks             # one logit or lse a row, or NULL
     bint sink_is_lse
 
-# `view` has the axes of the rows, and the entries along the last one; it may be None.
-cdef Broadcast broadcast_of(cnp.ndarray view)
+# How an array is broadcast to a shape that has the entries along its last axis; returns whether it can be.
+cdef bint broadcast_to(Broadcast* target, cnp.ndarray array, int ndim, const cnp.npy_intp* shape) noexcept
 cdef int run_masked(RowOperation operation, const RowCall* call, const MaskCall* mask) except -1

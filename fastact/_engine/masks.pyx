@@ -42,6 +42,7 @@ cdef struct Masked:
     bint in_place                   # results are stored where the copy of x is ...
     bint direct                     # ... or where they belong
     bint together                   # all threads work on one row
+    bint dense                      # rows, mask and bias lie one after the other, so that a strip is copied as one row
     bint fetching                   # rows are contiguous, and the arrays are larger than the cache
     double nanoseconds              # of the whole call on one thread
     uint64_t fill                   # the bits of mask.fill in the format
@@ -56,36 +57,44 @@ cdef struct Copies:
     char* bias
 
 
-cdef Broadcast broadcast_of(cnp.ndarray view):
-    cdef Broadcast array
-    cdef Py_ssize_t length, stride
-    cdef int k
-    array.data, array.axes, array.along = NULL, 0, 0
-    if view is None:
-        return array
-    array.data = <const char*> cnp.PyArray_DATA(view)
-    array.along = cnp.PyArray_STRIDE(view, cnp.PyArray_NDIM(view) - 1)
-    for k in range(cnp.PyArray_NDIM(view) - 1):
-        length, stride = cnp.PyArray_DIM(view, k), cnp.PyArray_STRIDE(view, k)
-        if length == 1:
-            continue
-        if array.axes and array.strides[array.axes - 1] == length * stride:     # one axis with the one before it
-            array.lengths[array.axes - 1] *= length
-            array.strides[array.axes - 1] = stride
-            continue
-        array.lengths[array.axes], array.strides[array.axes] = length, stride
-        array.axes += 1
-    return array
+cdef bint broadcast_to(Broadcast* target, cnp.ndarray array, int ndim, const cnp.npy_intp* shape) noexcept:
+    cdef int added = ndim - cnp.PyArray_NDIM(array), last, k
+    cdef Py_ssize_t stride
+    target.data, target.axes, target.along = <const char*> cnp.PyArray_DATA(array), 0, 0
+    if added < 0:
+        return False
+    for k in range(ndim):
+        stride = 0
+        if k >= added and cnp.PyArray_DIM(array, k - added) != 1:
+            if cnp.PyArray_DIM(array, k - added) != shape[k]:
+                return False
+            stride = cnp.PyArray_STRIDE(array, k - added)
+        last = target.axes - 1
+        if k == ndim - 1:
+            target.along = stride
+        elif shape[k] != 1 and last >= 0 and target.strides[last] == shape[k] * stride:    # one axis with the last
+            target.lengths[last] *= shape[k]
+            target.strides[last] = stride
+        elif shape[k] != 1:
+            target.lengths[last + 1], target.strides[last + 1] = shape[k], stride
+            target.axes += 1
+    return True
 
 
 cdef inline const char* row_of(const Broadcast* array, Py_ssize_t row, Py_ssize_t begin) noexcept nogil:
     cdef const char* data = array.data + begin * array.along
     cdef int k = array.axes - 1
-    while k >= 0:
+    while k > 0:
         data += row % array.lengths[k] * array.strides[k]
         row //= array.lengths[k]
         k -= 1
-    return data
+    return data + row * array.strides[0] if array.axes else data
+
+
+# Whether the rows of n entries lie one after the other
+cdef inline bint is_dense(const Broadcast* array, Py_ssize_t n, Py_ssize_t itemsize) noexcept nogil:
+    return (array.data == NULL
+            or array.along == itemsize and array.axes == 1 and array.strides[0] == n * itemsize)
 
 
 # Numbers of a row, `distance` bytes apart, side by side
@@ -280,6 +289,7 @@ cdef void run_strip_of(const Masked* masked, const Copies* copies, Py_ssize_t ro
     cdef StripCall strip = masked.strips
     cdef const RowCall* call = masked.call
     cdef Py_ssize_t begin = begin_of(masked, row), size = masked.format.number_size, j, first
+    cdef Py_ssize_t copied = width * n if masked.dense else n
     cdef char* numbers
     strip.n, strip.rows, strip.width, strip.distance = n, width, width, distance
     strip.arrays[0] = copies.arrays[0] if masked.copied else entry_of(masked, call.x, row, begin)
@@ -299,11 +309,11 @@ cdef void run_strip_of(const Masked* masked, const Copies* copies, Py_ssize_t ro
     if masked.mask.sinks != NULL:
         strip.sinks += row
     if masked.copied:
-        for j in range(width):
+        for j in range(1 if masked.dense else width):
             first = begin_of(masked, row + j)
-            prepare_row(masked, copies, 0, row + j, first, n, copies.arrays[0] + j * distance * size)
+            prepare_row(masked, copies, 0, row + j, first, copied, copies.arrays[0] + j * distance * size)
             if call.y != NULL:
-                prepare_row(masked, copies, 1, row + j, first, n, copies.arrays[1] + j * distance * size)
+                prepare_row(masked, copies, 1, row + j, first, copied, copies.arrays[1] + j * distance * size)
     if masked.together:
         run_all_strips(&strip, 1, masked.nanoseconds)
     else:
@@ -409,6 +419,8 @@ cdef int run_masked(RowOperation operation, const RowCall* call, const MaskCall*
     masked.add_bias = operation.add_bias[kind]
     masked.copied = (mask.where.data != NULL or mask.bias.data != NULL or call.format.unpack != NULL
                      or call.inner != 1)
+    masked.dense = (call.inner == 1 and mask.begin == NULL and is_dense(&mask.where, entries, 1)
+                    and is_dense(&mask.bias, entries, call.format.number_size))
     masked.direct = call.inner == 1 and call.format.unpack == NULL
     masked.in_place = operation.in_place
     masked.fill = bits_of(call.format, mask.fill)

@@ -373,7 +373,7 @@ WRONG = [
     (TypeError, "lengths has the dtype bool", {"lengths": True}),
     (ValueError, "lengths has the shape (3,)", {"lengths": [1, 1, 1]}),
     (IndexError, "lengths holds 3; accepted is 0 to 2", {"lengths": [3, 0]}),
-    (IndexError, "lengths holds -1; accepted is 0 to 2", {"lengths": [3, -1]}),
+    (IndexError, "lengths holds 3; accepted is 0 to 2", {"lengths": [3, -1]}),
     (TypeError, "causal must be True or False, got 1", {"causal": 1}),
     (ValueError, "offset is given without causal or window", {"offset": 0}),
     (TypeError, "offset has the dtype float64", {"causal": True, "offset": 0.5}),

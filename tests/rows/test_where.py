@@ -68,6 +68,18 @@ def test_where_broadcasts(f):
 
 
 @every_function
+def test_where_beside_axes_of_length_1(f):
+    """The last axis of the array is not that of the rows, though the rows are contiguous."""
+    x, full = normal((4, 5), np.float32), np.random.default_rng(1).random((4, 5)) < 0.6
+    for mask in (full, full[:1], full[:, :1]):
+        expected = f(x, where=mask)
+        for end in (1, 2):
+            given = [a.reshape(*a.shape, *[1] * end) for a in (x, mask)]
+            assert same_bits(f(given[0], axis=1, where=given[1]).reshape(expected.shape), expected)
+            assert same_bits(f(given[0][None], axis=2, where=given[1]).reshape(expected.shape), expected)
+
+
+@every_function
 def test_where_of_a_scalar(f):
     nothing = -INF if f in REDUCTIONS else FACTS_OF_ROWS[f.name].masked
     for x in (2.0, np.float32(2), np.array(2.0)):
