@@ -30,8 +30,10 @@ cdef inline void open_strip(const StripCall* call, Py_ssize_t index, Strip* stri
     strip.state.inputs = NULL if call.inputs == NULL else call.inputs + strip.place.first * call.inputs_each
     if call.inner != 1 and strip.place.width < STRIP:       # the kernels take several columns together
         memset(strip.state.constants, 0, sizeof(strip.state.constants))
-    for j in range(strip.place.width):
-        strip.state.scale[j] = call.scales[strip.place.first + j] if call.scales != NULL else call.scale
+    for j in range(strip.place.width if call.scales == NULL else 0):
+        strip.state.scale[j] = call.scale
+    for j in range(0 if call.scales == NULL else strip.place.width):
+        strip.state.scale[j] = call.scales[strip.place.first + j]
     if call.sinks != NULL:
         strip.state.sink_is_lse = call.sink_is_lse
         for j in range(strip.place.width):

@@ -134,16 +134,19 @@ cdef inline double sum_of_four(const floating* x, int k, int lanes) noexcept nog
         return sum_of_two(x, k, lanes)
 
 
-# The sum of one number is 0 + x, which is not -0.
-cdef inline void sums_of_lanes(const floating* x, int lanes, Py_ssize_t groups, double* totals) noexcept nogil:
-    cdef const floating* some
-    cdef Py_ssize_t k
-    cdef int j
-    for k in range(groups):
-        some = x + k * LANES
-        for j in range(LANES):
-            totals[k * LANES + j] = 0. + ((sum_of_four(some + j, 0, lanes) + sum_of_four(some + j, 2, lanes))
-                                          + (sum_of_four(some + j, 1, lanes) + sum_of_four(some + j, 3, lanes)))
+# The sum of one number is 0 + x, which is not -0.  `others` become 0, unless they are NULL.  The loop has an unknown
+# length, because gcc unrolls one of LANES and then computes it number by number.
+cdef inline void sums_of_lanes(const floating* x, int lanes, Py_ssize_t groups, double* totals,
+                               double* others) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(groups * LANES):
+        if lanes == 2:
+            totals[j] = 0. + (<double> x[j] + <double> x[STRIP + j])
+        else:
+            totals[j] = 0. + ((sum_of_four(x + j, 0, lanes) + sum_of_four(x + j, 2, lanes))
+                              + (sum_of_four(x + j, 1, lanes) + sum_of_four(x + j, 3, lanes)))
+        if others != NULL:
+            others[j] = 0
 
 
 # The sums of so many lanes of every column in two parts, in the order of lanes_total
@@ -168,20 +171,23 @@ cdef inline void exact_sums_of_lanes(double* high, double* low, Py_ssize_t lanes
 
 
 # The sums of columns of n <= LANES numbers, each a lane of its own; the numbers are overwritten
-cdef inline void sums_of_columns(floating* x, Py_ssize_t n, Py_ssize_t groups, double* totals) noexcept nogil:
+cdef inline void sums_of_columns(floating* x, Py_ssize_t n, Py_ssize_t groups, double* totals,
+                                 double* others) noexcept nogil:
     cdef double low[PAIRS * STRIP]
     cdef Py_ssize_t place, i, k
     cdef int j
     if floating is float:
-        clear_lines(x, n, (n + 3) // 4 * 4)
-        if n <= 4:
-            sums_of_lanes(x, 4, groups, totals)
+        clear_lines(x, n, n if n == 2 else (n + 3) // 4 * 4)
+        if n == 2:
+            sums_of_lanes(x, 2, groups, totals, others)
+        elif n <= 4:
+            sums_of_lanes(x, 4, groups, totals, others)
         elif n <= 8:
-            sums_of_lanes(x, 8, groups, totals)
+            sums_of_lanes(x, 8, groups, totals, others)
         elif n <= 12:
-            sums_of_lanes(x, 12, groups, totals)
+            sums_of_lanes(x, 12, groups, totals, others)
         else:
-            sums_of_lanes(x, 16, groups, totals)
+            sums_of_lanes(x, 16, groups, totals, others)
     else:
         clear_lines(x, n, LANES)
         for i in range(PAIRS):
@@ -192,6 +198,8 @@ cdef inline void sums_of_columns(floating* x, Py_ssize_t n, Py_ssize_t groups, d
                     low[place + j] = 0
                     add_exactly(<double*> x + place + j, low + place + j, 0. + x[PAIRS * STRIP + place + j])
         exact_sums_of_lanes(<double*> x, low, PAIRS, groups, totals)
+        for k in range(groups * LANES if others != NULL else 0):
+            others[k] = 0
 
 
 # The sums of columns of up to LANES entries
@@ -202,9 +210,9 @@ cdef inline void accumulate_short_columns(Terms terms, const floating* x, const 
     cdef floating second[LANES * STRIP]
     cdef Py_ssize_t groups = (width + LANES - 1) // LANES
     terms_of_lines(terms, x, y, out, n, stride, width, c, any_moved(terms, c, width), first, second)
-    sums_of_columns(first, n, groups, state.first)
+    sums_of_columns(first, n, groups, state.first, state.second if terms.sums == 1 else NULL)
     if terms.sums == 2:
-        sums_of_columns(second, n, groups, state.second)
+        sums_of_columns(second, n, groups, state.second, NULL)
 
 
 # The sums of longer columns, block by block, into the lanes: line i is added to lane i % LANES.
@@ -237,6 +245,8 @@ cdef inline void accumulate_long_columns(Terms terms, const floating* x, const f
                 add_to_columns(second, lines, groups, high + (LANES + lane) * STRIP, low + (LANES + lane) * STRIP)
         start += ROW_BLOCK
     total_of_columns(high, low, groups, state.first, c[0])
+    for j in range(groups * LANES if terms.sums == 1 else 0):
+        state.second[j] = 0
     if terms.sums == 2:
         total_of_columns(high + LANES * STRIP, low + LANES * STRIP, groups, state.second, c[0])
 
@@ -296,15 +306,12 @@ cdef inline void accumulate_columns(Terms terms, const floating* x, const floati
                                     Py_ssize_t stride, Py_ssize_t width, StripState* state) noexcept nogil:
     cdef floating numbers[CONSTANTS_OF_ROWS]
     cdef const floating* c = numbers
-    cdef int j
     if floating is double:
         c = state.constants
     elif width == STRIP:
         constants_of_rows(state, terms.constants, STRIP, numbers)
     else:
         constants_of_rows(state, terms.constants, (width + LANES - 1) // LANES * LANES, numbers)
-    for j in range(STRIP if terms.sums == 1 else 0):
-        state.second[j] = 0
     if n <= LANES:
         accumulate_short_columns(terms, x, y, out, n, stride, width, c, state)
     else:

@@ -33,7 +33,8 @@ cdef inline void select_entries(const floating* x, const char* where, floating* 
     while i < whole:
         select_lanes(x + i, where + i, target + i, LANES, absent)
         i += LANES
-    select_lanes(x + whole, where + whole, target + whole, n - whole, absent)
+    if whole < n:
+        select_lanes(x + whole, where + whole, target + whole, n - whole, absent)
 
 
 cdef inline void select_biased_lanes(const floating* x, const floating* bias, floating* target, Py_ssize_t n,
@@ -55,7 +56,8 @@ cdef inline void select_biased(const floating* x, const floating* bias, floating
     while i < whole:
         select_biased_lanes(x + i, bias + i, target + i, LANES, absent)
         i += LANES
-    select_biased_lanes(x + whole, bias + whole, target + whole, n - whole, absent)
+    if whole < n:
+        select_biased_lanes(x + whole, bias + whole, target + whole, n - whole, absent)
 
 
 cdef inline void add_bias_to_lanes(const floating* x, const floating* bias, floating* target, Py_ssize_t n,
@@ -82,7 +84,8 @@ cdef inline void add_bias_to_entries(const floating* x, const floating* bias, fl
     while i < whole:
         add_bias_to_lanes(x + i, bias + i, target + i, LANES, is_scaled, factor, factor_low)
         i += LANES
-    add_bias_to_lanes(x + whole, bias + whole, target + whole, n - whole, is_scaled, factor, factor_low)
+    if whole < n:
+        add_bias_to_lanes(x + whole, bias + whole, target + whole, n - whole, is_scaled, factor, factor_low)
 
 
 # factor x + bias, and -inf where the bias is -inf, whatever x is
