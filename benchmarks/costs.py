@@ -5,8 +5,8 @@
 
 On a quiet machine, with the instruction set in use.  The cost of a function is the time of one thread per float32
 element, 65,536 of them into a given array, the mean of value and backward; of rows, 64 of 1,024.  That of a loss is the
-time of the loss of each row or logit with its gradient; of softmax_kl and softmax_hessian, of one pass over the rows.
-"mask" is what where= and bias= add to an entry of softmax.  The threshold is
+time of the loss of each row or logit with its gradient; of softmax_hessian, that of the gradient with the Hessian; of
+softmax_kl, of one pass over the rows.  "mask" is what where= and bias= add to an entry of softmax.  The threshold is
 measured with functions from the lightest to the heaviest: the smallest work, in time of one thread, that two threads
 finish in nine tenths of it.  That is with calls one after the other, between which the second thread waits; and with
 other work between them, over which it falls asleep.  The threshold in fastact/_engine/runtime.pyx lies between the two.
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 import fastact
-from fastact import Elementwise, Entmax, Gated, RowReduction, _costs, divergences, losses
+from fastact import Elementwise, Entmax, Gated, RowReduction, _costs, divergences
 from fastact._engine import runtime
 from fastact._engine.rows import RowOperation
 
@@ -92,7 +92,8 @@ def one_pass(operation: RowOperation, x: np.ndarray, **arrays: np.ndarray) -> li
 OTHERS: dict[str, list[Callable[[], object]]] = {
     "softmax_mse": row_loss("softmax_mse", fastact.softmax(OTHER)),
     "softmax_cross_entropy": row_loss("softmax_cross_entropy", LABELS),
-    "softmax_hessian": one_pass(losses.HESSIAN, X),
+    "softmax_hessian": [
+        partial(fastact.softmax_cross_entropy.gradient_and_hessian, X, LABELS, out=(OUT, np.empty_like(X)))],
     "sparsemax_loss": row_loss("sparsemax_loss", LABELS),
     "entmax15_loss": row_loss("entmax15_loss", LABELS),
     "entmax_loss": [partial(fastact.entmax_loss, X, LABELS, alpha=1.25, reduction="none")],

@@ -53,7 +53,7 @@ COSTS = {
     "logsumexp": 0.35,
     "softmax_mse": 1.05,
     "softmax_cross_entropy": 0.7,
-    "softmax_hessian": 0.45,
+    "softmax_hessian": 0.8,
     "sparsemax_loss": 1.3,
     "entmax15_loss": 1.55,
     "entmax_loss": 41.45,

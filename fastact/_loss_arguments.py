@@ -133,8 +133,9 @@ def is_direct(out: Array | None, dtype: np.dtype[Any], inputs: tuple[Array, ...]
         return False
     if not out.flags.c_contiguous or not out.flags.aligned:
         return False
-    return all((out.ctypes.data == one.ctypes.data and out.dtype == one.dtype and out.size == one.size)
-               or not np.may_share_memory(out, one) for one in inputs)
+    return all(not np.may_share_memory(out, one)
+               or (out.ctypes.data == one.ctypes.data and out.dtype == one.dtype and out.size == one.size)
+               for one in inputs)
 
 
 def loss_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:

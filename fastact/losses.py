@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fastact._activation import as_numbers, keeps_kind, store
 from fastact._buffers import with_retry
+from fastact._engine.runtime import empty_like
 from fastact._layout import Layout
 from fastact._loss_arguments import (
     Array,
@@ -149,24 +150,32 @@ def _gradient_and_hessian(
     check_outs(call, out, x)
     right, _ = checked_labels(call, "labels", labels, shape, x.shape[axis], None)
     weights = None if sample_weight is None else numbers_in_shape(call, "sample_weight", sample_weight, shape)
+    return _in_one_pass(x, axis, right, weights, factor, out)
+
+
+@with_retry
+def _in_one_pass(
+    x: Array, axis: int, labels: Array, weights: Array | None, factor: float, out: tuple[Array | None, Array | None]
+) -> tuple[Array, Array]:
     layout = Layout(x, (axis,))
+    order = tuple(k - (k > axis) for k in layout.order if k != axis)
     first = layout.matrix(x)
-    target = None if out[1] is None else out[1].transpose(layout.order)
-    direct = target is not None and is_direct(target, x.dtype, (first,)) and not np.may_share_memory(target, first)
-    hessian = target if target is not None and direct else np.empty(layout.shape, x.dtype)
+    given = [None if one is None else one.transpose(layout.order) for one in out]
+    targets = [one if one is not None and is_direct(one, x.dtype, (first,)) else
+               empty_like(first).reshape(layout.shape) for one in given]
     if x.size:
-        order = tuple(k - (k > axis) for k in layout.order if k != axis)
-        scales = None if weights is None else np.ascontiguousarray(weights.transpose(order)) * factor
-        HESSIAN.apply(first, (layout.outer, layout.n, layout.inner), out=hessian, scale=factor, scales=scales)
-        if scales is not None:
-            np.copyto(hessian, 0, where=np.expand_dims(scales == 0, layout.first))
-    _, gradient = loss_and_gradient(LOSSES["softmax_cross_entropy"], x, right, axis, "none",
-                                    Options(sample_weight=weights), out[0])
-    if out[1] is None:
-        return gradient, layout.restore(hessian, x.ndim)
-    if not direct:
-        store(out[1], layout.restore(hessian, x.ndim))
-    return gradient, out[1]
+        scales = None if weights is None else np.ascontiguousarray(weights.transpose(order))
+        HESSIAN.apply(first, (layout.outer, layout.n, layout.inner), out=targets[0], y=targets[1],
+                      labels=np.ascontiguousarray(labels.transpose(order)), scales=scales,
+                      numbers=(factor, 0, 0, 0, 1))
+        for target in targets if scales is not None else ():
+            np.copyto(target, 0, where=np.expand_dims(scales == 0, layout.first))
+    results = []
+    for one, ordered, target in zip(out, given, targets, strict=True):
+        if one is not None and ordered is not target:
+            store(one, layout.restore(target, x.ndim))
+        results.append(layout.restore(target, x.ndim) if one is None else one)
+    return results[0], results[1]
 
 
 @with_hessian(_gradient_and_hessian)

@@ -301,6 +301,8 @@ def test_gradient_and_hessian(shape, axis, dtype):
 def test_the_hessian_of_a_sure_row_keeps_its_digits():
     _, hessian = softmax_cross_entropy.gradient_and_hessian(np.array([[40, 0, 0], [0, 0, 0]], np.float32), [0, 1])
     np.testing.assert_allclose(hessian, [[2 * math.exp(-40), math.exp(-40), math.exp(-40)], [2 / 9] * 3], rtol=1e-6)
+    _, hessian = softmax_cross_entropy.gradient_and_hessian(np.eye(1, 300, 7, np.float32) * 40, [7])
+    np.testing.assert_allclose(hessian, [np.where(np.arange(300) == 7, 299, 1) * math.exp(-40)], rtol=1e-6)
 
 
 @in_turn("arguments, options, error, text", [

@@ -88,6 +88,7 @@ class OperationStep(NamedTuple):
     kernel: str
     reads: tuple[str, ...]
     condition: str  # "" or "if ...", as the head of softmax.pxd explains them
+    target: str  # the array that it writes to, y or out
 
 
 class Kernel(NamedTuple):
@@ -193,15 +194,15 @@ def read_operations(text: str) -> dict[str, tuple[OperationStep, ...]]:
 
 
 def operation_step(line: str) -> OperationStep:
-    parts = re.fullmatch(r"([a-z]+)(_\w+)?(?: of (x|out)(?: and (y))?)?(, stored)?"
+    parts = re.fullmatch(r"([a-z]+)(_\w+)?(?: of (x|out)(?: and (y))?)?(, stored)?(?:, to (y))?"
                          r"(?:, (if (?:long|short|dominant|long and dominant)))?", line)
     if not parts or parts[1] not in KINDS:
         raise ValueError(f"fastact/_math: {line!r} is not a step; accepted is: function of x|out [and y][, stored]"
-                         f"[, if long|, if short|, if dominant|, if long and dominant], with a function that begins "
-                         f"with {', '.join(KINDS)}")
-    prefix, name, *reads, stored, condition = parts.groups(default="")
+                         f"[, to y][, if long|, if short|, if dominant|, if long and dominant], with a function that "
+                         f"begins with {', '.join(KINDS)}")
+    prefix, name, *reads, stored, target, condition = parts.groups(default="")
     return OperationStep(KINDS[prefix], prefix + name + (".store" if stored else ""), tuple(filter(None, reads)),
-                         condition)
+                         condition, target or "out")
 
 
 def modes_of(name: str, formulas: dict[str, Formula]) -> list[Mode]:

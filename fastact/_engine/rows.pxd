@@ -15,7 +15,7 @@ cdef enum:
 cdef struct RowCall:
     const Format* format
     char* x
-    char* y                         # NULL: the operation reads none
+    char* y                         # NULL: the operation reads none, and writes none to it
     char* out                       # NULL: it writes none
     double* results                 # one number a row, or NULL
     const double* scales            # factors of the results of each row, or NULL for `scale` everywhere
@@ -67,6 +67,7 @@ cdef class RowOperation:
     cdef double cost
     cdef bint in_place              # no step reads x after results were stored
     cdef bint searches              # it has a step that takes one row at a time
+    cdef bint writes_y              # y is a second result
     cdef int run(self, const RowCall* call) except -1
     cdef int run_at_once(self, const RowCall* call, Py_ssize_t size) except -1
     cdef int compute(self, const RowCall* call, Py_ssize_t size) noexcept nogil

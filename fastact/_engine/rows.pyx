@@ -43,6 +43,7 @@ cdef struct CopyCall:
     const StripCall* call
     const Format* format
     bint reads_y
+    bint writes_y
     bint writes
     bint in_place                   # results overwrite the copy of x, so that a row stays in a closer cache
     transposition to_columns        # of rows that are computed as columns, and back; NULL: rows stay rows
@@ -53,7 +54,7 @@ cdef struct CopyCall:
 
 
 cdef inline int arrays_of(const CopyCall* copy) noexcept nogil:
-    return 1 + (1 if copy.reads_y else 0) + (1 if copy.writes and not copy.in_place else 0)
+    return 1 + (1 if copy.reads_y or copy.writes_y else 0) + (1 if copy.writes and not copy.in_place else 0)
 
 
 # Whether lines of columns at this distance, or nearly, have the same place in the cache
@@ -65,7 +66,7 @@ cdef inline bint collide(Py_ssize_t distance) noexcept nogil:
 cdef StripCall call_on_copy(const CopyCall* copy, const Place* place, char* memory) noexcept nogil:
     cdef StripCall floats = copy.call[0]
     floats.arrays[0] = memory
-    floats.arrays[1] = memory + copy.room if copy.reads_y else memory
+    floats.arrays[1] = memory + copy.room if copy.reads_y or copy.writes_y else memory
     floats.arrays[2] = memory if copy.in_place else memory + (arrays_of(copy) - 1) * copy.room
     floats.itemsize = copy.format.number_size
     floats.rows = place.width
@@ -171,6 +172,8 @@ cdef inline void write_group(const CopyCall* copy, const Place* place, const Str
                              Py_ssize_t stop) noexcept nogil:
     if copy.writes:
         convert(copy, place, 2, True, <float*> floats.arrays[2], start, stop)
+    if copy.writes_y:
+        convert(copy, place, 1, True, <float*> floats.arrays[1], start, stop)
 
 
 # Groups `start` to `stop` on the calling thread; `memory` is NULL where the stack has room enough.
@@ -289,7 +292,8 @@ cdef class RowOperation:
         assert self.count <= STEPS, f"{name} has {self.count} steps: write a larger STEPS into fastact/_engine/rows.pxd"
         self.in_place = True
         self.searches = any([kind == "search" for kind, *_ in operation])
-        for k, (kind, function, read, condition) in enumerate(operation):
+        self.writes_y = any([target == "y" for *_, target in operation])
+        for k, (kind, function, read, condition, target) in enumerate(operation):
             self.in_place = self.in_place and not (stored and "x" in read)
             stored = stored or function.endswith(".store") or kind == "emit"
             arrays = [("x", "y", "out").index(array) for array in read] + [0, 0]
@@ -300,6 +304,7 @@ cdef class RowOperation:
                 address = kernels.KERNELS.get(f"columns.{function}.{dtype}", 0)
                 self.steps[d][k].columns = <void*> address
                 self.steps[d][k].x, self.steps[d][k].y = arrays[:2]
+                self.steps[d][k].target = ("x", "y", "out").index(target)
         for d, dtype in enumerate(("float", "double")):
             address, biased, added = kernels.MASKING[dtype]
             self.select[d], self.select_biased[d] = <selection> address, <biased_selection> biased
@@ -357,7 +362,8 @@ cdef class RowOperation:
         strips.sinks = NULL                     # the masked rows alone have sinks
         count = outer * strips.strips if inner != 1 else (outer + strips.width - 1) // strips.width
         copy.call, copy.format = &strips, format
-        copy.reads_y, copy.writes, copy.in_place = call.y != NULL, call.out != NULL, self.in_place
+        copy.reads_y, copy.writes, copy.in_place = call.y != NULL and not self.writes_y, call.out != NULL, self.in_place
+        copy.writes_y = self.writes_y
         copy.to_columns = copy.to_rows = NULL
         if (inner == 1 and n <= TRANSPOSED_MAX and outer >= TRANSPOSED_ROWS and (kind == 1 or n % LANES != 0)
                 and not self.searches):

@@ -27,6 +27,7 @@ cdef struct Step:
     void* columns                   # the same for columns side by side
     int x                           # the indices of the arrays that its formula names x and y
     int y
+    int target                      # the index of the array that it writes to
 
 cdef struct StripCall:
     const Step* steps

@@ -85,8 +85,8 @@ cdef inline void run_accumulation(const StripCall* call, const Step* step, const
 cdef inline void run_emission(const StripCall* call, const Step* step, const Strip* strip, Py_ssize_t first,
                               Py_ssize_t n, const StripState* state) noexcept nogil:
     (<strip_emission> kernel(call, step))(
-        entries(call, step.x, strip, first), entries(call, step.y, strip, first), entries(call, 2, strip, first),
-        n, stride(call), strip.place.width, state)
+        entries(call, step.x, strip, first), entries(call, step.y, strip, first),
+        entries(call, step.target, strip, first), n, stride(call), strip.place.width, state)
 
 
 # A step that reads no entry (constants of the rows) or few of each row (with labels, that of the label)

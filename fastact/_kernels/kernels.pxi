@@ -26,7 +26,7 @@ cdef extern from "_loops/transpose.h" nogil:
 KERNELS = {}            # "sigmoid.backward.float" -> address of the kernel
 PARAMETERS = {}         # "softplus" -> number of parameters
 GATED = {}              # "swiglu" -> name of the activation, whether `limit` and `offset` follow its parameters
-OPERATIONS = {}         # "softmax" -> its steps: (kind, key without layout and dtype, arrays read, condition)
+OPERATIONS = {}         # "softmax" -> its steps, each an OperationStep of tools/kernels.py
 PACKING = {}            # "float16" -> addresses of the loops from and to it
 SUMS = {}               # "float" -> address of the loop that adds numbers to an exact sum
 MASKING = {}            # "float" -> addresses of the loops that prepare a masked row

@@ -16,7 +16,8 @@
 #
 # "of x and y" are the arrays that a formula receives as x and y; out is the result so far.  "if long" leaves a step out
 # for rows of up to SHORT_ROW entries, and "if short" for longer ones; "if dominant" leaves it out for longer rows whose
-# maximum does not outweigh the others, and "if long and dominant" for all other rows.
+# maximum does not outweigh the others, and "if long and dominant" for all other rows.  "to y" writes the entries of a
+# second result, for which y is the array.
 #
 # accumulate_* and emit_* are formulas of one entry and of constants of its row (row_state.pxd).  The loops apply them
 # along a contiguous row (_loops/rows.pxd) or down columns side by side (_loops/columns.pxd), and add up in one fixed

@@ -326,7 +326,7 @@ cdef inline void patch_gradient(const floating* x, floating* entry, Py_ssize_t n
     entry[0] = <floating> state.rest[i]
 
 
-# The diagonal of the Hessian of either cross-entropy, with targets whose sum is 1: p (1 - p)
+# The gradient of the cross-entropy with labels, and the diagonal of its Hessian, p (1 - p) times a factor, to y
 #
 # Steps of softmax_hessian:
 #   maximum of x
@@ -337,15 +337,20 @@ cdef inline void patch_gradient(const floating* x, floating* entry, Py_ssize_t n
 #   recover_stored of out, if long
 #   accumulate_below of out, if long and dominant
 #   accumulate_others of x, stored, if short
-#   finish_log
 #   finish_hessian
-#   emit_hessian of out
+#   emit_hessian of out, to y
+#   finish_gradient
+#   patch_label of out
+#   emit_weighted of out
 
 cdef inline void finish_hessian(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
-    state.constants[WEIGHT + i] = state.inverse[i] * row_guard_scale(unused)
-    state.constants[REST + i] = state.rest[i]
-    state.constants[PEAK + i] = state.peak[i]
-    state.constants[SCALE + i] = state.scale[i]
+    cdef double guard = row_guard_scale(unused), peak = state.peak[i]
+    cdef double others = state.first[i] / peak + (state.second[i] - 1)
+    state.inverse[i] = 1 / ((state.first[i] + state.second[i] * peak) * guard)
+    state.constants[WEIGHT + i] = state.inverse[i] * guard
+    state.constants[REST + i] = others / (1 + others)
+    state.constants[PEAK + i] = peak
+    state.constants[SCALE + i] = state.scale[i] * state.factor
 
 
 cdef inline floating emit_hessian(floating x, floating y, const floating* c) noexcept nogil:
@@ -353,6 +358,10 @@ cdef inline floating emit_hessian(floating x, floating y, const floating* c) noe
     cdef floating of_others = <floating> 1 - p
     of_others = of_maximum if x >= c[PEAK] else of_others
     return p * of_others * c[SCALE]
+
+
+cdef inline void finish_gradient(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
+    set_weight(state, i, state.scale[i] * state.inverse[i], unused)
 
 
 # --------------------------------------------------------------------------------------------- entropy, divergence
