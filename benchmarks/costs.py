@@ -5,8 +5,8 @@
 
 On a quiet machine, with the instruction set in use.  The cost of a function is the time of one thread per float32
 element, 65,536 of them into a given array, the mean of value and backward; of rows, 64 of 1,024.  That of a loss is the
-time of the loss of each row or logit with its gradient; of softmax_hessian, that of the gradient with the Hessian; of
-softmax_kl, of one pass over the rows.  "mask" is what where= and bias= add to an entry of softmax.  The threshold is
+time of the loss of each row or logit with its gradient; of softmax_hessian, that of the gradient with the Hessian.
+"mask" is what where= and bias= add to an entry of softmax.  The threshold is
 measured with functions from the lightest to the heaviest: the smallest work, in time of one thread, that two threads
 finish in nine tenths of it.  That is with calls one after the other, between which the second thread waits; and with
 other work between them, over which it falls asleep.  The threshold in fastact/_engine/runtime.pyx lies between the two.
@@ -22,9 +22,8 @@ from pathlib import Path
 import numpy as np
 
 import fastact
-from fastact import Elementwise, Entmax, Gated, RowReduction, _costs, divergences
+from fastact import Elementwise, Entmax, Gated, RowReduction, _costs
 from fastact._engine import runtime
-from fastact._engine.rows import RowOperation
 
 COSTS = Path(_costs.__file__)
 ELEMENTS = 65_536
@@ -78,15 +77,10 @@ def cost(f: Callable[..., np.ndarray]) -> float:
 
 X = np.random.default_rng(0).standard_normal((64, 1024)).astype(np.float32)
 OTHER, OUT, LABELS = X[::-1].copy(), np.empty_like(X), np.arange(64)
-ONE_EACH = np.empty(64)  # a number for each row
 
 
 def row_loss(name: str, *targets: np.ndarray) -> list[Callable[[], object]]:
     return [partial(getattr(fastact, name), X, *targets, reduction="none")]
-
-
-def one_pass(operation: RowOperation, x: np.ndarray, **arrays: np.ndarray) -> list[Callable[[], object]]:
-    return [partial(operation.apply, x, (*x.shape, 1), out=np.empty_like(x), **arrays)]
 
 
 OTHERS: dict[str, list[Callable[[], object]]] = {
@@ -98,8 +92,7 @@ OTHERS: dict[str, list[Callable[[], object]]] = {
     "entmax15_loss": row_loss("entmax15_loss", LABELS),
     "entmax_loss": [partial(fastact.entmax_loss, X, LABELS, alpha=1.25, reduction="none")],
     "softmax_entropy": row_loss("softmax_entropy"),
-    "softmax_kl": one_pass(divergences.DIVERGENCE.probabilities[""], fastact.log_softmax(X),
-                           y=fastact.log_softmax(OTHER), results=ONE_EACH),
+    "softmax_kl": row_loss("softmax_kl", OTHER),
     "sigmoid_cross_entropy": [partial(fastact.sigmoid_cross_entropy, X, X > 0, "none", out=OUT)],
     "sigmoid_focal": [partial(fastact.sigmoid_focal, X, X > 0, "none", out=OUT)],
     "sigmoid_cross_entropy_hessian": [

@@ -204,7 +204,7 @@ def compute_rows(
     elif rows.targets is not None:
         y = rows.targets
         dtype = np.dtype(np.float32) if has_16_bits(x.dtype) and y.dtype != x.dtype else x.dtype
-        y = layout.matrix(rounded(y, dtype))
+        y = layout.matrix(y if y.dtype == dtype else rounded(y, dtype))
     first = layout.matrix(x.astype(dtype, copy=False))
     mean = reduction == "mean"
     scale = (1 / rows.divisor if mean and rows.divisor else 1.0) * options.factor[0]
@@ -212,7 +212,7 @@ def compute_rows(
     target = gradient = None
     if options.gradient:
         ordered = None if out is None else out.transpose(layout.order)
-        direct = is_direct(ordered, dtype, (first,))
+        direct = is_direct(ordered, dtype, (first,)) and (y is None or not np.may_share_memory(out, y))
         target = ordered if direct else empty_like(first).reshape(layout.shape)
     kept = layout.shape[:layout.first] + layout.shape[layout.first + 1:]
     losses = np.zeros(kept if layout.n or reduction == "none" else 0)  # empty rows may be too many to allocate

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from fastact._activation import as_numbers, keeps_kind, rounded, store
+from fastact._activation import as_numbers, keeps_kind, rounded
 from fastact._layout import product
 from fastact._loss_arguments import (
     Array,
@@ -17,11 +17,9 @@ from fastact._loss_arguments import (
     number_within,
 )
 from fastact._row_losses import Options, RowLoss, Rows, axis_of_classes, compute_rows, operations, weighted_rows
-from fastact.catalogue import log_softmax
 
 ENTROPY = RowLoss("softmax_entropy", "logits", operations("softmax_entropy"), None)
-_KL = operations("softmax_kl")
-DIVERGENCE = RowLoss("softmax_kl", "target_logits", {**_KL, **{f"_scaled{form}": _KL[form] for form in _KL}}, None)
+DIVERGENCE = RowLoss("softmax_kl", "target_logits", operations("softmax_kl"), None)
 
 
 @keeps_kind
@@ -91,7 +89,7 @@ def softmax_entropy(
     x = in_dtype(call, x, dtype)
     check_gradient(call, gradient, out, x)
     of_rows = x.shape[:axis] + x.shape[axis + 1 :]
-    rows = weighted_rows(call, Rows(None, x, None, None, product(of_rows), None), of_rows, sample_weight)
+    rows = weighted_rows(call, Rows(None, None, None, None, product(of_rows), None), of_rows, sample_weight)
     value, slopes = compute_rows(ENTROPY, x, rows, axis, reduction, Options(gradient=gradient), out=out)
     return value if slopes is None else (value, slopes)
 
@@ -115,7 +113,8 @@ def softmax_kl(
         t = \mathrm{softmax}(x' / T), \qquad \frac{\partial D}{\partial x_j} = \frac{p_j - t_j}{T}
 
     With :math:`d_i = \log t_i - \log p_i` the terms are computed as :math:`t_i (d_i + e^{-d_i} - 1)`, none of which is
-    negative, in float64. The divergence of logits that are almost equal keeps its digits.
+    negative. The divergence of logits that are almost equal keeps its digits, and so do the larger entries of its
+    gradient.
 
     Parameters
     ----------
@@ -174,16 +173,12 @@ def softmax_kl(
     if target.shape != x.shape:
         raise ValueError(f"fastact.{call}: target_logits has the shape {target.shape}; accepted is {x.shape}")
     of_rows = x.shape[:axis] + x.shape[axis + 1 :]
-    logarithms, targets = (log_softmax(one.astype(np.float64), axis, temperature=float(temperature))
-                           for one in (x, target))
-    rows = weighted_rows(call, Rows(None, targets, None, None, product(of_rows), None), of_rows, sample_weight)
+    rows = weighted_rows(call, Rows(None, target, None, None, product(of_rows), None), of_rows, sample_weight)
     options = Options(gradient=gradient, factor=factor_of(call, 1.0, temperature))
-    value, slopes = compute_rows(DIVERGENCE, logarithms, rows, axis, reduction, options, out=None)
-    if not isinstance(reduction, Part):
+    wide = x if target.dtype != np.float64 else x.astype(np.float64, copy=False)
+    value, slopes = compute_rows(DIVERGENCE, wide, rows, axis, reduction, options, out=out)
+    if wide.dtype != x.dtype and not isinstance(reduction, Part):
         value = rounded(value, loss_dtype(x.dtype))[()]
     if slopes is None:
         return value
-    if out is not None:
-        store(out, slopes)
-        return value, out
-    return value, slopes if slopes.dtype == x.dtype else rounded(slopes, x.dtype)
+    return value, slopes if out is not None or slopes.dtype == x.dtype else rounded(slopes, x.dtype)

@@ -1,7 +1,9 @@
 """Entropy and divergence of softmax: against the reference with 60 digits, in any layout, and their arguments."""
 
 import inspect
+import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -49,11 +51,91 @@ def test_rows_against_many_digits(row, dtype, f):
     for arrays in pairs:
         value, gradient = f(*arrays)
         right, right_gradient = float(exact(f, "value", *arrays)), exact(f, "gradient", *arrays).astype(float)
-        tolerance = 2e-6 if dtype == np.float32 else 1e-9 if f is softmax_kl else 1e-14
+        tolerance = 1e-6 if dtype == np.float32 else 1e-12 if f is softmax_kl else 1e-14
         assert abs(float(value) - right) <= tolerance * right + 1e-30, row
-        # The gradient of the entropy is a difference of two terms, of which neither is larger than p times it.
-        terms = reference.evaluate("softmax", "value", x) * right if f is softmax_entropy else 0
-        assert (abs(gradient - right_gradient) <= tolerance * (abs(right_gradient) + terms) + 1e-30).all(), row
+        assert (abs(gradient - right_gradient) <= tolerance * (abs(right_gradient) + terms_of(f, right, *arrays))
+                + 1e-30).all(), row
+
+
+def terms_of(f, value, *logits):
+    """The gradient is a difference of two terms: a bound of the smaller one.
+
+    That of the entropy is p times the value; that of the divergence t times the mean of |log t - log p|, or t times 1.
+    """
+    terms = reference.evaluate("softmax", "value", np.asarray(logits[-1], np.float64))
+    return terms * (value if f is softmax_entropy else min(value + math.sqrt(2 * value), 1))
+
+
+def close_pairs():
+    """Logits and targets that are apart by a constant and by differences of any size."""
+    rng = np.random.default_rng(8)
+    for spread, offset, scale in itertools.product((1e-7, 1e-3, 1.0, 200.0), (0, 5, -1e4), (0.1, 30)):
+        x = rng.standard_normal(5) * scale
+        target = x + offset + rng.standard_normal(5) * spread
+        yield (x, target) if offset == 5 else (target, x)
+
+
+@every_dtype
+@in_turn("temperature", [1, 0.3])
+def test_divergences_of_any_size(temperature, dtype):
+    exactly = reference.mpmath_namespace(60)
+    for x, target in close_pairs():
+        pair = [array.astype(dtype) for array in (x, target)]
+        scaled = [exactly.asarray(array.astype(np.float64)) / exactly.asarray(temperature) for array in pair]
+        right = float(reference.evaluate("softmax_kl", "value", *scaled, m=exactly))
+        right_gradient = reference.evaluate("softmax_kl", "gradient", *scaled, m=exactly).astype(float) / temperature
+        value, gradient = softmax_kl(*pair, temperature=temperature)
+        tolerance = 1e-6 if dtype == np.float32 else 1e-12
+        terms = terms_of(softmax_kl, right, pair[1] / temperature) / temperature
+        assert abs(float(value) - right) <= tolerance * right + 1e-37
+        assert (abs(gradient - right_gradient) <= tolerance * (abs(right_gradient) + terms) + 1e-37).all()
+        assert softmax_kl(*pair, temperature=temperature, gradient=False) == value
+
+
+@in_turn("temperature", [1, 2.0])
+def test_logits_as_large_as_they_can_be(temperature):
+    """A difference of two logits overflows, that of two rows does not."""
+    most = np.finfo(np.float32).max
+    x = np.array([[most] * 3, [-most, 1, 2], [-most] * 3, [most, -most, 0], [0, -most, -most]], np.float32)
+    target = np.array([[-most] * 3, [-most, 1, 2], [most] * 3, [most, -most, 0], [0, -most, 0]], np.float32)
+    value, gradient = softmax_kl(x, target, reduction="none", temperature=temperature)
+    np.testing.assert_allclose(value, [0, 0, 0, 0, most / 2 / temperature], rtol=1e-6)
+    np.testing.assert_allclose(gradient, [[0] * 3] * 4 + [[0.5 / temperature, 0, -0.5 / temperature]], rtol=1e-6)
+
+
+def test_wider_targets_are_not_rounded():
+    x = np.zeros((2, 3), np.float32)
+    target = np.array([[1e-9, 0, 0], [1 + 1e-9, 1, 1]])
+    value, gradient = softmax_kl(x, target, reduction="none")
+    assert value.dtype == gradient.dtype == np.float32
+    np.testing.assert_allclose(value, [1e-18 / 9] * 2, rtol=1e-6)
+    _, written = softmax_kl(x, target, reduction="none", out=x)
+    assert written is x
+    assert same_bits(x, gradient)
+
+
+@every_function
+def test_no_array_of_the_size_of_the_logits(f):
+    arrays = given(f, normal((64, 4096)).astype(np.float32))
+    out = np.empty_like(arrays[0])
+    f(*arrays, out=out)
+    tracemalloc.start()
+    try:
+        f(*arrays, out=out)
+        f(*arrays, gradient=False)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < out.nbytes / 8
+
+
+def test_the_gradient_may_overwrite_the_target():
+    x, target = given(softmax_kl, normal((5, 7)))
+    value, gradient = softmax_kl(x, target)
+    found, written = softmax_kl(x, target, out=target)
+    assert written is target
+    assert found == value
+    assert same_bits(target, gradient)
 
 
 def test_logits_that_are_almost_equal():
@@ -125,8 +207,7 @@ def test_the_same_bits_in_any_layout(shape, dtype, f):
     if dtype in WIDE:
         np.testing.assert_allclose(mean_gradient, gradient / shape[0], rtol=1e-5, atol=1e-7)
     else:
-        # The divergence is computed in float64, and rounded once.
-        found, wide_gradient = f(*arrays, reduction="none", dtype=np.float64 if f is softmax_kl else np.float32)
+        found, wide_gradient = f(*arrays, reduction="none", dtype=np.float32)
         assert same_bits(found.astype(np.float32), values)
         assert same_bits(wide_gradient.astype(dtype), gradient)
 

@@ -16,7 +16,8 @@ WRITTEN = "# Written by tools/kernels.py."
 DTYPES = "float", "double"
 BOUNDS = "bounded", "bounded_square"
 PAGES_OF_ROWS = (  # operations on rows
-    "_math/softmax", "_math/softmax_losses", "_math/entmax", "_math/entmax_alpha", "_loops/sampling")
+    "_math/softmax", "_math/softmax_losses", "_math/divergences", "_math/entmax", "_math/entmax_alpha",
+    "_loops/sampling")
 
 
 class Formula(NamedTuple):
@@ -194,10 +195,10 @@ def read_operations(text: str) -> dict[str, tuple[OperationStep, ...]]:
 
 
 def operation_step(line: str) -> OperationStep:
-    parts = re.fullmatch(r"([a-z]+)(_\w+)?(?: of (x|out)(?: and (y))?)?(, stored)?(?:, to (y))?"
+    parts = re.fullmatch(r"([a-z]+)(_\w+)?(?: of (x|y|out)(?: and (y))?)?(, stored)?(?:, to (y))?"
                          r"(?:, (if (?:long|short|dominant|long and dominant)))?", line)
     if not parts or parts[1] not in KINDS:
-        raise ValueError(f"fastact/_math: {line!r} is not a step; accepted is: function of x|out [and y][, stored]"
+        raise ValueError(f"fastact/_math: {line!r} is not a step; accepted is: function of x|y|out [and y][, stored]"
                          f"[, to y][, if long|, if short|, if dominant|, if long and dominant], with a function that "
                          f"begins with {', '.join(KINDS)}")
     prefix, name, *reads, stored, target, condition = parts.groups(default="")

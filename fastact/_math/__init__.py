@@ -5,7 +5,8 @@
     formulas.pxd     every elementwise activation: value, derivative, derivative from the output; which are gated
     tables.h         float functions that AVX-512 looks up, a vector at a time
     softmax.pxd      the softmax family: each operation with its formulas and its list of steps
-    softmax_losses.pxd   the same of the losses, the entropy and the divergence of softmax
+    softmax_losses.pxd   the same of the losses of softmax
+    divergences.pxd  the same of the entropy and the divergence of softmax
     sigmoid_losses.pxd   losses of single logits, with their derivatives
     entmax.pxd, candidates.h   sparsemax, entmax15 and their losses; the entries that are in question
     sampling.pxd     the weights of the entries that an index is sampled from; numbers in their order

@@ -34,15 +34,25 @@ cdef enum:
     PEAK = 3 * STRIP        # the exponential of the maximum, times 2^guard
     HIGHEST = 3 * STRIP     # the maximum, where OFFSET is in use
     FACTOR_REST = 3 * STRIP  # low part of FACTOR, beside a threshold
+    LOGITS_OFFSET = 3 * STRIP   # of divergences.pxd: those of x where OFFSET, FLOOR and SHIFT are those of y
+    EXCESS = 3 * STRIP      # sum of what is subtracted from the gradient
     AT_REFERENCE = 4 * STRIP    # the probability there
     FACTOR = 4 * STRIP      # of x - m
     SCALE = 4 * STRIP       # of the gradient
+    LOGITS_FLOOR = 4 * STRIP
     START_LOW = 5 * STRIP
     TOTAL_LOW = 5 * STRIP   # low part of TOTAL
+    LOGITS_SHIFT = 5 * STRIP
     POWER = 6 * STRIP       # in two parts
     POWER_LOW = 7 * STRIP
+    CENTRE = 6 * STRIP      # subtracted from differences, in two parts
+    CENTRE_LOW = 7 * STRIP
+    DIVERGENCE_WEIGHT = 6 * STRIP   # as WEIGHT, beside OFFSET
+    DIVERGENCE_WEIGHT_LOW = 7 * STRIP
     HEIGHT = 8 * STRIP      # in two parts
     HEIGHT_LOW = 9 * STRIP
+    RATIO = 8 * STRIP       # of the exponentials of y to those of x
+    INVERSE_OF_TARGETS = 9 * STRIP  # 1 / sum of the exponentials of y
     CONSTANTS_OF_ROWS = 10 * STRIP
 
 # Of the rows of a strip: arrays, so that the constants of all rows are computed at once
@@ -57,7 +67,7 @@ cdef struct StripState:
     double rest[STRIP]          # 1 - p for the maximum's p
     double threshold[STRIP]     # of the entmax family
     double result[STRIP]        # of operations that give one number a row
-    double at_label[STRIP]      # the logit at the label
+    double at_label[STRIP]      # the logit at the label; the maximum of x while that of y is in use
     double distance[STRIP]      # sum of (m - x), times the targets if there are any
     double total[STRIP]         # sum of the targets
     double sink[STRIP]          # a logit of the denominator alone, not scaled, or the lse itself

@@ -3,12 +3,10 @@
 # No step reads the logits after the first result was stored, but where a second array is named: so the gradient may
 # overwrite the logits.
 
-from fastact._math.primitives cimport (
-    absolute, at_least, at_most, exp_negative_scaled, expm1_rounded, floating, fma, scale_bits, scaled_back)
+from fastact._math.primitives cimport floating, fma
 from fastact._math.row_state cimport (
-    BIAS, FLOOR, HIGHEST, INVERSE, MAXIMUM, OFFSET, PEAK, REST, SCALE, SHIFT, SUM, SUM_LOW, TOTAL, TOTAL_LOW, WEIGHT,
-    WEIGHT_LOW, StripState)
-from fastact._math.softmax cimport exp_guarded, finish_log, row_guard_scale, row_limit, set_weight
+    BIAS, INVERSE, MAXIMUM, PEAK, REST, SCALE, SUM, SUM_LOW, TOTAL, TOTAL_LOW, WEIGHT, WEIGHT_LOW, StripState)
+from fastact._math.softmax cimport finish_log, row_guard_scale, set_weight
 
 
 # --------------------------------------------------------------------------------------------------- squared error
@@ -362,125 +360,3 @@ cdef inline floating emit_hessian(floating x, floating y, const floating* c) noe
 
 cdef inline void finish_gradient(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
     set_weight(state, i, state.scale[i] * state.inverse[i], unused)
-
-
-# --------------------------------------------------------------------------------------------- entropy, divergence
-
-# -(sum of p log p) with its gradient -p (log p + entropy).  With the mean distance d = sum of p (m - x), the entropy is
-# d + log(sum of e^(x - m)), and the gradient p ((m - x) - d): nothing cancels at a maximum that outweighs the others.
-# y is x once more, since out holds the exponentials.
-#
-# Steps of softmax_entropy:
-#   maximum of x
-#   prepare_exponentials
-#   prepare_peak
-#   accumulate_exponentials of x, if long
-#   flag_dominant, if long
-#   recover_pairs of x, if long
-#   accumulate_others of x, if dominant
-#   finish_log
-#   prepare_exponentials
-#   prepare_entropy
-#   accumulate_entropy of x, stored
-#   finish_entropy
-#   emit_entropy of out and y
-#
-# Steps of softmax_entropy_alone:
-#   maximum of x
-#   prepare_exponentials
-#   prepare_peak
-#   accumulate_exponentials of x, if long
-#   flag_dominant, if long
-#   recover_pairs of x, if long
-#   accumulate_others of x, if dominant
-#   finish_log
-#   prepare_exponentials
-#   prepare_entropy
-#   accumulate_entropy of x
-#   finish_entropy
-
-cdef inline void prepare_entropy(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
-    state.constants[HIGHEST + i] = state.maximum[i]
-
-
-# m - x, up to where p is 0
-cdef inline floating distance_below(floating x, floating highest) noexcept nogil:
-    return at_most(highest - x, row_limit(x))
-
-
-# stored: e^x / 2^N times 2^guard                       sums: of that times m - x; none
-cdef inline floating accumulate_entropy(floating x, floating y, const floating* c, floating* first,
-                                        floating* second) noexcept nogil:
-    cdef floating e = exp_guarded(x, <floating> 0, c[FLOOR], c[SHIFT])
-    first[0], second[0] = e * distance_below(x, c[HIGHEST]), <floating> 0
-    return e
-
-
-cdef inline floating accumulate_entropy_moved(floating x, floating y, const floating* c, floating* first,
-                                              floating* second) noexcept nogil:
-    cdef floating e = exp_guarded(x - c[OFFSET], <floating> 0, c[FLOOR], c[SHIFT])
-    first[0], second[0] = e * distance_below(x, c[HIGHEST]), <floating> 0
-    return e
-
-
-cdef inline void finish_entropy(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
-    cdef double weight = state.inverse[i] * row_guard_scale(unused), distance = state.first[i] * weight
-    cdef floating high = <floating> distance
-    state.result[i] = distance + state.log_rest[i]
-    state.constants[SUM + i] = high
-    state.constants[SUM_LOW + i] = distance - high
-    state.constants[SCALE + i] = state.scale[i] * weight
-
-
-cdef inline floating emit_entropy(floating x, floating y, const floating* c) noexcept nogil:
-    return x * c[SCALE] * ((distance_below(y, c[HIGHEST]) - c[SUM]) - c[SUM_LOW])
-
-
-# The divergence of x = log p from y = log t: sum of t (d + e^-d - 1) with d = y - x, whose terms are not negative and
-# sum to that of t d; its gradient in the logits of p is p - t
-#
-# Steps of softmax_kl:
-#   accumulate_divergence of x and y
-#   finish_divergence
-#   emit_difference of x and y
-#
-# Steps of softmax_kl_alone:
-#   accumulate_divergence of x and y
-#   finish_divergence
-
-# e^x for x <= 0, subnormal results included
-cdef inline floating exp_negative(floating x) noexcept nogil:
-    return scaled_back(exp_negative_scaled[floating](x, 0, False), scale_bits(x, False))
-
-
-# p - t with the digits of d, from the larger of both
-cdef inline floating difference(floating x, floating y) noexcept nogil:
-    cdef floating d = y - x, larger = y if d > 0 else x, part
-    part = exp_negative(larger) * expm1_rounded[floating](at_least[floating](-absolute(d), -40))
-    part = part if d > 0 else -part
-    return part if d == d else exp_negative(x) - exp_negative(y)          # of two that are -inf: 0
-
-
-cdef inline floating accumulate_divergence(floating x, floating y, const floating* c, floating* first,
-                                           floating* second) noexcept nogil:
-    cdef floating d = y - x, t = exp_negative(y), term, least
-    if floating is float:
-        least = <floating> 0.03125              # 2^-5
-    else:
-        least = <floating> 0.0009765625         # 2^-10
-    term = fma(t, d, difference(x, y))
-    # d + e^-d - 1 = d^2 / 2 - d^3 / 6 + d^4 / 24 - d^5 / 120
-    least = t * (d * d * fma(d, fma(d, fma[floating](d, -0.008333333333333333, 0.041666666666666664),
-                                    <floating> -0.16666666666666666), <floating> 0.5)) if absolute(d) < least else term
-    first[0] = exp_negative(x) if t == 0 else least
-    second[0] = 0
-    return 0
-
-
-cdef inline void finish_divergence(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
-    state.result[i] = state.first[i]
-    state.constants[SCALE + i] = state.scale[i]
-
-
-cdef inline floating emit_difference(floating x, floating y, const floating* c) noexcept nogil:
-    return difference(x, y) * c[SCALE]
