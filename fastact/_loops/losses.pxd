@@ -41,6 +41,13 @@ cdef inline void compute_losses(void* formula, bint both, floating** operands, P
                 for j in range(LANES):
                     second[start + i * LANES + j] = block[i * LANES + j]
             start += part
+    elif a[0] == 1 and b[0] == 0 and c[0] == 1:     # a loop of its own, in which they cost nothing
+        number_d = d[0]
+        for i in range(n):
+            loss_of_element[floating](formula, x[i], y[i], 1, 0, 1, number_d, &first_result, &second_result)
+            out[i] = first_result
+            if both:
+                second[i] = second_result
     else:
         number_a, number_b, number_c, number_d = a[0], b[0], c[0], d[0]
         for i in range(n):
