@@ -2,8 +2,8 @@
 
 A function takes one of four ways (_routes.py).
 
-* Plain tensors without a gradient go directly to the kernels (_exchange.pyx): NumPy arrays are laid on their memory,
-  by the C functions of `torch.Tensor.__dlpack_c_exchange_api__`, and PyTorch allocates the result.
+* Plain tensors without a gradient go directly to the kernels (_exchange.pyx), without a frame of Python or an array:
+  the C functions of `torch.Tensor.__dlpack_c_exchange_api__` tell where they lie, and PyTorch allocates the result.
 * Plain tensors with a gradient go through the cheapest `torch.autograd.Function` (`Differentiated`).
 * Under a transform of `torch.func`, and under forward-mode derivatives, a `torch.autograd.Function` with all rules is
   needed (`Transformed`), which costs four times as much.

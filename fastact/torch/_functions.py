@@ -9,9 +9,9 @@ from torch import Tensor
 
 import fastact
 from fastact.elementwise import Elementwise
-from fastact.torch import _operations
-from fastact.torch._exchange import is_transformed, run
-from fastact.torch._operations import HALF, MASKED, OUT, PACKED, VALUES, Loss, PairValue, RowsValue
+from fastact.torch import _exchange, _operations
+from fastact.torch._exchange import is_transformed
+from fastact.torch._operations import HALF, MASKED, PACKED, VALUES, Loss, PairValue, RowsValue
 from fastact.torch._routes import are_in_memory, call, is_compiling
 
 Function = Callable[..., Tensor]
@@ -131,17 +131,21 @@ def signature_of(f: Any) -> inspect.Signature:
                               *many(keyword, keepdim | parameters | masks)])
 
 
+class DirectFunction(_exchange.DirectFunction):
+    """A function that is called without a frame of Python; Dynamo follows it into the frame."""
+
+    __wrapped__: Function
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return self.__wrapped__(*arguments, **named)
+
+
 # ------------------------------------------------------------------------------------------------------------ functions
 
 def _elementwise(operation: Any) -> Function:
-    f, parameters_of = operation.f, _parameters_of(operation.f)
-    name = f.name
+    name, parameters_of = operation.name, _parameters_of(operation.f)
 
     def function(x: Tensor, *parameters: Any, **named: Any) -> Tensor:
-        if not is_compiling() and not parameters and not named:
-            result = run(f, OUT, x)
-            if result is not None:
-                return result
         checked(name, "x", x)
         return call(operation, x, *parameters_of.arranged(parameters, named, x))
 
@@ -153,10 +157,6 @@ def _rows(operation: Any, masked: Any) -> Function:
     name, accepted = f.name, parameters_of.accepted
 
     def function(x: Tensor, dim: Any = -1, *, keepdim: bool = False, **named: Any) -> Tensor:
-        if not is_compiling() and not keeps and not named and type(dim) is int and dim == -1:
-            result = run(f, OUT, x)
-            if result is not None:
-                return result
         checked(name, "x", x)
         if keepdim and not keeps:
             raise TypeError(f"fastact.torch.{name}: unknown argument keepdim; accepted are {accepted}")
@@ -281,7 +281,8 @@ def _function_of(name: str, operation: Any) -> Function:
     function.__module__ = "fastact.torch"
     function.__signature__ = signature_of(operation.f)  # type: ignore[attr-defined]
     function.__doc__ = _documentation(name, operation)
-    return function
+    is_direct = isinstance(operation, _operations.ElementwiseValue | RowsValue)
+    return DirectFunction(function, operation.direct) if is_direct else function
 
 
 def _documentation(name: str, operation: Any) -> str:

@@ -26,7 +26,7 @@ from fastact.elementwise import Elementwise
 from fastact.gated import Gated
 from fastact.rowwise import Rowwise
 from fastact.torch import _routes
-from fastact.torch._exchange import compute, run, view
+from fastact.torch._exchange import Direct, compute, view
 
 Gradients = Sequence[Tensor | None]
 aten = torch.ops.aten
@@ -34,8 +34,6 @@ aten = torch.ops.aten
 MASKS = {name: {"causal": "bool", "window": "int[]?"}.get(name, "Tensor?") for name in NAMES_OF_MASKS}
 """The arguments that say which entries of a row take part, with their types in a schema."""
 
-OUT = ("out",)
-OUTPUT_AND_OUT = ("output", "out")
 HALF = (torch.float16, torch.bfloat16)
 FROM_OUTPUT = frozenset({"relu", "sigmoid", "tanh", "exp"})
 """The functions whose gradient comes from the value, as in PyTorch; the others keep the argument."""
@@ -88,8 +86,9 @@ LEFT: dict[str, Callable[..., tuple[float, Any]]] = {  # elu of alpha 1 has no k
 def _at_kinks(name: str, dx: Tensor, dy: Tensor, x: Tensor, parameters: Sequence[Any]) -> Tensor:
     """Correct a gradient of fastact's, in place."""
     if name == "gelu_clipped":  # torch.clamp has the derivative 1 at its limits
-        g = dense(fastact.gelu, OUT, x)
-        dx = dense(fastact.gelu.backward, OUT, torch.where((g < parameters[0]) | (g > parameters[1]), 0, dy), x)
+        gelu: Any = VALUES["gelu"]
+        g = gelu.value(x)
+        dx = gelu.backward.value(torch.where((g < parameters[0]) | (g > parameters[1]), 0, dy), x)
     elif name == "logit" and 0 <= parameters[0] <= 0.5:
         dx = aten.logit_backward(dy, x, parameters[0])
     elif name in LEFT and (not parameters or isinstance(parameters[0], Tensor) or parameters[0] != 1.0):
@@ -107,26 +106,21 @@ def number(parameter: Any) -> Any:
     return float(parameter) if not isinstance(parameter, Tensor) or parameter.numel() == 1 else parameter
 
 
-@functools.lru_cache(256)
-def _with_numbers(f: Elementwise, *numbers: float) -> Elementwise:
-    return f.with_defaults(**dict[str, Any](zip(f.parameters, numbers, strict=True)))
-
-
 def _flat(tensor: Tensor) -> Any:
     return view(tensor.as_strided((tensor.numel(),), (1,)))
 
 
-def dense(function: Callable[..., Any], names: tuple[str, ...], *tensors: Tensor) -> Tensor:
-    """Call an elementwise function of tensors of one shape; the result has the layout that PyTorch would give it."""
-    result = run(function, names, *tensors)
+def dense(direct: Direct, *tensors: Tensor, numbers: tuple[float, ...] = ()) -> Tensor:
+    """Compute an elementwise mode of tensors of one shape; the result has the layout that PyTorch would give it."""
+    result = direct.run(tensors[0], tensors[1] if len(tensors) == 2 else None, numbers)
     if result is not None:
         return result
     result = torch.empty_like(tensors[-1])
     layout = result.stride(), result.dtype
     arrays = [_flat(one if (one.stride(), one.dtype) == layout else torch.empty_like(result).copy_(one))
               for one in tensors]
-    named = len(arrays) + 1 - len(names)
-    compute(function, *arrays[:named], **dict(zip(names, [*arrays[named:], _flat(result)], strict=True)))
+    named = {"output": arrays.pop()} if direct.mode == "backward_from_output" else {}
+    compute(direct.f if direct.mode == "value" else direct.f.backward, *arrays, *numbers, out=_flat(result), **named)
     return result
 
 
@@ -199,13 +193,13 @@ class Operation(ABC):
 class ElementwiseValue(Operation):
     def __init__(self, f: Elementwise) -> None:
         super().__init__(f.name, f.name, ["Tensor x", *_schema_of(f)])
-        self.f, self.backward = f, ElementwiseBackward(f)
+        self.f, self.backward, self.direct = f, ElementwiseBackward(f), Direct(f, "value")
         self.of_parameters = {1 + list(f.parameters).index(name): ParameterBackward(f, name) for name in f.learnt}
 
     def value(self, x: Tensor, *parameters: Any) -> Tensor:
-        numbers = [number(one) for one in parameters]
+        numbers = tuple(map(number, parameters))
         if not any(isinstance(one, Tensor) for one in numbers):
-            return dense(_with_numbers(self.f, *numbers) if numbers else self.f, OUT, x)
+            return dense(self.direct, x, numbers=numbers)
         result = torch.empty_like(x)
         compute(self.f, view(x), *_arrays(numbers), out=view(result))
         return result
@@ -251,16 +245,16 @@ class ElementwiseBackward(Operation):
 
     def __init__(self, f: Elementwise) -> None:
         super().__init__(f"{f.name}_backward", f.name, ["Tensor dy", "Tensor kept", *_schema_of(f)])
-        self.f, self.names = f, OUTPUT_AND_OUT if f.name in FROM_OUTPUT else OUT
+        self.f = f
+        self.direct = Direct(f, "backward_from_output" if f.name in FROM_OUTPUT else "backward")
 
     def value(self, dy: Tensor, kept: Tensor, *parameters: Any) -> Tensor:
-        numbers = [number(one) for one in parameters]
+        numbers = tuple(map(number, parameters))
         if any(isinstance(one, Tensor) for one in numbers):
             dx = torch.empty_like(kept)
             compute(self.f.backward, view(dy), view(kept), *_arrays(numbers), out=view(dx))
         else:
-            f = _with_numbers(self.f, *numbers) if numbers else self.f
-            dx = dense(f.backward, self.names, dy, kept)
+            dx = dense(self.direct, dy, kept, numbers=numbers)
         return _at_kinks(self.f.name, dx, dy, kept, numbers)
 
     def like(self, dy: Tensor, kept: Tensor, *parameters: Any) -> Tensor:
@@ -352,11 +346,11 @@ class RowsValue(ValueOfRows):
 
     def __init__(self, f: Any, masks: tuple[str, ...] = ()) -> None:
         super().__init__(f, "", ["Tensor x", "int[] dim"], masks)
-        self.backward, self.of_alpha = RowsBackward(f, masks), _of_alpha(f)
+        self.backward, self.of_alpha, self.direct = RowsBackward(f, masks), _of_alpha(f), Direct(f, "value")
 
     def value(self, x: Tensor, dim: Sequence[int], *others: Any) -> Tensor:
         named = self.named(others)
-        result = run(self.f, OUT, x) if list(dim) == [-1] and not named else None
+        result = self.direct.run(x) if list(dim) == [-1] and not named else None
         if result is None:
             result = _contiguous_like(x)
             compute(self.f, view(x), tuple(dim), out=view(result), **named)
@@ -394,10 +388,11 @@ class RowsBackward(OfRows):
 
     def __init__(self, f: Any, masks: tuple[str, ...]) -> None:
         super().__init__(f, "_backward", ["Tensor dy", "Tensor output", "int[] dim"], masks)
+        self.direct = Direct(f, "backward")
 
     def value(self, dy: Tensor, output: Tensor, dim: Sequence[int], *others: Any) -> Tensor:
         named = self.named(others)
-        dx = run(self.f.backward, OUTPUT_AND_OUT, dy, output) if list(dim) == [-1] and not named else None
+        dx = self.direct.run(dy, output) if list(dim) == [-1] and not named else None
         if dx is None:
             dx = _contiguous_like(output)
             compute(self.f.backward, view(dy), None, tuple(dim), output=view(output), out=view(dx), **named)
@@ -484,14 +479,14 @@ class PairValue(Operation):
 
     def __init__(self, f: Gated) -> None:
         super().__init__(f.name, f.name, ["Tensor a", "Tensor b", *_schema_of(f), "str gate"])
-        self.f, self.backward = f, PairBackward(f)
+        self.f, self.backward, self.direct = f, PairBackward(f), Direct(f, "value")
 
     def value(self, a: Tensor, b: Tensor, *others: Any) -> Tensor:
         named = _named(self.f, others[:-1])
         if others[-1] == "second":
             a, b = b, a
         if not named:
-            return dense(self.f, OUT, a, b)
+            return dense(self.direct, a, b)
         result = torch.empty_like(a)
         compute(self.f, view(a), view(b), out=view(result), **named)
         return result

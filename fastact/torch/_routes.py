@@ -54,7 +54,8 @@ def _in_memory(argument: Any) -> Any:
 
 def _as_operator_takes(operation: Any, arguments: Sequence[Any]) -> list[Any]:
     """Make tensors of the numbers that stand for tensors."""
-    return [torch.full((), one, dtype=torch.float64) if isinstance(one, float) and kind.startswith("Tensor ") else one
+    return [torch.full((), one, dtype=torch.float64, device="cpu")
+            if isinstance(one, float) and kind.startswith("Tensor ") else one
             for kind, one in zip(operation.schema, arguments, strict=True)]
 
 
