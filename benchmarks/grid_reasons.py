@@ -1,7 +1,7 @@
 """Why a peer leads: the reasons that the page of benchmarks/grid.py gives, each for the cells that it explains.
 
 A reason is a sentence and a condition on a cell. A cell has the first reason whose condition holds. The errors of peers
-are those that ``fastact plot NAME --error`` draws, in float32 against float64.
+are those of peer_errors.json, which peer_errors.py measures in float32, and those of fastact its promises.
 """
 
 import math
@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 from grid_results import Result
+from peer_errors import MOST, NEAR, named
 
+from fastact.comparison import ulp
 from fastact.comparison.work import named_dtype
 
 EXPLAINED = 1.1  # times the fastest peer: a slower cell is given a reason
@@ -75,7 +77,11 @@ def _comes_from_memory(result: Result, cells: Cells) -> bool:
     return size >= LEVEL_TWO and in_cache is not None and (in_cache.ratio or 0) <= EXPLAINED
 
 
-NUMBA = "Numba", "Numba fastmath"
+def _promised(mode: str, *functions: str) -> str:
+    """The largest error that fastact promises of these functions, in ulp."""
+    return f"{max(ulp.promised(name, mode, 'float32') for name in functions):g}"
+
+
 PEERS_ON_AVX_512 = "ONNX Runtime", "SciPy"
 SIXTEEN = ("bfloat16",)
 
@@ -86,27 +92,43 @@ REASONS = (
         _level_but_for("Numba fastmath"),
     ),
     Reason(
-        "The other library computes the textbook formula, which cancels for negative x: 10^5 to 10^8 ulp of error, "
-        "where fastact has at most 2.5.",
+        "The other library computes the textbook formula, which cancels for negative x: down to "
+        f"-{MOST}, squareplus and dish are off by {named('NumPy', 'squareplus')} and {named('NumPy', 'dish')} ulp, "
+        f"their derivatives by {named('NumPy', 'squareplus', 'derivative')} and "
+        f"{named('NumPy', 'dish', 'derivative')}, and by more below. fastact has at most "
+        f"{_promised('value', 'squareplus', 'dish')}, and {_promised('derivative', 'squareplus', 'dish')} in the "
+        "derivatives.",
         _of(("dish", "dish.backward", "squareplus", "squareplus.backward")),
     ),
     Reason(
-        "PyTorch computes 1 + erf: its left tail is lost, the digits from -3 on and everything below -6.",
+        f"PyTorch computes 1 + erf: its left tail is lost, {named('PyTorch', 'gelu', points='near')} ulp for "
+        f"|x| <= {NEAR} and everything below -6. fastact has at most {_promised('value', 'gelu')}.",
         _of(("gelu", "geglu", "geglu.backward"), "PyTorch"),
     ),
     Reason(
-        "The gradient of PyTorch and of JAX cancels where it crosses 0: up to 10^5 ulp there, where fastact has 2.5.",
+        "The derivatives of PyTorch and JAX are less accurate: "
+        f"silu is off by {named('PyTorch', 'silu', 'derivative')} ulp in both, "
+        f"mish by {named('PyTorch', 'mish', 'derivative')} and {named('JAX', 'mish', 'derivative')}; for "
+        f"|x| <= {NEAR} gelu by {named('PyTorch', 'gelu', 'derivative', 'near')} and "
+        f"{named('JAX', 'gelu', 'derivative', 'near')}, gelu_tanh by "
+        f"{named('PyTorch', 'gelu_tanh', 'derivative', 'near')} and "
+        f"{named('JAX', 'gelu_tanh', 'derivative', 'near')}, and their tails are lost. fastact has at most "
+        f"{_promised('derivative', 'silu', 'mish', 'gelu', 'gelu_tanh')}.",
         _of(("gelu.backward", "silu.backward", "gelu_tanh.backward", "geglu_tanh.backward", "swiglu.backward",
              "mish.backward"), ("PyTorch", "JAX")),
     ),
     Reason(
-        "ONNX Runtime's sigmoid, gelu and gelu_tanh are off by 42, 4,000 and 50,000 ulp for |x| <= 4, and wrong in the "
-        "tails; swiglu and gelu_quick are made of its sigmoid. fastact has at most 4.",
+        f"ONNX Runtime's sigmoid, gelu and gelu_tanh are off by {named('ONNX Runtime', 'sigmoid', points='near')}, "
+        f"{named('ONNX Runtime', 'gelu', points='near')} and {named('ONNX Runtime', 'gelu_tanh', points='near')} ulp "
+        f"for |x| <= {NEAR}, and wrong in the tails; silu, swiglu and gelu_quick are made of its sigmoid. fastact has "
+        f"at most {_promised('value', 'sigmoid', 'silu', 'gelu', 'gelu_tanh', 'gelu_quick')}.",
         _of(("sigmoid", "silu", "gelu", "gelu_tanh", "gelu_quick", "swiglu", "glu", "geglu", "geglu_tanh"),
             "ONNX Runtime"),
     ),
     Reason(
-        "The tail of JAX's gelu_tanh is lost: 50,000 ulp at -4. Its gelu is off by 20 ulp there.",
+        f"The tail of JAX's gelu_tanh is lost: {named('JAX', 'gelu_tanh', points='near')} ulp for |x| <= {NEAR}. Its "
+        f"gelu is off by {named('JAX', 'gelu', points='near')} ulp there. fastact has at most "
+        f"{_promised('value', 'gelu', 'gelu_tanh')}.",
         _of(("gelu", "gelu_tanh", "geglu", "geglu_tanh"), "JAX"),
     ),
     Reason(
@@ -120,11 +142,12 @@ REASONS = (
         _of("log_sigmoid.backward", "PyTorch"),
     ),
     Reason(
-        "The plain quotient is 3.4 ulp off, beyond the promise of 2: fastact corrects the rounding of 1 + |x|.",
+        f"The plain quotient is off by {named('NumPy', 'softsign', 'derivative')} ulp, beyond the promise of "
+        f"{_promised('derivative', 'softsign')}: fastact corrects the rounding of 1 + |x|.",
         _of("softsign.backward"),
     ),
     Reason(
-        "JAX's erf is off by up to 4.9 ulp, fastact's by 2.5.",
+        f"JAX's erf is off by {named('JAX', 'erf')} ulp, fastact's by at most {_promised('value', 'erf')}.",
         _of("erf", "JAX"),
     ),
     Reason(
@@ -146,8 +169,9 @@ REASONS = (
         _of((), (), SIXTEEN, rows=False),
     ),
     Reason(
-        "The exponential of the rounded difference x - m: the other libraries lose |x - m| ulp, 21 in rows of standard "
-        "deviation 3; fastact reduces x itself and has at most 4.",
+        "The exponential of the rounded difference x - m: the other libraries lose |x - m| ulp, "
+        f"{named('JAX', 'log_softmax')} to {named('PyTorch', 'log_softmax')} in rows of standard deviation 3; fastact "
+        f"reduces x itself and has at most {_promised('value', 'softmax', 'log_softmax', 'softmin')}.",
         _of(("softmax", "log_softmax", "softmin"), (), ("float32",)),
     ),
     Reason(

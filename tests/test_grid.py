@@ -4,17 +4,23 @@ import argparse
 import collections
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import grid
+import grid_reasons
+import numpy as np
+import peer_errors
 import pytest
 from grid_reasons import by_reason
 from test_cli import hostile
 
 import fastact
-from fastact import _isa
+from fastact import _isa, reference
+from fastact.comparison import ulp
+from fastact.comparison.curves import Line
 from fastact.comparison.race import Rounds, Timing
 from fastact.comparison.work import Work
 
@@ -116,6 +122,39 @@ def test_a_slow_cell_has_the_reason_whose_condition_holds() -> None:
     assert len(groups) == len(cases)
     for words, slow in cases.items():
         assert [found for reason, found in groups.items() if words in reason] == [[slow]]
+
+
+def test_reasons_name_the_errors_that_were_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sentence about errors takes all of its figures from the file, and fastact keeps its promises there."""
+    monkeypatch.setattr(peer_errors, "named", lambda *key, **points: "one figure")
+    others = runpy.run_path(grid_reasons.__file__)["REASONS"]
+    for reason, other in zip(grid_reasons.REASONS, others, strict=True):
+        assert ("one figure" in other.text) == (" ulp" in reason.text), reason.text
+    kept = peer_errors.kept().values()
+    assert {(one.function, one.mode) for one in kept} == set(peer_errors.NAMED)
+    for one in kept:
+        assert one.library != "fastact" or one.ulp <= ulp.promised(one.function, one.mode, "float32"), one
+
+
+@pytest.mark.parametrize(("function", "mode"), [one for one in peer_errors.NAMED if one[0] not in ulp.ROWWISE])
+def test_errors_of_peers_are_measured_again(function: str, mode: str) -> None:
+    """At fewer points, with the NumPy that is here, and at some of them by mpmath."""
+    found = peer_errors.judged("NumPy", function, mode, peer_errors.points(5001))
+    assert found is not None
+    x, errors = found
+    recorded = peer_errors.kept()["NumPy", function, mode, "all"].ulp
+    assert recorded / 4 < errors.max() < 2 * recorded  # another NumPy rounds otherwise
+    some = np.append(x[::2500], x[errors.argmax()])
+    line = Line(fastact.activations[function], some)
+    exact = reference.evaluate(function, mode, some, *line.parameters.values(), m=reference.mpmath_namespace(50))
+    by_mpmath = reference.ulp_error(line.of_peer("NumPy", mode), exact)
+    np.testing.assert_allclose(errors[np.isin(x, some)].max(), by_mpmath.max(), rtol=1e-3)
+
+
+@pytest.mark.parametrize(("error", "text"), [(0.52, "0.52"), (4.92, "4.9"), (9.96, "10"), (41.7, "42"), (4430, "4,400"),
+                                             (1.62e6, "1.6 million"), (1.68e7, "17 million")])  # fmt: skip
+def test_errors_are_written_with_two_digits(error: float, text: str) -> None:
+    assert peer_errors.written(error) == text
 
 
 def test_libraries_that_are_too_slow_twice_are_counted() -> None:
