@@ -41,6 +41,14 @@ def _kinks_of_hard_sigmoid(slope: _Any, offset: _Any) -> _Kinks:
     return (_np.minimum(first, second), 0.0, slope), (_np.maximum(first, second), slope, 0.0)
 
 
+def _kinks_of_xielu(alpha_p: _Any, alpha_n: _Any, beta: _Any, eps: _Any) -> _Kinks:
+    between = beta - alpha_n
+    return (
+        (_np.where(eps < 0, eps, _np.nan), alpha_n * _np.exp(eps) + between, between),
+        (0.0, _np.where(eps < 0, between, beta), beta),
+    )
+
+
 def _kinks_of_logit(eps: _Any) -> _Kinks:
     eps = _np.where(eps <= 0.5, eps, _np.nan)
     inside = 1 / (eps * (1 - eps))
@@ -381,7 +389,7 @@ xielu = Elementwise(
     parameters={"alpha_p": 0.8, "alpha_n": 0.8, "beta": 0.5, "eps": -1e-6},
     parameter_domain={"alpha_p": (-1e30, 1e30), "alpha_n": (-1e30, 1e30), "beta": (-1e30, 1e30)},
     source="A. H. Huang and I. Schlag, Deriving activation functions using integration (2024)",
-    kinks=lambda alpha_p, alpha_n, beta, eps: ((0.0, _np.where(eps < 0, beta - alpha_n, beta), beta),),
+    kinks=_kinks_of_xielu,
     cost=_cost("xielu"),
     ulp={"value": 2.0, "derivative": 3.0},
     value_zero=(-3.0, -2.0),

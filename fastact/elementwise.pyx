@@ -5,7 +5,7 @@ NumPy call.  Every other call is checked, its parameters are bound, and it goes 
 kernels.
 
 At a kink the kernels have the right-hand derivative.  `Kinked`, an activation of which another one is wanted, puts it
-there afterwards.
+there afterwards (_kink_slopes.pyx).
 """
 
 cimport numpy as cnp
@@ -21,18 +21,16 @@ from fastact._activation cimport (
     has_16_bits, refuse_masked, replace_method, rounded, unknown_argument, working_dtype)
 from fastact._domains cimport in_words
 from fastact._engine.elementwise cimport KernelSet, Numbers
+from fastact._kink_slopes cimport Kinks, corrected, sides_of
 from fastact._layout cimport sum_over
 from fastact._ufunc_calls cimport Parameters, bits_of, call_ufunc
 
 from fastact._activation import ACCEPTED, make_signature
 from fastact._isa import KERNELS
+from fastact._kink_slopes import RIGHT
 from fastact._ufunc_calls import UFUNC_KEYWORDS
 
 cnp.import_array()
-
-RIGHT = "right"
-SIDES = {RIGHT: lambda left, right: right, "left": lambda left, right: left,
-         "mean": lambda left, right: (left + right) / 2}
 
 
 def no_kinks(**parameters):
@@ -190,8 +188,11 @@ cdef class Elementwise(Activation):
     @property
     def kinks(self):
         """The pairs of x and the derivative there where the derivative jumps, for the defaults."""
-        return tuple([(float(x), float(slope)) for x, slope, _ in slopes_at_kinks(self, self.parameters)
-                      if np.isfinite(x)])
+        return self._kinks().pairs()
+
+    cdef Kinks _kinks(self):
+        value = None if self.from_output_mode is None else self.value_mode.ufunc
+        return Kinks(self.parameters, self.sides, self.jumps, value)
 
     @property
     def ufunc(self):
@@ -502,79 +503,26 @@ replace_method(Elementwise, "backward", <void*> call_backward)
 replace_method(Elementwise, "backward_parameter", <void*> call_backward_parameter)
 
 
-# -------------------------------------------------------------------------------------------------------------- kinks
-
-# The side of each kink; `kinks` is one for all, or a sequence.
-cdef tuple sides_of(str call, object kinks, int count):
-    try:
-        sides = (kinks,) * count if isinstance(kinks, str) else tuple(kinks)
-        unknown = [side for side in ((kinks,) if isinstance(kinks, str) else sides) if side not in SIDES]
-    except TypeError:               # no sequence, or of what has no hash
-        raise TypeError(f"fastact.{call}: kinks is {kinks!r:.60}; accepted are {', '.join(SIDES)}, or a sequence of "
-                        f"these words") from None
-    if unknown:
-        raise ValueError(f"fastact.{call}: kinks has {unknown[0]!r}; accepted are {', '.join(SIDES)}")
-    if len(sides) != count:
-        raise ValueError(f"fastact.{call}: kinks has {len(sides)} words; accepted is one word, or one for each of the "
-                         f"{count} kinks")
-    return sides
-
-
-# Of each kink x, the derivative, and the value if it has no other argument, else NaN; in float64.  Where parameters let
-# a kink vanish, x is NaN.
-cdef list slopes_at_kinks(Elementwise f, object parameters):
-    found = []
-    with np.errstate(all="ignore"):
-        parameters = {name: np.asarray(value, np.float64)[()] for name, value in parameters.items()}
-        for side, (x, left, right) in zip(f.sides, f.jumps(**parameters)):
-            y = np.nan
-            if f.from_output_mode is not None:
-                y = f.value_mode.ufunc(np.float64(x), *parameters.values())
-                y = np.where((left == 0) | (right == 0), np.nan, y)
-            found.append((x, SIDES[side](left, right), y))
-    return found
-
-
-cdef bint is_float32(object dtype):
-    return dtype.itemsize <= 4 and dtype.kind in "fV"
-
-
-# Where `x` is exactly `kink`, a number or an array of the dtype in which the kernels compute; None if nowhere
-cdef object where_equal(cnp.ndarray x, object kink):
-    here = rounded(kink, x.dtype)
-    here = np.where(here == kink, here, np.array(np.nan, x.dtype))      # what the dtype of x cannot hold, is not there
-    if not here.ndim and here != here:
-        return None
-    at = x == here
-    return at if at.any() else None
-
-
 cdef class Kinked(Elementwise):
     """An activation with another derivative than the right-hand one at some of its kinks.
 
     The kinks are found before the kernel writes, since it may write over its arguments.
     """
 
-    cdef dict defaults              # of either dtype: `slopes_at_kinks` of the defaults
-    cdef bint has_output_kinks      # for the defaults
+    cdef Kinks at_kinks
 
     def __cinit__(self, *arguments, **description):
-        self.defaults = {}
-        for dtype in np.float32, np.float64:
-            with np.errstate(over="ignore"):
-                parameters = {name: dtype(default) for name, default in self.parameters.items()}
-            self.defaults[np.dtype(dtype)] = slopes_at_kinks(self, parameters)
-        self.has_output_kinks = any([y == y for _, _, y in self.defaults[np.dtype(np.float64)]])
+        self.at_kinks = self._kinks()
 
     def __repr__(self):
-        return f"{super().__repr__().removesuffix('>')} {self._at_kinks()}>"
+        return f"{super().__repr__().removesuffix('>')} {self._in_words()}>"
 
     @property
     def __doc__(self):
         return Elementwise.__dict__["__doc__"].__get__(self).replace(
-            "\n\nParameters\n", f"\n\n{self._at_kinks()}\n\nParameters\n", 1)
+            "\n\nParameters\n", f"\n\n{self._in_words()}\n\nParameters\n", 1)
 
-    cdef str _at_kinks(self):
+    cdef str _in_words(self):
         return f"The derivative is {' and '.join([f'{slope:g} at {x:g}' for x, slope in self.kinks])}."
 
     def derivative(self, *arguments, **keywords):
@@ -604,69 +552,11 @@ cdef class Kinked(Elementwise):
 
     cdef object _corrected(self, object method, tuple arrays, tuple arguments, dict keywords):
         try:
-            found = self._find(arrays, arguments, keywords)
+            found = self.at_kinks.find(arrays, arguments, keywords)
         except (TypeError, ValueError, OverflowError):
             method(self, *arguments, **keywords)        # refuses the arguments in its own words
             raise
-        results = method(self, *arguments, **keywords)
-        if not found:
-            return results
-        result = results[1] if isinstance(results, tuple) else results
-        array = np.asarray(result)
-        for at, slopes in found:
-            slopes = rounded(slopes, array.dtype)
-            if isinstance(result, np.generic):
-                result = slopes[0]
-            else:
-                array[np.broadcast_to(at, array.shape)] = slopes
-        return (results[0], result) if isinstance(results, tuple) else result
-
-    # Where there are kinks, with the results there
-    cdef list _find(self, tuple arrays, tuple arguments, dict keywords):
-        cdef str last = arrays[len(arrays) - 1]
-        names = arrays[:1] if last == "output" else (*arrays, *self.parameters)
-        given = {**dict(zip(names, arguments)), **keywords}
-        own = {name: given[name] for name in self.parameters if given.get(name) is not None}
-        inputs = [given[name] for name in arrays if name in given]
-        if len(arguments) > len(names) or len(inputs) < len(arrays):
-            raise TypeError
-        others = [one for one in (*inputs, *own.values()) if type(one) not in (int, float)]
-        others = [np.asarray(one) for one in others]
-        loop = given.get("dtype")
-        loop = (given.get("signature") or (None,))[0] if loop is None else loop
-        narrow = is_float32(np.dtype(loop)) if loop is not None else (
-            others and all([is_float32(one.dtype) for one in others]))
-        dtype = np.dtype(np.float32 if narrow else np.float64)
-        *_, x = inputs
-        if type(x) in (int, float) and others:
-            x = rounded(x, others[0].dtype if others[0].dtype.kind not in "biu" else dtype)
-        x = np.asarray(x)
-        if x.dtype.kind in "biu" or loop is not None:
-            x = rounded(x, dtype)
-        if x.dtype.kind not in "fV":
-            raise TypeError
-        kinks = self.defaults[dtype]
-        if own:
-            kinks = slopes_at_kinks(self, {**self.parameters, **own} if dtype == np.float64 else {
-                name: rounded(value, dtype) for name, value in {**self.parameters, **own}.items()})
-        found = []
-        for side, (kink, slope, y) in zip(self.sides, kinks):
-            if side == RIGHT:
-                continue
-            at = where_equal(x, rounded(y if last == "output" else kink, dtype))
-            if at is None:
-                continue
-            outs = given.get("out")
-            outs = [one for one in (outs if isinstance(outs, tuple) else (outs,)) if one is not None]
-            where = np.asarray(given.get("where", True))
-            shape = np.broadcast_shapes(at.shape, where.shape, *[np.shape(one) for one in others],
-                                        *[np.shape(one) for one in outs])
-            at = np.logical_and(np.broadcast_to(at, shape), where)
-            slopes = np.broadcast_to(rounded(slope, dtype), shape)[at]
-            if len(inputs) > 1:
-                slopes = rounded(np.broadcast_to(np.asarray(inputs[0]), shape)[at], dtype) * slopes
-            found.append((at, slopes))
-        return found
+        return corrected(method(self, *arguments, **keywords), found)
 
 
 cdef object kinked_derivative_by_def = Kinked.derivative
@@ -683,7 +573,7 @@ cdef object call_kinked_both(object self, PyObject* const* arguments, Py_ssize_t
 
 
 cdef object call_kinked_backward(object self, PyObject* const* arguments, Py_ssize_t count, PyObject* names):
-    if (not (<Kinked> self).has_output_kinks and count == 1
+    if (not (<Kinked> self).at_kinks.from_output and count == 1
             and (are_keywords(names, "output") or are_keywords(names, "output", "out"))):
         return call_backward(self, arguments, count, names)
     return call_generally(kinked_backward_by_def, self, arguments, count, names)

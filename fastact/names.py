@@ -207,8 +207,9 @@ KINKS: dict[str, dict[str, str]] = {
     },
     "tensorflow": {"left": "relu leaky_relu", "left right": "relu6"},
     "transformers": {
-        "left": "relu leaky_relu prelu xielu",
+        "left": "relu leaky_relu prelu",
         "left right": "relu6 hard_swish",
+        "mean left": "xielu",
     },
     "mlx": {
         "left": "relu elu selu",
@@ -226,10 +227,10 @@ KINKS: dict[str, dict[str, str]] = {
 the left or to the right, or the mean of both. Where nothing is said it is the right-hand one.
 
 All were measured in the libraries, but for those of TensorFlow, which are read from its gradient kernels, and of
-Transformers, whose functions are those of PyTorch. Keras has those of its backend: here are the ones on which PyTorch,
-JAX and TensorFlow agree, which `leaky_relu`, `hard_tanh`, `selu` and `sparse_sigmoid` are not. PReLU of Keras and
-`prelu` and `celu` of MLX have other numbers at 0 and keep the right-hand derivative. ONNX, ggml, vLLM and SciPy give no
-derivatives.
+Transformers, whose functions other than `xielu` are those of PyTorch. Keras has those of its backend: here are the ones
+on which PyTorch, JAX and TensorFlow agree, which `leaky_relu`, `hard_tanh`, `selu` and `sparse_sigmoid` are not. PReLU
+of Keras and `prelu` and `celu` of MLX have other numbers at 0 and keep the right-hand derivative. ONNX, ggml, vLLM and
+SciPy give no derivatives.
 """
 
 NOT_OFFERED: dict[str, dict[str, str]] = {

@@ -317,7 +317,7 @@ FACTS = {
         definition=lambda x, p=0.8, n=0.8, b=0.5, eps=-1e-6: (
             p * x**2 + b * x if x > 0 else n * (mpmath.expm1(min(x, eps)) - x) + b * x),
         values=(INF, -7.999996000001333e-07, -7.999996000001333e-07, INF), slopes=(0.5 - 0.8, 0.5, 0.5, INF),
-        range=(-0.2058, INF), kinks={0: 0.5}, monotone=False),
+        range=(-0.2058, INF), kinks={-1e-6: 0.5 - 0.8, 0: 0.5}, monotone=False),
     "gelu_clipped": Facts(
         definition=lambda x, low=-10, high=10: min(max(x * mpmath.ncdf(x), low), high),
         values=(-0.0, -0.0, 0, 10), slopes=(-0.0, 0.5, 0.5, 0),

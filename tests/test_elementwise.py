@@ -93,7 +93,10 @@ def test_derivative_is_the_slope(f):
 def test_at_a_kink_the_derivative_is_the_right_hand_one(dtype):
     for name, facts in FACTS.items():
         for at, slope in facts.kinks.items():
-            assert fastact.get(name).derivative(dtype(at)) == dtype(slope), f"derivative of {name} at {at}"
+            x = dtype(at)
+            if np.float32(x) < np.float32(at):  # 16 bits hold no such number: the next one to the right
+                x = np.nextafter(x, dtype(INF))
+            assert fastact.get(name).derivative(x) == dtype(slope), f"derivative of {name} at {at}"
 
 
 @every_dtype

@@ -5,8 +5,8 @@ no derivatives. `gradients` are written with other operations, so that a derivat
 operation `gelu_backward` makes the gradient of `gelu`. The gradients of that one are refused, since fastact has no
 second derivatives.
 
-At a kink the gradient is PyTorch's. fastact's derivative is the right-hand one; `PIECEWISE` and `LEFT` have the
-functions for which PyTorch has another one.
+At a kink the gradient is PyTorch's: that of its own operators, in `PIECEWISE`, or fastact's, corrected where names.py
+has another side than the right one for PyTorch.
 """
 
 import functools
@@ -24,6 +24,7 @@ from fastact import divergences, losses, sigmoid_losses
 from fastact._masks import MASKS as NAMES_OF_MASKS
 from fastact.elementwise import Elementwise
 from fastact.gated import Gated
+from fastact.lookup import at_kinks
 from fastact.rowwise import Rowwise
 from fastact.torch import _routes
 from fastact.torch._exchange import Direct, compute, view
@@ -75,12 +76,17 @@ PIECEWISE: dict[str, Callable[..., Tensor]] = {
 }
 """The gradients of functions of polynomial pieces: PyTorch's own, which have all derivatives."""
 
-SMALLEST = 5e-324
-LEFT: dict[str, Callable[..., tuple[float, Any]]] = {  # elu of alpha 1 has no kink
-    "selu": lambda: (0.0, float(fastact.selu.derivative(-SMALLEST))),
-    "elu": lambda alpha: (0.0, alpha),
-}
-"""A kink and the derivative there, the left-hand one, of other functions; of the parameters."""
+OF_TORCH: dict[str, Elementwise] = {name: getattr(fastact, name).with_defaults(kinks=sides)
+                                    for name, sides in at_kinks("torch").items() if name not in PIECEWISE}
+"""Other functions, with PyTorch's derivatives at kinks."""
+
+
+@functools.lru_cache(256)
+def _kinks(name: str, *numbers: float) -> list[tuple[float, float]]:
+    """Return the kinks at which PyTorch's derivative is not the right-hand one, and the derivative there."""
+    f = OF_TORCH[name]
+    f = f.with_defaults(**dict[str, Any](zip(f.parameters, numbers, strict=True)))
+    return [one for one, right in zip(f.kinks, f.with_defaults(kinks="right").kinks, strict=True) if one != right]
 
 
 def _at_kinks(name: str, dx: Tensor, dy: Tensor, x: Tensor, parameters: Sequence[Any]) -> Tensor:
@@ -89,13 +95,15 @@ def _at_kinks(name: str, dx: Tensor, dy: Tensor, x: Tensor, parameters: Sequence
         gelu: Any = VALUES["gelu"]
         g = gelu.value(x)
         dx = gelu.backward.value(torch.where((g < parameters[0]) | (g > parameters[1]), 0, dy), x)
-    elif name == "logit" and 0 <= parameters[0] <= 0.5:
+    elif name == "logit" and 0 <= parameters[0] <= 0.5:  # PyTorch rounds its kinks to the dtype in a way of its own
         dx = aten.logit_backward(dy, x, parameters[0])
-    elif name in LEFT and (not parameters or isinstance(parameters[0], Tensor) or parameters[0] != 1.0):
-        kink, slope = LEFT[name](*parameters)
-        at = x == kink
-        if at.any():
-            dx[at] = (dy * slope)[at]
+    elif name in OF_TORCH and any(isinstance(one, Tensor) for one in parameters):
+        compute(OF_TORCH[name].backward, view(dy), view(x), *_arrays(parameters), out=view(dx))
+    elif name in OF_TORCH:
+        for kink, slope in _kinks(name, *parameters):
+            at = x == kink
+            if at.any():
+                dx[at] = (dy * slope)[at]
     return dx
 
 
