@@ -216,6 +216,15 @@ def test_subinterpreters(order):
     assert python(SUBINTERPRETERS + "\n".join(f"{name}()" for name in order.split()) + "\nprint('alive')") == "alive"
 
 
+def copy_package(target, ignore):
+    """Copy the package that is imported, with the libraries that a repaired wheel has beside it."""
+    package = pathlib.Path(fastact.__file__).parent
+    shutil.copytree(package, target / "fastact", ignore=ignore)
+    libraries = package.with_name("fastact.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, target / libraries.name)
+
+
 @pytest.mark.parametrize("missing", ["", " ".join([*_threads.COMPILED, "_kernels.v3", "_kernels.v4"]),
                                      *_threads.COMPILED, "_kernels.v3 _kernels.v4"])
 def test_a_checkout_that_was_not_built(tmp_path, missing):
@@ -225,7 +234,7 @@ def test_a_checkout_that_was_not_built(tmp_path, missing):
         module = pathlib.Path(folder, name.partition(".")[0]).relative_to(package)
         return name.endswith((".so", ".pyd")) and ".".join(module.parts) in missing.split()
 
-    shutil.copytree(package, tmp_path / "fastact", ignore=lambda folder, names: [
+    copy_package(tmp_path, lambda folder, names: [
         name for name in names if name.endswith((".c", ".pyc")) or is_missing(folder, name)])
     code = "import fastact, fastact._isa; print(len(fastact._isa.BUILT))"
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True,
@@ -241,8 +250,7 @@ def test_a_checkout_that_was_not_built(tmp_path, missing):
 
 
 def test_a_damaged_build_says_what_is_wrong_itself(tmp_path):
-    package = pathlib.Path(fastact.__file__).parent
-    shutil.copytree(package, tmp_path / "fastact", ignore=shutil.ignore_patterns("*.c", "*.pyc"))
+    copy_package(tmp_path, shutil.ignore_patterns("*.c", "*.pyc"))
     engine, = (one for one in (tmp_path / "fastact" / "_engine").glob("runtime.*") if one.suffix in (".so", ".pyd"))
     engine.unlink()
     engine.write_bytes(b"no library")
