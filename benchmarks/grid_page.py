@@ -20,6 +20,7 @@ from grid_results import (
     cell,
     libraries,
     mean_ratio,
+    place,
 )
 
 from fastact.commands import Failed, Refused, output_file, write_whole
@@ -74,17 +75,21 @@ def report(path: Path, page: Path) -> None:
     text = [_introduction(file, compared)]
     text += ["## By dtype, threads and instruction set", _summary(compared)]
     text += ["## By size", _sizes([r for r in compared if not r.work.is_rowwise])]
-    maps = [_heat_map(pictures, *way) for way in _by(compared, lambda r: (r.isa, r.work.dtype, r.threads))]
-    text += ["\n".join(f"![{picture.stem}]({pictures.name}/{picture.name})" for picture in maps)]
     text += ["## Why a peer leads", _reasons(compared)]
     text += ["## Where a peer leads", _behind(compared)]
     text += ["## Rows", _rows([r for r in compared if r.work.is_rowwise])]
-    curves = [_curves(pictures, name, found) for name, found in _by(compared, lambda r: r.work.function)]
-    text += [
-        "## Time per element against size",
-        "\n".join(f"![{picture.stem}]({pictures.name}/{picture.name})" for picture in curves if picture),
-    ]
+    text += ["## By function and size", "Elementwise, the time over that of the fastest peer."]
+    for way, found in sorted(_by(compared, lambda r: (r.isa, r.threads, r.work.dtype)), reverse=True):
+        text.append(_shown(_heat_map(pictures, way, found), f"{_way(*way)}: a line for each function"))
+    text += ["## Time per element against size", "float32, one thread, a new output at each call."]
+    for name, found in sorted(_by(compared, lambda r: r.work.function)):
+        if curves := _curves(pictures, name, found):
+            text.append(_shown(curves, f"{name}: time of each library"))
     write_whole(page, "\n\n".join(text) + "\n")
+
+
+def _shown(picture: Path, description: str) -> str:
+    return f"![{description}]({picture.parent.name}/{picture.name})"
 
 
 def _by(results: Iterable[Result], key: Any) -> list[tuple[Any, list[Result]]]:
@@ -149,7 +154,7 @@ def _reasons(compared: Sequence[Result]) -> str:
     count = sum(map(len, groups.values())) + len(unexplained)
     lines = [
         f"In {count:,} cells, {100 * count / len(compared):.1f} %, fastact takes more than {EXPLAINED} times the time "
-        f"of the fastest peer. benchmarks/grid_reasons.py has the conditions of the reasons; the errors that they name "
+        f"of the fastest peer. `benchmarks/grid_reasons.py` has the conditions of the reasons; the errors that they name "
         f"are those of float32, which `python benchmarks/peer_errors.py` measures.",
         "",
         "| cells | median | worst | reason |",
@@ -178,7 +183,7 @@ def _behind(compared: Sequence[Result]) -> str:
         if slower := behind(found):
             worst = slower[0]
             lines.append(
-                f"| `{worst.work.call}` | {len(slower)}, {len(found)} | {worst.ratio:.2f} | {cell(worst)} "
+                f"| `{worst.work.call}` | {len(slower)}, {len(found)} | {worst.ratio:.2f} | {place(worst)} "
                 f"| {worst.fastest_peer} |"
             )
     return "\n".join(lines)
@@ -208,12 +213,16 @@ def _rows(compared: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def _heat_map(folder: Path, way: tuple[str, str, int], results: Sequence[Result]) -> Path:
+def _way(isa: str, threads: int, dtype: str) -> str:
+    return f"{isa}, {dtype}, {threads} thread{'s' * (threads > 1)}"
+
+
+def _heat_map(folder: Path, way: tuple[str, int, str], results: Sequence[Result]) -> Path:
     """The ratio to the fastest peer: a line for each function and mode, a column for each size."""
-    isa, dtype, threads = way
+    isa, threads, dtype = way
     elementwise = [Timing(r.work, r.form, r.nanoseconds) for r in results if not r.work.is_rowwise]
     elementwise.sort(key=lambda one: (one.work.function, one.work.mode, one.work.size, one.form))
-    title = f"time over the fastest peer's: {isa}, {dtype}, {threads} thread{'s' * (threads > 1)}"
+    title = f"time over the fastest peer's: {_way(*way)}"
     picture = folder / f"heat-{isa}-{dtype}-{threads}.png"
     write_whole(picture, encoded(heat_map({title: elementwise}), picture.suffix))
     return picture

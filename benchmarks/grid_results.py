@@ -87,9 +87,14 @@ def mean_ratio(results: Sequence[Result]) -> float:
 
 def cell(result: Result) -> str:
     """The cell of a result in words."""
+    return f"`{result.work.call}` of {place(result)}"
+
+
+def place(result: Result) -> str:
+    """The shape, the dtype and the way of a result in words."""
     shape = " × ".join(f"{n:,}" for n in result.work.shape)
     return (
-        f"`{result.work.call}` of {shape} {result.work.dtype}, {result.form}, "
+        f"{shape} {result.work.dtype}, {result.form}, "
         f"{result.threads} thread{'s' * (result.threads > 1)}, {result.isa}"
     )
 

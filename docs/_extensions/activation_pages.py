@@ -116,6 +116,15 @@ def with_literals(text: str) -> str:
     return re.sub(r"(?<!:):\n\n(?=    \S)", "::\n\n", text)
 
 
+def stacked(text: str) -> str:
+    """The text, a formula of several parts having a line for each, since a page is narrower than a terminal."""
+    def lines(found: re.Match[str]) -> str:
+        parts = re.split(r"\\q?quad\s", " ".join(found[1].split()))
+        return r".. math:: \begin{gathered} " + r" \\ ".join(parts) + r" \end{gathered}" if parts[1:] else found[0]
+
+    return re.sub(r"(?m)^\.\. math:: (.+(?:\n +.+)*)", lines, text)
+
+
 def not_run(text: str) -> str:
     """The text, its examples being code that is not run."""
     return re.sub(r"(?m)^>>> (?:.+\n?)+", lambda lines: f".. code-block:: pycon\n\n{indent(lines[0], '   ')}", text)
@@ -255,7 +264,8 @@ def _example(f: Activation) -> str:
         lines += [f"{name}.backward_parameter(dy, x, name={one!r})" for one in f.learnt[:1]]
     elif isinstance(f, Gated):
         lines = ["a = np.array([-1.0, 0.5, 2.0])", "b = np.array([3.0, -1.0, 0.25])", f"{name}(a, b)",
-                 f"{name}.backward(np.ones(3), a, b)", f"{name}(np.concatenate([a, b]))"]  # fmt: skip
+                 f"da, db = {name}.backward(np.ones(3), a, b)", "da", "db",
+                 f"{name}(np.concatenate([a, b]))"]  # fmt: skip
     elif isinstance(f, Rowwise):
         lines = ["x = np.array([[1.0, 2.0, 0.5]])", "dy = np.array([[1.0, 0.0, -1.0]])", f"y = {name}(x)", "y",
                  f"{name}.backward(dy, output=y)", f"{name}.jacobian(x[0])", f"{name}(x, lengths=[2])"]  # fmt: skip
@@ -287,8 +297,9 @@ def _special_values(f: Activation) -> Iterator[str]:
             yield heading("At kinks")
             yield ("The derivative at a kink is the right-hand one. ``fastact.get`` with ``convention=`` has that of "
                    "another library, as ``fastact.torch`` has PyTorch's.")
-            yield table(["x", "derivative below", "derivative at x", "from the output"],
-                        [list(_at_kink(f, kink)) for kink in kinks])  # fmt: skip
+            header = ["x", "derivative below", "derivative at x", "from the output"]
+            rows_at = [list(_at_kink(f, kink)) for kink in kinks]
+            yield table(header[: len(rows_at[0])], rows_at)
     elif isinstance(f, Rowwise | RowReduction):
         rows_of = [[0, 0], [1000, 0], [-math.inf, 0], [-math.inf, -math.inf], [math.inf, 0], [math.nan, 0]]
         yield heading("Special values")
@@ -301,7 +312,8 @@ def _at_kink(f: Elementwise, kink: float) -> Iterator[str]:
     yield number(kink)
     yield number(f.derivative(math.nextafter(kink, -math.inf)))
     yield number(f.derivative(kink))
-    yield number(f.backward(1.0, output=f(kink))) if "backward_from_output" in f.ufuncs else "not given"
+    if "backward_from_output" in f.ufuncs:
+        yield number(f.backward(1.0, output=f(kink)))
 
 
 def _errors(f: Activation) -> Iterator[str]:
@@ -373,7 +385,7 @@ def _draw_speed(axes: Any, measured: Sequence[Result]) -> None:
         if time is not None:
             end = min(time, longest)
             axes.barh(line, end, color=plot.VALUE if label == "fastact" else OTHER_BARS, height=0.7)
-            axes.annotate(f"{time:.2f}" if end == time else f"→ {time:.4g}", (end, line), (3, 0),
+            axes.annotate(f"{'→ ' * (end < time)}{time:.{1 if time >= 10 else 2}f}", (end, line), (3, 0),
                           textcoords="offset points", va="center", fontsize=8)  # fmt: skip
     axes.set_yticks(range(len(lines)), [label for label, _ in lines], fontsize=8)
     for text, (_, time) in zip(axes.get_yticklabels(), lines, strict=True):
@@ -439,7 +451,7 @@ def _with_code(reason: str) -> str:
 def _of_function(name: str) -> tuple[list[str], dict[str, Picture]]:
     f = getattr(fastact, name)
     summary, _, _ = (inspect.getdoc(f) or "").partition("\n\nParameters\n")
-    blocks, pictures = [summary], {}
+    blocks, pictures = [stacked(summary)], {}
     if name != "sample":
         pictures = {name: Picture(lambda axes: _draw_loss(axes, f)),
                     f"{name}-small": Picture(lambda axes: _small(axes, _draw_loss, f), SMALL)}  # fmt: skip
@@ -629,6 +641,7 @@ def on_docstring(app: "Sphinx", what: str, name: str, thing: Any, options: Any, 
         del lines[: lines.index("Parameters")]
     if what == "module":
         lines[:] = with_literals("\n".join(lines)).splitlines()
+    lines[:] = stacked("\n".join(lines)).splitlines()
     if described := re.fullmatch(r"\w+\(.*\): (.*)", lines[0] if lines else ""):
         lines[0] = described[1].capitalize()
     lines[:] = [re.sub(r"^(\w\S*\(.*\)) : (.+)$", r"* ``\1``: \2", line) for line in lines]
