@@ -41,6 +41,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:exc", r".*"),  # of Python and NumPy: named in every docstring, and linked where there is a network
 ]
+toc_object_entries_show_parents = "hide"
 default_role = "code"  # as numpydoc has it for names in docstrings
 
 autodoc_typehints = "none"  # the docstrings have the types
