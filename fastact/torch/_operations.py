@@ -5,8 +5,8 @@ no derivatives. `gradients` are written with other operations, so that a derivat
 operation `gelu_backward` makes the gradient of `gelu`. The gradients of that one are refused, since fastact has no
 second derivatives.
 
-At a kink the gradient is PyTorch's: that of its own operators, in `PIECEWISE`, or fastact's, corrected where names.py
-has another side than the right one for PyTorch.
+At a kink the gradient is PyTorch's: that of its own operators, in `PIECEWISE` and `_of_pytorch`, or fastact's with the
+sides that names.py has for PyTorch, in `OF_TORCH`.
 """
 
 import functools
@@ -78,33 +78,28 @@ PIECEWISE: dict[str, Callable[..., Tensor]] = {
 
 OF_TORCH: dict[str, Elementwise] = {name: getattr(fastact, name).with_defaults(kinks=sides)
                                     for name, sides in at_kinks("torch").items() if name not in PIECEWISE}
-"""Other functions, with PyTorch's derivatives at kinks."""
+"""Other functions, with PyTorch's derivatives at kinks: for parameters that are tensors, which aten does not take."""
+
+SELU = 1.6732632423543772848, 1.0507009873554804934  # alpha and the scale
 
 
-@functools.lru_cache(256)
-def _kinks(name: str, *numbers: float) -> list[tuple[float, float]]:
-    """Return the kinks at which PyTorch's derivative is not the right-hand one, and the derivative there."""
-    f = OF_TORCH[name]
-    f = f.with_defaults(**dict[str, Any](zip(f.parameters, numbers, strict=True)))
-    return [one for one, right in zip(f.kinks, f.with_defaults(kinks="right").kinks, strict=True) if one != right]
+def _elu(dy: Tensor, x: Tensor, alpha: float, scale: float = 1.0) -> Tensor:
+    return aten.elu_backward.grad_input(dy, alpha, scale, 1.0, False, x, grad_input=torch.empty_like(x))
 
 
-def _at_kinks(name: str, dx: Tensor, dy: Tensor, x: Tensor, parameters: Sequence[Any]) -> Tensor:
-    """Correct a gradient of fastact's, in place."""
+def _of_pytorch(name: str, dy: Tensor, x: Tensor, parameters: Sequence[Any]) -> Tensor | None:
+    """Return the gradient of another function that has a kink, if fastact's differs there."""
+    if name == "selu":
+        return _elu(dy, x, *SELU)
+    if name == "elu" and parameters[0] != 1.0:  # without a kink
+        return _elu(dy, x, parameters[0])
+    if name == "logit" and 0 <= parameters[0] <= 0.5:
+        return aten.logit_backward.grad_input(dy, x, parameters[0], grad_input=torch.empty_like(x))
     if name == "gelu_clipped":  # torch.clamp has the derivative 1 at its limits
         gelu: Any = VALUES["gelu"]
-        g = gelu.value(x)
-        dx = gelu.backward.value(torch.where((g < parameters[0]) | (g > parameters[1]), 0, dy), x)
-    elif name == "logit" and 0 <= parameters[0] <= 0.5:  # PyTorch rounds its kinks to the dtype in a way of its own
-        dx = aten.logit_backward(dy, x, parameters[0])
-    elif name in OF_TORCH and any(isinstance(one, Tensor) for one in parameters):
-        compute(OF_TORCH[name].backward, view(dy), view(x), *_arrays(parameters), out=view(dx))
-    elif name in OF_TORCH:
-        for kink, slope in _kinks(name, *parameters):
-            at = x == kink
-            if at.any():
-                dx[at] = (dy * slope)[at]
-    return dx
+        y = gelu.value(x)
+        return gelu.backward.value(torch.where((y < parameters[0]) | (y > parameters[1]), 0, dy), x)
+    return None
 
 
 # ------------------------------------------------------------------------------------------------- calls of the kernels
@@ -258,12 +253,12 @@ class ElementwiseBackward(Operation):
 
     def value(self, dy: Tensor, kept: Tensor, *parameters: Any) -> Tensor:
         numbers = tuple(map(number, parameters))
-        if any(isinstance(one, Tensor) for one in numbers):
-            dx = torch.empty_like(kept)
-            compute(self.f.backward, view(dy), view(kept), *_arrays(numbers), out=view(dx))
-        else:
-            dx = dense(self.direct, dy, kept, numbers=numbers)
-        return _at_kinks(self.f.name, dx, dy, kept, numbers)
+        if not any(isinstance(one, Tensor) for one in numbers):
+            dx = _of_pytorch(self.f.name, dy, kept, numbers)
+            return dense(self.direct, dy, kept, numbers=numbers) if dx is None else dx
+        dx = torch.empty_like(kept)
+        compute(OF_TORCH.get(self.f.name, self.f).backward, view(dy), view(kept), *_arrays(numbers), out=view(dx))
+        return dx
 
     def like(self, dy: Tensor, kept: Tensor, *parameters: Any) -> Tensor:
         return torch.empty_like(kept)

@@ -76,6 +76,26 @@ def test_the_bits_are_those_of_fastact(name, dtype):
     assert ft._exchange.view(y).tobytes() == np.asarray(fastact.activations[name](array)).tobytes()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_gradient_of_elu_and_selu_at_zero(dtype):
+    """Of elu, of a number for alpha, and of tensors of one and of several."""
+    x = torch.tensor([[-0.0, 0.0, 1e-3], [-1e-3, 2.0, -torch.inf]], dtype=dtype)
+    alphas = 0.5, torch.tensor(0.5, dtype=dtype), torch.full((3,), 0.5, dtype=dtype)
+    pairs = [(ft.selu, F.selu), (ft.elu, F.elu),
+             *((functools.partial(ft.elu, alpha=alpha), lambda v: F.elu(v, 0.5)) for alpha in alphas)]
+    for mine, right in pairs:
+        assert torch.equal(gradient(mine, x)[1] != 0, gradient(right, x)[1] != 0)
+        torch.testing.assert_close(gradient(mine, x)[1], gradient(right, x)[1])
+
+
+@pytest.mark.parametrize("name", ["selu", "elu", "logit", "gelu_clipped"])
+def test_the_layout_of_a_gradient_that_is_pytorchs(name):
+    x = torch.rand(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    numbers = [0.25 for _ in fastact.activations[name].parameters]
+    dx = ft._operations.VALUES[name].backward.value(torch.ones(2, 3, 4, 5), x, *numbers)
+    assert dx.stride() == x.stride()
+
+
 def test_layouts_and_negative_bits():
     x = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
     assert ft.silu(x).stride() == x.stride()
