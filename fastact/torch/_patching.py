@@ -8,8 +8,8 @@ import torch
 
 from fastact.torch.nn import HUGGING_FACE, MODULES, WITHOUT, gelu_tanh
 
-DEFAULT = {"Mish", "Tanh", "Softplus", "ELU", "CELU", "Tanhshrink", "Softsign", "LogSigmoid", "BCEWithLogitsLoss",
-           "MishActivation",
+DEFAULT = {"Mish", "Tanh", "Softplus", "ELU", "CELU", "Tanhshrink", "Softsign", "LogSigmoid", "SELU",
+           "BCEWithLogitsLoss", "MishActivation",
            *(name for name, kind in HUGGING_FACE.items() if kind is gelu_tanh)}
 """What is faster than PyTorch for a million float32, forward and backward; GELU is with approximate="tanh"."""
 
