@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from common import DTYPES, ELEMENTWISE, HALF, INF, NAN, POINTS, WIDE, each, exact_at_points, in_turn
 from facts import FACTS_OF_ROWS
+from row_helpers import exact as exact_in_wider
 
 import fastact
 from fastact import _isa, reference
@@ -148,7 +149,7 @@ def test_every_number_of_16_bits(f, mode, dtype):
 def test_softplus_beta(dtype, mode, beta):
     beta = dtype(beta)
     x = np.random.default_rng(3).uniform(-90, 90, 1500).astype(dtype) / abs(beta)
-    right = reference.evaluate("softplus", mode, x, np.full_like(x, beta), m=reference.mpmath_namespace(40))
+    right = exact_in_wider("softplus", mode, x, np.full_like(x, beta))
     for isa, computed, bound in each_set(fastact.softplus, mode, x, beta):
         error = reference.ulp_error(computed, right)
         assert error.max() <= bound, f"{isa}: {worst(error, x)}"
@@ -184,10 +185,38 @@ def test_errors_of_the_entmax_family_count_in_ulp_of_the_largest_entry(dtype):
 def test_pages_say_whose_errors_are_in_ulp_of_the_largest_entry():
     assert set(ulp.OF_LARGEST) == {name for name, facts in FACTS_OF_ROWS.items() if facts.of_largest}
     about = {"dtype": "float32", "logits": "normal", "results": 6, "max_ulp": 0.75, "sum_ulp": 3.0, "worst": 0.25}
-    page = tables.page("", [Figures(name, "value", **about) for name in ("softmax", "sparsemax", "entmax")])
+    found = [Figures(name, "value", **about) for name in ("softmax", "sparsemax", "entmax")]
+    page = tables.page("", [*found, Figures("entmax", "value", variant="alpha = 1.25", **about)])
     assert f"| sparsemax, normal | {_isa.CHOSEN} | 0.750 | 1 | 0.25 |" in page
+    assert f"| entmax, alpha = 1.25, normal | {_isa.CHOSEN} | 0.750 | 3 | 0.25 |" in page
     noted = re.findall(r"^\* (.+): in ulp of the largest entry", page, re.MULTILINE)
-    assert noted == ["sparsemax", "entmax, alpha = 1.5"]
+    assert noted == ["sparsemax", "entmax, alpha = 1.5 if none is named"]
+
+
+@in_turn("name, variant", [(name, variant) for name in ulp.OF_LARGEST for variant in ulp.variants(name)])
+def test_float64_of_the_entmax_family_is_judged_as_by_mpmath(name, variant):
+    logits, parameters = np.random.default_rng(5).standard_normal((4, 12)), ulp.numbers(variant)
+    computed = fastact.get(name)(logits, **parameters)
+    computed[0] = np.nextafter(np.nextafter(computed[0], 2), 2)
+    found = ulp.errors_of_float64(name, "value", logits, computed, parameters)
+    by_mpmath = ulp.errors(name, "value", logits, computed, reference.mpmath_namespace(), parameters)
+    np.testing.assert_allclose(found, by_mpmath, rtol=0, atol=ulp.DOUBT)
+    assert found[0].max() > 1.5
+    others = ulp.errors_of_float64(name, "value", logits, computed)
+    assert (variant == "") == np.array_equal(others, found)
+
+
+def test_the_page_says_what_measured_its_figures():
+    def figures(name, dtype="float32", **others):
+        return Figures(name, "value", dtype, **{"isa": "v4", "results": 1, "by": "one"} | others)
+
+    found = [figures("relu"), figures("gelu"), figures("gelu", "float64", by="another"), figures("tanh"),
+             figures("mish", by="another"), figures("silu", by="another"), figures("silu", isa="v3", by="third")]
+    head = tables.introduction("a command", "one of the 2^32", found)
+    assert "Measured with one, by\n\n    a command\n" in head
+    assert re.findall(r"^Measured with (\w+) instead: (.+)\.$", head, re.MULTILINE) == [
+        ("another", "silu (float32 v4); gelu (float64 v4); mish"), ("third", "silu (float32 v3)")]
+    assert "instead" not in tables.introduction("a command", "one", found[:2])
 
 
 def digest():
@@ -207,18 +236,17 @@ def _significands_and_exponents():
     return random.uniform(-1, 1, 2**17), random.integers(-1060, 12, 2**17)
 
 
-def run(code, isa):
-    environment = {**os.environ, "FASTACT_ISA": isa}
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
-
-
 @pytest.mark.skipif(not {"v3", "v4"} <= set(_isa.SUPPORTED), reason="this processor does not run both v3 and v4")
 def test_v3_and_v4_have_the_same_bits():
     folder = os.path.dirname(__file__)
     code = f"import sys; sys.path.insert(0, {folder!r}); import test_accuracy; print(test_accuracy.digest())"
-    results = [run(code, isa) for isa in ("v3", "v4")]
-    assert all(result.returncode == 0 for result in results), results
-    assert results[0].stdout == results[1].stdout != ""
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "FASTACT_ISA": isa}, stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True)
+        for isa in ("v3", "v4")]  # fmt: skip
+    (v3, error_of_v3), (v4, error_of_v4) = (process.communicate(timeout=300) for process in started)
+    assert [process.returncode for process in started] == [0, 0], (error_of_v3, error_of_v4)
+    assert v3 == v4 != ""
 
 
 @in_turn("dtype", DTYPES)

@@ -10,6 +10,7 @@ judged again: they have the figures that it holds.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -153,6 +154,7 @@ def _figures(arguments: argparse.Namespace, kept: list[Figures]) -> Iterator[Fig
     console = Console(stderr=True)
     subject = pool.Subject(arguments.function, arguments.mode, arguments.dtype)
     effort = pool.effort(None if arguments.exhaustive else arguments.stride)
+    by = "fastact {fastact} and NumPy {NumPy} on {CPU}".format(**_about())
     with (
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
         pool.processes() as processes,
@@ -168,7 +170,7 @@ def _figures(arguments: argparse.Namespace, kept: list[Figures]) -> Iterator[Fig
 
         for task in pool.tasks(subject, effort, processes):
             same = watched(task, "(known?)", partial(pool.known, task, kept))
-            yield same or watched(task, "", partial(task.run, True))
+            yield dataclasses.replace(same or watched(task, "", partial(task.run, True)), by=by)
 
 
 def _print(console: Any, table: tables.Table) -> None:
@@ -198,8 +200,6 @@ def _introduction(arguments: argparse.Namespace, figures: Sequence[Figures]) -> 
         words = [one for one in order if one in found]
         if words != list(default):
             command.append(f"--{name} {' '.join(words)}")
-    return tables.INTRODUCTION.format(
-        **_about(),
-        command=" ".join([*command, f"--markdown {arguments.markdown}"]),
-        one="one of the 2^32" if arguments.exhaustive else f"{arguments.stride}th",
-    )
+    command.append(f"--markdown {arguments.markdown}")
+    one = "one of the 2^32" if arguments.exhaustive else f"{arguments.stride}th"
+    return tables.introduction(" ".join(command), one, figures)

@@ -29,7 +29,9 @@ class Figures:
     mode: str
     dtype: str
     logits: str = ""
+    variant: str = ""  # one of `ulp.VARIANTS`, or the defaults
     isa: str = _isa.CHOSEN
+    by: str = ""  # what computed the results: versions and the processor
     results: int = 0
     digest: str = ""  # of the bits of all results
     correctly_rounded: int = 0
@@ -48,15 +50,15 @@ class Figures:
         return self
 
     @property
-    def task(self) -> tuple[str, str, str, str]:
+    def task(self) -> tuple[str, str, str, str, str]:
         """What the figures are about, on every instruction set."""
-        return self.function, self.mode, self.dtype, self.logits
+        return self.function, self.mode, self.dtype, self.logits, self.variant
 
     @property
-    def order(self) -> tuple[int, int]:
-        """The place in a table; ValueError if this version does not have the function, mode or kind of logits."""
+    def order(self) -> tuple[int, int, int]:
+        """The place in a table; ValueError if this version does not have the function, variant, mode or logits."""
         within = ulp.LOGITS.index(self.logits) if self.logits else ulp.MODES.index(self.mode)
-        return ulp.FUNCTIONS.index(self.function), within
+        return ulp.FUNCTIONS.index(self.function), ulp.variants(self.function).index(self.variant), within
 
     @property
     def mean_ulp(self) -> float:
@@ -104,15 +106,16 @@ def digest_of(results: Array) -> str:
     return f"{zlib.crc32(results.view(np.uint8).data):08x}"
 
 
-def judge(function: str, mode: str, judging: bool, x: Array) -> Figures:
+def judge(function: str, mode: str, judging: bool, x: Array, variant: str = "") -> Figures:
     """Compare the results for inputs, or for rows of logits, with the reference; if not `judging`, only digest them."""
-    activation = fastact.get(function)
+    activation, parameters = fastact.get(function), ulp.numbers(variant)
     with fastact.threads(1):
-        computed = (activation if mode == "value" else getattr(activation, mode))(x)
+        computed = (activation if mode == "value" else getattr(activation, mode))(x, **parameters)
     figures = Figures(function, mode, x.dtype.name, results=x.size, digest=digest_of(computed))
     if not judging:
         return figures
-    errors = (ulp.errors_of_float64 if x.dtype == np.float64 else ulp.errors)(function, mode, x, computed)
+    find = ulp.errors_of_float64 if x.dtype == np.float64 else ulp.errors
+    errors = find(function, mode, x, computed, parameters=parameters)
     worst = np.unravel_index(errors.argmax(), errors.shape)
     rowwise = function in ulp.ROWWISE
     return dataclasses.replace(

@@ -18,6 +18,7 @@ from fastact.comparison import ulp
 from fastact.comparison.figures import PATTERNS_PER_PART, Figures, judge, judge_patterns
 
 POINTS_PER_PART = 2000  # float64 inputs, which mpmath may judge
+ENTRIES_OF_VARIANTS = 2**18  # of rows at most: their reference iterates
 
 
 class Effort(NamedTuple):
@@ -89,9 +90,12 @@ def tasks(subject: Subject, effort: Effort, pool: ProcessPoolExecutor) -> Iterat
 
     for dtype, function in itertools.product(subject.dtypes, subject.functions):
         if function in ulp.ROWWISE:
-            for logits in ulp.LOGITS if "value" in subject.modes else ():
-                rows = list(ulp.random_rows(logits, effort.entries[dtype], dtype))
-                yield task(Figures(function, "value", dtype, logits), sum(z.size for z in rows), judge, rows)
+            for variant, logits in itertools.product(ulp.variants(function), ulp.LOGITS):
+                if "value" in subject.modes:
+                    entries = effort.entries[dtype] if not variant else min(effort.entries[dtype], ENTRIES_OF_VARIANTS)
+                    rows = list(ulp.random_rows(logits, entries, dtype))
+                    figures = Figures(function, "value", dtype, logits, variant)
+                    yield task(figures, sum(z.size for z in rows), partial(judge, variant=variant), rows)
             continue
         for mode in subject.modes:
             figures = Figures(function, mode, dtype)

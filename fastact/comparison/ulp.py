@@ -2,11 +2,13 @@
 
 float32, float16 and bfloat16 are judged by the float64 reference, on bit patterns. float64 is judged on structured
 points, by mpmath, or by longdouble where its error is small enough to decide. The softmax family is judged entry by
-entry, on random rows; the error of the entmax family is counted in ulp of the largest entry of the row.
+entry, on random rows; the error of the entmax family is counted in ulp of the largest entry of the row, in float64 by
+longdouble.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,13 @@ from fastact.comparison.work import Array, named_dtype
 # Without logsumexp: its result may cancel to 0, near which an error in ulp says nothing.
 ROWWISE = tuple(name for name, f in fastact.activations.items() if isinstance(f, Rowwise))
 OF_LARGEST = ("sparsemax", "entmax15", "entmax")  # promised in ulp of the largest entry of the row
+VARIANTS = {"entmax": ("alpha = 1.25", "alpha = 1.75")}  # parameters for which a function is judged besides
 ELEMENTWISE = {name: f for name, f in fastact.activations.items() if isinstance(f, Elementwise)}
 FUNCTIONS = (*reference.ELEMENTWISE, *ROWWISE)
 MODES = ("value", "derivative")
 LOGITS = ("uniform in ±100", "normal", "confident")
+
+NO_PARAMETERS: Mapping[str, float] = MappingProxyType({})
 
 ULP_OF_16_BITS = 0.501  # promised: correct rounding, except near ties, which float32 cannot decide
 
@@ -57,14 +62,28 @@ def random_rows(logits: str, entries: int, dtype: str) -> Iterator[Array]:
         yield from np.array_split(z.astype(named_dtype(dtype)), min(len(z), -(-z.size // ENTRIES_PER_PART[dtype])))
 
 
-def errors(function: str, mode: str, x: Array, computed: Array, m: Any = np) -> Array:
+def variants(function: str) -> tuple[str, ...]:
+    """The parameters for which a function is judged; "" are the defaults."""
+    return "", *VARIANTS.get(function, ())
+
+
+def numbers(variant: str) -> dict[str, float]:
+    """The parameters of a variant."""
+    words = variant.split()
+    return {words[0]: float(words[-1])} if variant else {}
+
+
+def errors(
+    function: str, mode: str, x: Array, computed: Array, m: Any = np, parameters: Mapping[str, float] = NO_PARAMETERS
+) -> Array:
     """The error of each result in ulp, by the reference in the arithmetic of `m`.
 
-    The parameters have their defaults, as numbers of the dtype of the results; of 16-bit results, as float32.
+    The parameters that are not given have their defaults; all are numbers of the dtype of the results, of 16-bit
+    results float32.
     """
     number = computed.dtype.type if computed.dtype.itemsize > 2 else np.float32
-    parameters = [number(default) for default in fastact.get(function).parameters.values()]
-    exact = reference.evaluate(function, mode, x, *parameters, m=m)
+    given = {**fastact.get(function).parameters, **parameters}
+    exact = reference.evaluate(function, mode, x, *map(number, given.values()), m=m)
     if function in OF_LARGEST:
         return errors_of_largest(computed, exact)
     return reference.ulp_error(computed, exact, _absolute(function, mode, x))
@@ -80,16 +99,21 @@ def errors_of_largest(computed: Array, exact: Array) -> Array:
     return found
 
 
-def errors_of_float64(function: str, mode: str, x: Array, computed: Array) -> Array:
+def errors_of_float64(
+    function: str, mode: str, x: Array, computed: Array, parameters: Mapping[str, float] = NO_PARAMETERS
+) -> Array:
     """The error of each float64 result in ulp, as :func:`errors` finds it by mpmath.
 
     mpmath takes 100 times as long as longdouble. It is used for the errors that may be the largest or lie on either
-    side of 0.5, and where longdouble has no more digits than float64 or the formula needs more than it has.
+    side of 0.5, and where longdouble has no more digits than float64 or the formula needs more than it has. For a row
+    of the entmax family it would take minutes, so that its errors are known to some hundredths.
     """
-    by_mpmath = partial(errors, function, mode, m=reference.mpmath_namespace())
+    by_mpmath = partial(errors, function, mode, m=reference.mpmath_namespace(), parameters=parameters)
     if needs_mpmath(function):
         return by_mpmath(x, computed)
-    found = errors(function, mode, x.astype(np.longdouble), computed)
+    found = errors(function, mode, x.astype(np.longdouble), computed, parameters=parameters)
+    if function in OF_LARGEST:
+        return found
     doubtful = (found > 0) & ((abs(found - 0.5) < DOUBT) | (found > found.max() - DOUBT))
     if doubtful.any():
         found[doubtful] = by_mpmath(x[doubtful], computed[doubtful])
@@ -98,7 +122,8 @@ def errors_of_float64(function: str, mode: str, x: Array, computed: Array) -> Ar
 
 def needs_mpmath(function: str) -> bool:
     """Whether longdouble has not the digits to judge float64 results of the function with its defaults."""
-    return np.finfo(np.longdouble).nmant < 63 or function in ROUNDED_ARGUMENTS or function not in ELEMENTWISE
+    has_digits = function in OF_LARGEST or (function in ELEMENTWISE and function not in ROUNDED_ARGUMENTS)
+    return np.finfo(np.longdouble).nmant < 63 or not has_digits
 
 
 def interval_of_zero(function: str, mode: str) -> tuple[float, float] | None:
