@@ -188,7 +188,7 @@ def test_pages_say_whose_errors_are_in_ulp_of_the_largest_entry():
     found = [Figures(name, "value", **about) for name in ("softmax", "sparsemax", "entmax")]
     page = tables.page("", [*found, Figures("entmax", "value", variant="alpha = 1.25", **about)])
     assert f"| sparsemax, normal | {_isa.CHOSEN} | 0.750 | 1 | 0.25 |" in page
-    assert f"| entmax, alpha = 1.25, normal | {_isa.CHOSEN} | 0.750 | 3 | 0.25 |" in page
+    assert f"| entmax, alpha = 1.25, normal | {_isa.CHOSEN} | 0.750 |  | 0.25 |" in page
     noted = re.findall(r"^\* (.+): in ulp of the largest entry", page, re.MULTILINE)
     assert noted == ["sparsemax", "entmax, alpha = 1.5 if none is named"]
 

@@ -15,6 +15,7 @@ from test_entmax import ROWS
 
 import fastact
 from fastact import entmax, entmax_loss, reference
+from fastact.comparison import ulp
 
 SPECIAL = {1: fastact.softmax, 1.5: fastact.entmax15, 2: fastact.sparsemax}
 LOSSES = {1: fastact.softmax_cross_entropy, 1.5: fastact.entmax15_loss, 2: fastact.sparsemax_loss}
@@ -95,6 +96,19 @@ def test_hard_rows_within_3_ulp_of_the_largest(dtype, alpha, kind):
         right = exact_value(x, alpha)
         units = reference.ulp(right.max(axis=-1, keepdims=True), dtype)
         assert (abs(entmax(x, alpha=alpha) - right) / units).max() <= entmax.ulp["value"], length
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant < 63, reason="longdouble is float64 here")
+@in_turn("kind", ["normal", "one above"])
+@in_turn("alpha", [1.001, 1.1, 1.25, 1.75])
+def test_float64_of_any_length_within_the_bound_of_the_page(alpha, kind):
+    """Of docs/numerics.md: 4 + ln n ulp of the largest entry.  The worst have one logit as probable as all others."""
+    for length in (3, 10, 128, 1000):
+        x = normal((4000 // length, length), spread=1.0 if kind == "normal" else 1e-2)
+        if kind == "one above":
+            x[:, 0] = -math.expm1((1 - alpha) * math.log(length)) / (alpha - 1) * np.linspace(0.7, 1.3, len(x))
+        error = ulp.errors_of_float64("entmax", "value", x, entmax(x, alpha=alpha), {"alpha": alpha})
+        assert error.max() <= 4 + math.log(length), length
 
 
 def test_a_logit_at_the_threshold_is_outside():
