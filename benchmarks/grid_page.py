@@ -154,8 +154,8 @@ def _reasons(compared: Sequence[Result]) -> str:
     count = sum(map(len, groups.values())) + len(unexplained)
     lines = [
         f"In {count:,} cells, {100 * count / len(compared):.1f} %, fastact takes more than {EXPLAINED} times the time "
-        f"of the fastest peer. `benchmarks/grid_reasons.py` has the conditions of the reasons; the errors that they name "
-        f"are those of float32, which `python benchmarks/peer_errors.py` measures.",
+        f"of the fastest peer. `benchmarks/grid_reasons.py` has the conditions of the reasons; the errors that they "
+        f"name are those of float32, which `python benchmarks/peer_errors.py` measures.",
         "",
         "| cells | median | worst | reason |",
         "|---:|---:|---:|---|",

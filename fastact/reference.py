@@ -676,13 +676,15 @@ def _entmax15_backward(m: Any, dy: Any, output: Any, scale: Any = 1.0, temperatu
     return _beside_mean(m, dy, output, m.sqrt(output), scale / temperature)
 
 
+NEAR_THRESHOLD = 2.0**-40  # of entmax, from NumPy's to mpmath's
+
+
 def _entmax(
     m: Any, logits: Any, alpha: Any = 1.5, scale: Any = 1.0, temperature: Any = 1.0
 ) -> Any:
-    """By false position: with the threshold t, p = (1 + (alpha - 1) (z - t))^(1 / (alpha - 1)) of z = s (x - max).
+    """With the threshold t, p = (1 + (alpha - 1) (z - t))^(1 / (alpha - 1)) of z = s (x - max).
 
-    Every fourth step halves the interval, which always holds the threshold. The three other functions are its
-    definition for their alpha.
+    The three other functions are its definition for their alpha.
     """
     for special, function in (1, _softmax), (1.5, _entmax15), (2, _sparsemax):
         if alpha == special:
@@ -690,19 +692,33 @@ def _entmax(
     z, less = _shifted(m, logits, scale, temperature), alpha - 1
     largest = m.asarray(m.where(z == z, 0, z)).sum(axis=-1, keepdims=True)  # 0, or NaN
     low, high = 0 * largest, largest - m.expm1(-less * m.log(m.asarray(float(z.shape[-1])))) / less
+    if m is not np:  # whose steps are slow: around a threshold of NumPy's, in rows that have theirs there
+        wide = [np.asarray(one, np.longdouble) for one in (z, less, low, high)]
+        near = m.asarray(_entmax_threshold(np, *wide).astype(np.float64))
+        for one in near - NEAR_THRESHOLD, near + NEAR_THRESHOLD:
+            at = _entmax_powers(m, z, less, one).sum(axis=-1, keepdims=True) - 1
+            low = m.asarray(m.where(np.asarray((at > 0) & (one > low), dtype=bool), one, low))
+            high = m.asarray(m.where(np.asarray((at < 0) & (one < high), dtype=bool), one, high))
+    p = _entmax_powers(m, z, less, _entmax_threshold(m, z, less, low, high))
+    return m.asarray(m.where(largest == largest, p, np.nan))
 
-    def powers(threshold: Any) -> Any:
-        root = m.asarray(m.where(z == z, m.maximum(less * (z - threshold), -1), -1))
-        return m.asarray(m.where(root > -1, m.exp(m.log1p(root) / less), 0))
 
+def _entmax_powers(m: Any, z: Any, less: Any, threshold: Any) -> Any:
+    root = m.asarray(m.where(z == z, m.maximum(less * (z - threshold), -1), -1))
+    return m.asarray(m.where(root > -1, m.exp(m.log1p(root) / less), 0))
+
+
+def _entmax_threshold(m: Any, z: Any, less: Any, low: Any, high: Any) -> Any:
+    """By false position. Every fourth step halves the interval, which always holds the threshold."""
     def excess(threshold: Any) -> Any:
-        return powers(threshold).sum(axis=-1, keepdims=True) - 1
+        return _entmax_powers(m, z, less, threshold).sum(axis=-1, keepdims=True) - 1
 
     bits = 60 if m is np else int(3.4 * m.precision)
-    least = 0 if m is np else 2.0 ** (16 - bits)  # of the excess, which is rounded too
+    lost = min(float(less) * np.log2(z.shape[-1]), bits / 2)  # in 1 + root, which may be n^(1 - alpha)
+    least = 0 if m is np else 2.0 ** (16 + lost - bits)  # of the excess, which is rounded too
     at_low, at_high = excess(low), excess(high)
     best, at_best = m.asarray(m.where(at_high == 0, high, low)), m.asarray(m.where(at_high == 0, 0, at_low))
-    was_below = np.zeros(largest.shape, bool)
+    was_below = np.zeros(low.shape, bool)
     for step in range(4 * bits):
         share = at_low / m.asarray(m.where(at_low > at_high, at_low - at_high, 1))
         middle = low + (high - low) * (m.asarray(m.where(share < 1, share, 0.5)) if step % 4 else 0.5)
@@ -718,7 +734,7 @@ def _entmax(
         was_below = is_below
         if not np.asarray((high - low > 2.0**-bits) & (abs(at_best) > least), dtype=bool).any():
             break
-    return m.asarray(m.where(largest == largest, powers(best), np.nan))
+    return best
 
 
 def _power(m: Any, p: Any, exponent: Any) -> Any:

