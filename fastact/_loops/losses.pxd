@@ -16,6 +16,22 @@ cdef inline void loss_of_element(void* formula, floating x, floating y, floating
         (<double_loss> formula)(x, y, a, b, c, d, first, second)
 
 
+# With numbers as parameters; those that the compiler knows cost nothing.
+cdef inline void compute_with_numbers(void* formula, bint both, floating** operands, Py_ssize_t n, floating a,
+                                      floating b, floating c, floating d) noexcept nogil:
+    cdef floating* x = operands[0]
+    cdef floating* y = operands[1]
+    cdef floating* out = operands[6]
+    cdef floating* second = operands[7] if both else operands[6]
+    cdef floating first_result, second_result
+    cdef Py_ssize_t i
+    for i in range(n):
+        loss_of_element(formula, x[i], y[i], a, b, c, d, &first_result, &second_result)
+        out[i] = first_result
+        if both:
+            second[i] = second_result
+
+
 # The kernel of the formula.  `both`: the second result is written too; both are known to the compiler.
 cdef inline void compute_losses(void* formula, bint both, floating** operands, Py_ssize_t n, int form) noexcept nogil:
     cdef floating* x = operands[0]
@@ -26,7 +42,7 @@ cdef inline void compute_losses(void* formula, bint both, floating** operands, P
     cdef floating* d = operands[5]
     cdef floating* out = operands[6]
     cdef floating* second = operands[7] if both else operands[6]
-    cdef floating first_result, second_result, number_a, number_b, number_c, number_d
+    cdef floating first_result, second_result
     cdef floating block[STRETCH]    # with a second array there would be too many to test for overlaps
     cdef Py_ssize_t i, j, part, start = 0
     n = n // LANES * LANES
@@ -41,17 +57,7 @@ cdef inline void compute_losses(void* formula, bint both, floating** operands, P
                 for j in range(LANES):
                     second[start + i * LANES + j] = block[i * LANES + j]
             start += part
-    elif a[0] == 1 and b[0] == 0 and c[0] == 1:     # a loop of its own, in which they cost nothing
-        number_d = d[0]
-        for i in range(n):
-            loss_of_element[floating](formula, x[i], y[i], 1, 0, 1, number_d, &first_result, &second_result)
-            out[i] = first_result
-            if both:
-                second[i] = second_result
+    elif a[0] == 1 and b[0] == 0 and c[0] == 1:
+        compute_with_numbers[floating](formula, both, operands, n, 1, 0, 1, d[0])
     else:
-        number_a, number_b, number_c, number_d = a[0], b[0], c[0], d[0]
-        for i in range(n):
-            loss_of_element(formula, x[i], y[i], number_a, number_b, number_c, number_d, &first_result, &second_result)
-            out[i] = first_result
-            if both:
-                second[i] = second_result
+        compute_with_numbers[floating](formula, both, operands, n, a[0], b[0], c[0], d[0])

@@ -4,12 +4,12 @@
 from libc.math cimport INFINITY, NAN, fabs, isinf
 
 from fastact._math.primitives cimport (
-    absolute, at_least, at_most, exp_of_bounded, exp_rest_polynomial, exp_shift, floating, fma, largest,
-    log_of_one_more, remainder, sum_in_two)
+    absolute, at_least, at_most, exp_of_bounded, exp_rest_polynomial, floating, fma, log_of_one_more, sum_in_two)
 from fastact._math.row_state cimport (
     CENTRE, CENTRE_LOW, DIVERGENCE_WEIGHT, DIVERGENCE_WEIGHT_LOW, EXCESS, FACTOR, FACTOR_LOW, FLOOR, HALF, HIGHEST,
     INVERSE_OF_TARGETS, LOGITS_FLOOR, LOGITS_OFFSET, LOGITS_SHIFT, OFFSET, RATIO, SCALE, SHIFT, StripState)
-from fastact._math.softmax cimport exp_guarded, row_guard_bits, row_guard_scale, row_limit
+from fastact._math.softmax cimport (
+    exp_guarded, exp_of_row, exp_of_scaled, half_of, row_guard_scale, row_limit)
 
 
 # --------------------------------------------------------------------------------------------------------- entropy
@@ -48,11 +48,6 @@ from fastact._math.softmax cimport exp_guarded, row_guard_bits, row_guard_scale,
 
 cdef inline void prepare_entropy(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
     state.constants[HIGHEST + i] = state.maximum[i]
-
-
-# e^x / 2^N times 2^guard
-cdef inline floating exp_of_row(floating x, const floating* c) noexcept nogil:
-    return exp_guarded(x - c[OFFSET], <floating> 0, c[FLOOR], c[SHIFT])
 
 
 # m - x, up to where p is 0
@@ -168,9 +163,8 @@ cdef inline void prepare_centre(StripState* state, Py_ssize_t i, floating unused
 
 
 cdef inline void prepare_scaled_centre(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
-    cdef double limit = <double> largest(unused) * 8.7e-19                  # as in prepare_scaled
     cdef double of_x = state.at_label[i], of_y = state.maximum[i]
-    cdef double half = 0.5 if fabs(of_x) > limit or fabs(of_y) > limit else 1
+    cdef double half = at_most[double](half_of(of_x, unused), half_of(of_y, unused))
     cdef double factor_high = state.factor / half
     cdef floating factor = <floating> factor_high
     state.constants[OFFSET + i] = NAN if isinf(of_y) else of_y * half
@@ -186,16 +180,6 @@ cdef inline floating less_centre(floating x, floating y, floating half, const fl
     cdef floating low
     cdef floating u = sum_in_two(y * half, -(x * half), &low)
     return (u - c[CENTRE]) + (low - c[CENTRE_LOW])
-
-
-# exp_of_row with a factor
-cdef inline floating exp_of_scaled(floating x, floating offset, const floating* c) noexcept nogil:
-    cdef floating difference_low, floor = -row_limit(x)
-    cdef floating difference = sum_in_two(x * c[HALF], -offset, &difference_low)
-    cdef floating product = difference * c[FACTOR]
-    cdef floating low = (remainder(difference, c[FACTOR], product)
-                         - fma(difference, c[FACTOR_LOW], difference_low * c[FACTOR]))
-    return exp_guarded(product, low if product > floor else <floating> 0, floor, exp_shift(row_guard_bits(x), x))
 
 
 # 0 for a logit of -inf

@@ -78,6 +78,11 @@ cdef inline floating exp_guarded(floating x, floating x_low, floating floor, flo
     return fma(scale, q, scale)
 
 
+# The same of a row that may be moved
+cdef inline floating exp_of_row(floating x, const floating* c) noexcept nogil:
+    return exp_guarded(x - c[OFFSET], <floating> 0, c[FLOOR], c[SHIFT])
+
+
 # factor / 2^guard as a product of two numbers, of which the first does not underflow
 cdef inline void set_weight(StripState* state, Py_ssize_t i, double factor, floating unused) noexcept nogil:
     cdef double guard = row_guard_scale(unused)
@@ -114,7 +119,7 @@ cdef inline floating accumulate_exponentials(floating x, floating y, const float
 
 
 cdef inline floating accumulate_exponentials_moved(floating x, floating y, const floating* c) noexcept nogil:
-    return accumulate_exponentials(x - c[OFFSET], y, c)
+    return exp_of_row(x, c)
 
 
 # The weight of the probabilities: 1 / sum
@@ -348,9 +353,14 @@ cdef inline void finish_log_part(StripState* state, Py_ssize_t i, floating unuse
 #   accumulate_scaled_others of x, if dominant
 #   finish_scaled_log
 
+# 1, or 0.5 where the difference of the maximum and another number could overflow
+cdef inline double half_of(double maximum, floating unused) noexcept nogil:
+    return 0.5 if fabs(maximum) > <double> largest(unused) * 8.7e-19 else 1         # 2^-60
+
+
 cdef inline void prepare_scaled(StripState* state, Py_ssize_t i, floating unused) noexcept nogil:
     cdef double maximum = state.maximum[i] if state.factor > 0 else -state.maximum[i]
-    cdef double half = 0.5 if fabs(maximum) > <double> largest(unused) * 8.7e-19 else 1         # 2^-60
+    cdef double half = half_of(maximum, unused)
     cdef double factor_high = state.factor / half
     cdef floating factor = <floating> factor_high
     state.constants[OFFSET + i] = NAN if isinf(maximum) else maximum * half
@@ -361,15 +371,19 @@ cdef inline void prepare_scaled(StripState* state, Py_ssize_t i, floating unused
     state.constants[FACTOR + i] = factor
 
 
-# stored: e^((x - m) f) times 2^guard                   sum: of what is stored
-cdef inline floating accumulate_scaled_exponentials(floating x, floating y, const floating* c) noexcept nogil:
-    cdef floating difference_low
-    cdef floating floor = -row_limit(x)
-    cdef floating difference = sum_in_two(x * c[HALF], -c[OFFSET], &difference_low)
+# e^((x - m) f) times 2^guard; the offset is m, or its half
+cdef inline floating exp_of_scaled(floating x, floating offset, const floating* c) noexcept nogil:
+    cdef floating difference_low, floor = -row_limit(x)
+    cdef floating difference = sum_in_two(x * c[HALF], -offset, &difference_low)
     cdef floating product = difference * c[FACTOR]
     cdef floating low = (remainder(difference, c[FACTOR], product)
                          - fma(difference, c[FACTOR_LOW], difference_low * c[FACTOR]))
     return exp_guarded(product, low if product > floor else <floating> 0, floor, exp_shift(row_guard_bits(x), x))
+
+
+# stored: e^((x - m) f) times 2^guard                   sum: of what is stored
+cdef inline floating accumulate_scaled_exponentials(floating x, floating y, const floating* c) noexcept nogil:
+    return exp_of_scaled(x, c[OFFSET], c)
 
 
 cdef inline floating accumulate_scaled_others(floating x, floating y, const floating* c, floating* first,
