@@ -177,10 +177,10 @@ cdef inline void search_below_2(const floating* x, Py_ssize_t n, Py_ssize_t dist
         total = sums.values[0] + sums.values_low[0]
         norm = power(total, alpha - 1, 0)
         product = product_in_two(norm, g, &product_low)
-        step = ((product - c) + (fma(norm, g_low, product_low) - c_low)) / (1 + product * sums.slopes[0] / total)
+        step = ((product - c) + fma(norm, g_low, product_low)) / (1 + product * sums.slopes[0] / total)
         others = ((sums.values[0] - 1) + sums.values_low[0]) - q * sums.slopes[0] * step
         total = 1 + others
-        c = sum_in_two(c, step + c_low, &c_low)
+        c = sum_in_two(c, step, &c_low)         # the sums are those of c without its low part
         if not step > 1.4e-14 * c:              # the next one would be less than rounding
             break
     height = 1 / total

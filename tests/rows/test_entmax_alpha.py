@@ -102,13 +102,13 @@ def test_hard_rows_within_3_ulp_of_the_largest(dtype, alpha, kind):
 @in_turn("kind", ["normal", "one above"])
 @in_turn("alpha", [1.001, 1.1, 1.25, 1.75])
 def test_float64_of_any_length_within_the_bound_of_the_page(alpha, kind):
-    """Of docs/numerics.md: 4 + ln n ulp of the largest entry.  The worst have one logit as probable as all others."""
+    """Of docs/numerics.md, in ulp of the largest entry.  The worst have one logit as probable as all others."""
     for length in (3, 10, 128, 1000):
         x = normal((4000 // length, length), spread=1.0 if kind == "normal" else 1e-2)
         if kind == "one above":
             x[:, 0] = -math.expm1((1 - alpha) * math.log(length)) / (alpha - 1) * np.linspace(0.7, 1.3, len(x))
         error = ulp.errors_of_float64("entmax", "value", x, entmax(x, alpha=alpha), {"alpha": alpha})
-        assert error.max() <= 4 + math.log(length), length
+        assert error.max() <= (4 if length <= 10 else 6), length
 
 
 def test_a_logit_at_the_threshold_is_outside():
