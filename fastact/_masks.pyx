@@ -268,6 +268,7 @@ cdef tuple checked_window(str call, object window):
 cdef cnp.ndarray integers(str call, str name, object numbers, tuple shape):
     cdef cnp.ndarray full
     cdef Py_ssize_t k
+    cdef bint is_within
     refuse_masked(call, name, numbers)
     array = np.asarray(numbers)
     if array.dtype.kind not in "iu" and array.size:
