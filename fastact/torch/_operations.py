@@ -5,8 +5,8 @@ no derivatives. `gradients` are written with other operations, so that a derivat
 operation `gelu_backward` makes the gradient of `gelu`. The gradients of that one are refused, since fastact has no
 second derivatives.
 
-At a kink the gradient is PyTorch's: that of its own operators, in `PIECEWISE` and `_of_pytorch`, or fastact's with the
-sides that names.py has for PyTorch, in `OF_TORCH`.
+At a kink the gradient is PyTorch's: that of its own operators, in `PIECEWISE` and `_gradient_of_aten`, or fastact's
+with the sides that names.py has for PyTorch, in `WITH_ITS_KINKS`.
 """
 
 import functools
@@ -76,21 +76,20 @@ PIECEWISE: dict[str, Callable[..., Tensor]] = {
 }
 """The gradients of functions of polynomial pieces: PyTorch's own, which have all derivatives."""
 
-OF_TORCH: dict[str, Elementwise] = {name: getattr(fastact, name).with_defaults(kinks=sides)
-                                    for name, sides in at_kinks("torch").items() if name not in PIECEWISE}
+WITH_ITS_KINKS: dict[str, Elementwise] = {name: getattr(fastact, name).with_defaults(kinks=sides)
+                                          for name, sides in at_kinks("torch").items() if name not in PIECEWISE}
 """Other functions, with PyTorch's derivatives at kinks: for parameters that are tensors, which aten does not take."""
-
-SELU = 1.6732632423543772848, 1.0507009873554804934  # alpha and the scale
 
 
 def _elu(dy: Tensor, x: Tensor, alpha: float, scale: float = 1.0) -> Tensor:
     return aten.elu_backward.grad_input(dy, alpha, scale, 1.0, False, x, grad_input=torch.empty_like(x))
 
 
-def _of_pytorch(name: str, dy: Tensor, x: Tensor, parameters: Sequence[Any]) -> Tensor | None:
+def _gradient_of_aten(name: str, dy: Tensor, x: Tensor, parameters: Sequence[Any]) -> Tensor | None:
     """Return the gradient of another function that has a kink, if fastact's differs there."""
     if name == "selu":
-        return _elu(dy, x, *SELU)
+        scale, lowest = float(fastact.selu(1.0)), float(fastact.selu(-1e3))  # lowest: -alpha scale
+        return _elu(dy, x, -lowest / scale, scale)
     if name == "elu" and parameters[0] != 1.0:  # without a kink
         return _elu(dy, x, parameters[0])
     if name == "logit" and 0 <= parameters[0] <= 0.5:
@@ -254,10 +253,10 @@ class ElementwiseBackward(Operation):
     def value(self, dy: Tensor, kept: Tensor, *parameters: Any) -> Tensor:
         numbers = tuple(map(number, parameters))
         if not any(isinstance(one, Tensor) for one in numbers):
-            dx = _of_pytorch(self.f.name, dy, kept, numbers)
+            dx = _gradient_of_aten(self.f.name, dy, kept, numbers)
             return dense(self.direct, dy, kept, numbers=numbers) if dx is None else dx
         dx = torch.empty_like(kept)
-        compute(OF_TORCH.get(self.f.name, self.f).backward, view(dy), view(kept), *_arrays(numbers), out=view(dx))
+        compute(WITH_ITS_KINKS.get(self.f.name, self.f).backward, view(dy), view(kept), *_arrays(numbers), out=view(dx))
         return dx
 
     def like(self, dy: Tensor, kept: Tensor, *parameters: Any) -> Tensor:
