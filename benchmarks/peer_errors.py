@@ -90,8 +90,15 @@ def measured(library: str, x: Array) -> Iterator[Figure]:
 
 def kept() -> dict[tuple[str, ...], Figure]:
     """What the file holds."""
-    figures = [Figure(**record) for record in json.loads(FIGURES.read_text())["figures"]] if FIGURES.exists() else []
+    records = json.loads(FIGURES.read_text())["figures"] if FIGURES.exists() else []
+    figures = [Figure(**{**record, "ulp": float(record["ulp"])}) for record in records]
     return {one.key: one for one in figures}
+
+
+def line_of(figure: Figure) -> str:
+    """A figure as the file has it; an infinite error, for which JSON has no number, is a word."""
+    ulp = figure.ulp if math.isfinite(figure.ulp) else str(figure.ulp)
+    return json.dumps({**figure._asdict(), "ulp": ulp}, allow_nan=False)
 
 
 def named(library: str, function: str, mode: str = "value", points: str = "all") -> str:
@@ -128,7 +135,7 @@ def main() -> None:
                 found[one.key] = one
     if update:
         figures = sorted(found.values(), key=lambda one: (NAMED.index(one[1:3]), one.points))
-        lines = ",\n  ".join(json.dumps(one._asdict()) for one in figures)
+        lines = ",\n  ".join(map(line_of, figures))
         head = json.dumps({"CPU": cpu(), "libraries": about["libraries"]}, indent=1)[:-2]
         write_whole(FIGURES, f'{head},\n "figures": [\n  {lines}\n ]\n}}\n')
 

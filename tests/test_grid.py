@@ -3,6 +3,7 @@
 import argparse
 import collections
 import json
+import math
 import os
 import runpy
 import subprocess
@@ -149,6 +150,14 @@ def test_errors_of_peers_are_measured_again(function: str, mode: str) -> None:
     exact = reference.evaluate(function, mode, some, *line.parameters.values(), m=reference.mpmath_namespace(50))
     by_mpmath = reference.ulp_error(line.of_peer("NumPy", mode), exact)
     np.testing.assert_allclose(errors[np.isin(x, some)].max(), by_mpmath.max(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("error", [2.5, math.inf])
+def test_the_file_of_errors_is_strict_json(error: float) -> None:
+    figure = peer_errors.Figure("NumPy", "tanh", "value", "all", error, 1.0)
+    record = json.loads(peer_errors.line_of(figure), parse_constant=pytest.fail)
+    assert peer_errors.Figure(**{**record, "ulp": float(record["ulp"])}) == figure
+    json.loads(peer_errors.FIGURES.read_text(), parse_constant=pytest.fail)
 
 
 @pytest.mark.parametrize(("error", "text"), [(0.52, "0.52"), (4.92, "4.9"), (9.96, "10"), (41.7, "42"), (4430, "4,400"),
