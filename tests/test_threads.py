@@ -416,6 +416,35 @@ def test_affinity_is_obeyed():
 
 
 @needs_openmp
+@pytest.mark.skipif(sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2, reason="Linux, two processors")
+def test_a_thread_on_the_processor_of_the_calling_one_leaves_it():
+    """Where the system wakes it there.  Afterwards it may run on the same processors as before."""
+    code = """
+    import os, time
+    from pathlib import Path
+    import numpy as np
+    import fastact
+    first, second, *_ = sorted(os.sched_getaffinity(0))
+    tasks, x = Path("/proc/self/task"), np.zeros(1_000_000)
+    before = {task.name for task in tasks.iterdir()}
+    fastact.tanh(x)
+    worker, = {int(task.name) for task in tasks.iterdir() if task.name not in before}
+    os.sched_setaffinity(0, {first})
+    left = 0
+    for _ in range(10):
+        os.sched_setaffinity(worker, {first})
+        fastact.tanh(x)
+        os.sched_setaffinity(worker, {first, second})
+        time.sleep(0.01)
+        fastact.tanh(x)
+        left += int((tasks / str(worker) / "stat").read_text().rpartition(")")[2].split()[36]) == second
+        assert os.sched_getaffinity(worker) == {first, second}
+    print(left)
+    """
+    assert run(code, FASTACT_NUM_THREADS="2") == "10"
+
+
+@needs_openmp
 def test_threadpoolctl_is_obeyed():
     fastact.sigmoid(np.zeros(200_000))
     with threadpoolctl.threadpool_limits(1):

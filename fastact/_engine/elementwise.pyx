@@ -15,8 +15,8 @@ from libc.stdint cimport uint16_t
 from fastact._engine.formats cimport (
     BFLOAT16, format_of, formats, is_plain, is_plain_out, is_plain_pair, register_bfloat16, ufunc_owners)
 from fastact._engine.runtime cimport (
-    GIL_HELD_MAX, SIGNAL_INTERVAL, empty_like, fastact_enter, fastact_environment, fastact_leave, prefetches,
-    threads_for)
+    GIL_HELD_MAX, SIGNAL_INTERVAL, empty_like, end_pass, fastact_enter, fastact_environment, fastact_leave,
+    fastact_processor, fastact_start_part, prefetches, threads_for)
 from fastact._engine.strided cimport copy_elements
 from fastact._loops.elementwise cimport ARRAYS, CACHE_LINE, FETCHING, LANES, NEUTRAL, NUMBERS, STRETCH, fetch
 
@@ -330,13 +330,16 @@ cdef bint depends_on_order(const Call* call, Py_ssize_t n) noexcept nogil:
 # Elements `start` to `stop`, shared among threads.  Of rows the caller has checked that no result depends on the order.
 cdef void run_pass(const Call* call, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
     cdef Py_ssize_t chunk, n = stop - start
-    cdef int k, threads = threads_for(n * call.kernel.cost)
+    cdef int k, threads = threads_for(n * call.kernel.cost), processor
     if threads == 1 or call.length == 0 and depends_on_order(call, stop):
         run_range(call, start, stop)
         return
     chunk = ((n + threads - 1) // threads + CHUNK - 1) // CHUNK * CHUNK
+    processor = fastact_processor()
     for k in prange(threads, num_threads=threads, schedule="static"):
+        fastact_start_part(processor)
         run_range(call, start + k * chunk, min(start + (k + 1) * chunk, stop))
+    end_pass()
 
 
 # A pass without the GIL.  Ctrl-C ends a long one and leaves the rest unwritten.

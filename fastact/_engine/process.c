@@ -9,15 +9,17 @@ int fastact_open_blocks(void) { return __atomic_load_n(&fastact_blocks, __ATOMIC
 void fastact_count_blocks(int change) { __atomic_fetch_add(&fastact_blocks, change, __ATOMIC_SEQ_CST); }
 
 /* Whether the work of this thread is worth waking the others: that of this call, and of the calls before it that followed
- * one another so closely that the others would still spin.  After a long call they are taken to sleep. */
+ * one another so closely that the others would still spin.  The end of a call on one thread is estimated, of a long one
+ * as early; that of a parallel pass is known, since the first one waits until the others are awake. */
 #define FASTACT_SPINNING 25e-6
+static __thread double fastact_end = 0, fastact_together = 0;
 int fastact_pays(double nanoseconds, double needed) {
-    static __thread double end = 0, together = 0;
     double now = fastact_seconds();
-    together = (now - end < FASTACT_SPINNING ? together : 0) + nanoseconds;
-    end = now + (nanoseconds < 1e5 ? nanoseconds * 1e-9 : 1e-4);
-    return together > needed;
+    fastact_together = (now - fastact_end < FASTACT_SPINNING ? fastact_together : 0) + nanoseconds;
+    fastact_end = now + (nanoseconds < 1e5 ? nanoseconds * 1e-9 : 1e-4);
+    return fastact_together > needed;
 }
+void fastact_end_pass(void) { fastact_end = fastact_seconds(); }
 
 /* ---- fork -----------------------------------------------------------------------------------------------------------
  * GNU OpenMP's worker threads do not survive a fork, and the child would wait for them for ever.  Releasing the pool

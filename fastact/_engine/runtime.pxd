@@ -11,11 +11,16 @@ cdef extern from "_engine/process.h" nogil:
         pass
     fastact_environment fastact_enter() noexcept
     void fastact_leave(fastact_environment callers) noexcept
+    int fastact_processor() noexcept
+    void fastact_start_part(int callers) noexcept
     float fastact_nearest_float(double number) noexcept
 
 # How many threads the calling thread starts for so much work: 1, or the number of a parallel pass
 cdef int threads_for(double nanoseconds) noexcept nogil
 cdef int team() noexcept nogil
+
+# After a parallel pass
+cdef void end_pass() noexcept nogil
 
 # Whether a pass over so many bytes prefetches them
 cdef bint prefetches(double bytes) noexcept nogil

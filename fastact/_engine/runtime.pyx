@@ -24,6 +24,7 @@ cdef extern from "_engine/process.h" nogil:
     void fastact_count_blocks(int change) noexcept
     int fastact_is_serial_child() noexcept
     int fastact_pays(double nanoseconds, double needed) noexcept
+    void fastact_end_pass() noexcept
     int fastact_survive_fork() noexcept
     int fastact_supports(const char* set) noexcept
     int fastact_prefetching_pays() noexcept
@@ -155,6 +156,10 @@ cdef int threads_for(double nanoseconds) noexcept nogil:
         if threads > 1 and not fastact_pays(nanoseconds, parallel_nanoseconds):
             threads = 1
     return threads
+
+
+cdef void end_pass() noexcept nogil:
+    fastact_end_pass()
 
 
 def set_threads(int n, str source="fastact.set_num_threads"):

@@ -8,7 +8,9 @@ from libc.math cimport INFINITY, isinf
 from libc.stdlib cimport free
 from libc.string cimport memset
 
-from fastact._engine.runtime cimport allocate, fastact_enter, fastact_environment, fastact_leave, threads_for
+from fastact._engine.runtime cimport (
+    allocate, end_pass, fastact_enter, fastact_environment, fastact_leave, fastact_processor, fastact_start_part,
+    threads_for)
 from fastact._math.row_state cimport (
     SEGMENT, SHORT_ROW, STRIP, StripState, row_patch, strip_accumulation, strip_constants,
     strip_emission, strip_reduction)
@@ -177,30 +179,75 @@ cdef void run_strip(const StripCall* call, Py_ssize_t index) noexcept nogil:
     close_strip(call, &strip)
 
 
-# One segment of one step.  `state` holds the constants, and receives the maximum or the sums of the segment.
-cdef inline void run_segment(const StripCall* call, const Step* step, const Strip* strip, Py_ssize_t start,
-                             StripState* state) noexcept nogil:
+# What the segments of a row add up to, or the maximum of each
+cdef struct SegmentSums:
+    double first[STRIP]
+    double second[STRIP]
+
+
+# One step, of the segments from `start` to `stop`
+cdef void run_segments(const StripCall* call, const Step* step, const Strip* strip, Py_ssize_t start, Py_ssize_t stop,
+                       SegmentSums* sums) noexcept nogil:
     cdef fastact_environment callers = fastact_enter()
-    cdef Py_ssize_t n = call.n - start if call.n - start < SEGMENT else SEGMENT
-    if step.kind == EXTREME:
-        run_on_x(call, step, strip, start, n, state)
-    elif step.kind == ACCUMULATE:
-        run_accumulation(call, step, strip, start, n, state)
-    else:
-        run_emission(call, step, strip, start, n, state)
+    cdef StripState state = strip.state         # kernels write their results into it
+    cdef Py_ssize_t segment, first, n, j
+    for segment in range(start, stop):
+        first = segment * SEGMENT
+        n = call.n - first if call.n - first < SEGMENT else SEGMENT
+        if step.kind == EMIT:
+            run_emission(call, step, strip, first, n, &state)
+        elif step.kind == EXTREME:
+            run_on_x(call, step, strip, first, n, &state)
+            for j in range(strip.place.width):
+                sums[segment].first[j] = state.maximum[j]
+        else:
+            run_accumulation(call, step, strip, first, n, &state)
+            for j in range(strip.place.width):
+                sums[segment].first[j], sums[segment].second[j] = state.first[j], state.second[j]
     fastact_leave(callers)
 
 
-# The same result as run_strip, with all threads on one strip; `states` has room for one of each segment.
-cdef void run_strip_in_segments(const StripCall* call, Py_ssize_t index, int threads,
-                                StripState* states) noexcept nogil:
-    cdef Strip strip
+# The maxima of all segments, into the state
+cdef inline void join_extremes(const StripCall* call, const Step* step, Strip* strip, Py_ssize_t segments,
+                               const SegmentSums* sums) noexcept nogil:
+    cdef Py_ssize_t segment, j
+    cdef double maximum
+    for j in range(strip.place.width):
+        strip.state.maximum[j] = -INFINITY
+        for segment in range(segments):
+            maximum = sums[segment].first[j]
+            if maximum > strip.state.maximum[j] or maximum != maximum:      # NaN stays
+                strip.state.maximum[j] = maximum
+    for j in range(strip.place.width):
+        if isinf(strip.state.maximum[j]):       # another segment may hold a NaN: the whole row once more
+            run_on_x(call, step, strip, 0, call.n, &strip.state)
+            break
+
+
+# The sums of all segments, into the state
+cdef inline void join_sums(const Step* step, Strip* strip, Py_ssize_t segments,
+                           const SegmentSums* sums) noexcept nogil:
     cdef double first[2]            # in two parts
     cdef double second[2]
-    cdef double maximum
+    cdef Py_ssize_t segment, j
+    for j in range(strip.place.width):
+        if of_dominant(step) and not strip.state.dominant[j]:
+            continue
+        first[0] = first[1] = second[0] = second[1] = 0
+        for segment in range(segments):
+            add_segment(&first[0], &first[1], sums[segment].first[j])
+            add_segment(&second[0], &second[1], sums[segment].second[j])
+        strip.state.first[j] = first[0] + first[1]
+        strip.state.second[j] = second[0] + second[1]
+
+
+# The same result as run_strip, with all threads on one strip; `sums` has room for those of each segment.
+cdef void run_strip_in_segments(const StripCall* call, Py_ssize_t index, int threads,
+                                SegmentSums* sums) noexcept nogil:
+    cdef Strip strip
     cdef const Step* step
-    cdef Py_ssize_t segments = (call.n + SEGMENT - 1) // SEGMENT, segment, j
-    cdef int k
+    cdef Py_ssize_t segments = segments_of(call), share = (segments + threads - 1) // threads
+    cdef int k, part, processor = fastact_processor()
     open_strip(call, index, &strip)
     for k in range(call.count):
         step = &call.steps[k]
@@ -208,41 +255,22 @@ cdef void run_strip_in_segments(const StripCall* call, Py_ssize_t index, int thr
             continue
         if step.kind == CONSTANTS or step.kind == PATCH:
             run_on_few(call, step, &strip)
-            continue
-        if step.kind == SEARCH or step.kind == RECOVER:        # on this thread alone
+        elif step.kind == SEARCH or step.kind == RECOVER:      # on this thread alone
             if step.kind == SEARCH or any_dominant(&strip):
                 run_on_x(call, step, &strip, 0, call.n, &strip.state)
-            continue
-        if of_dominant(step) and not any_dominant(&strip):
-            continue
-        for segment in range(segments):
-            states[segment] = strip.state
-        for segment in prange(segments, num_threads=threads, schedule="static"):
-            run_segment(call, step, &strip, segment * SEGMENT, states + segment)
-        if step.kind == EMIT:
-            continue
-        for j in range(strip.place.width):
+        elif not of_dominant(step) or any_dominant(&strip):
+            for part in prange(threads, num_threads=threads, schedule="static"):
+                fastact_start_part(processor)
+                run_segments(call, step, &strip, part * share, min((part + 1) * share, segments), sums)
             if step.kind == EXTREME:
-                strip.state.maximum[j] = -INFINITY
-                for segment in range(segments):
-                    maximum = states[segment].maximum[j]
-                    if maximum > strip.state.maximum[j] or maximum != maximum:   # NaN stays
-                        strip.state.maximum[j] = maximum
-                continue
-            if of_dominant(step) and not strip.state.dominant[j]:
-                continue
-            first[0] = first[1] = second[0] = second[1] = 0
-            for segment in range(segments):
-                add_segment(&first[0], &first[1], states[segment].first[j])
-                add_segment(&second[0], &second[1], states[segment].second[j])
-            strip.state.first[j] = first[0] + first[1]
-            strip.state.second[j] = second[0] + second[1]
-        if step.kind == EXTREME:
-            for j in range(strip.place.width):
-                if isinf(strip.state.maximum[j]):    # another segment may hold a NaN: the whole row once more
-                    run_on_x(call, step, &strip, 0, call.n, &strip.state)
-                    break
+                join_extremes(call, step, &strip, segments, sums)
+            elif step.kind == ACCUMULATE:
+                join_sums(step, &strip, segments, sums)
     close_strip(call, &strip)
+
+
+cdef inline Py_ssize_t segments_of(const StripCall* call) noexcept nogil:
+    return (call.n + SEGMENT - 1) // SEGMENT
 
 
 cdef void run_strips(const StripCall* call, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
@@ -255,21 +283,25 @@ cdef void run_strips(const StripCall* call, Py_ssize_t start, Py_ssize_t stop) n
 
 cdef void run_all_strips(const StripCall* call, Py_ssize_t count, double nanoseconds) noexcept nogil:
     cdef Py_ssize_t chunk, index
-    cdef int threads = threads_for(nanoseconds), k
+    cdef int threads = threads_for(nanoseconds), k, processor
     cdef fastact_environment callers
-    cdef StripState* states = NULL
+    cdef SegmentSums* sums = NULL
     cdef bint divisible = call.count > 1 or call.steps[0].kind != SEARCH    # a search reads whole rows
     if divisible and threads > 1 and count < 2 * threads and call.n >= 2 * SEGMENT:
-        states = <StripState*> allocate((call.n + SEGMENT - 1) // SEGMENT * sizeof(StripState))
-    if states != NULL:
+        sums = <SegmentSums*> allocate(segments_of(call) * sizeof(SegmentSums))
+    if sums != NULL:
         callers = fastact_enter()
         for index in range(count):
-            run_strip_in_segments(call, index, threads, states)
+            run_strip_in_segments(call, index, threads, sums)
         fastact_leave(callers)
-        free(states)
+        end_pass()
+        free(sums)
     elif threads > 1 and count > 1:
         chunk = (count + threads - 1) // threads
+        processor = fastact_processor()
         for k in prange(threads, num_threads=threads, schedule="static"):
+            fastact_start_part(processor)
             run_strips(call, k * chunk, (k + 1) * chunk if (k + 1) * chunk < count else count)
+        end_pass()
     else:
         run_strips(call, 0, count)
