@@ -115,7 +115,7 @@ def best_times(
     once the threads of the library before it have stopped spinning, and after a call that wakes its own.
     """
     stop = time.perf_counter() + rounds.seconds
-    repeats = {key: _repeats(timer) for key, timer in timers.items()}
+    repeats = {key: _repeats(timer, alone) for key, timer in timers.items()}
     best = dict.fromkeys(timers, math.inf)
     keys = list(timers)
     for number in range(rounds.most):
@@ -127,10 +127,15 @@ def best_times(
             if number % 4 and best[key] > SLOW * first[key[0]]:
                 continue
             if alone:
-                _wait_for_other_threads()
-                timers[key].timeit(1)
+                _wake(timers[key])
             best[key] = min(best[key], timers[key].timeit(repeats[key]) / repeats[key])
     return best
+
+
+def _wake(timer: timeit.Timer) -> None:
+    """Wait until no thread of another library spins, and call once."""
+    _wait_for_other_threads()
+    timer.timeit(1)
 
 
 def _wait_for_other_threads() -> None:
@@ -164,8 +169,10 @@ def timer_of(call: Call) -> timeit.Timer:
     return timeit.Timer(f"function({', '.join(words)})", globals=names)
 
 
-def _repeats(timer: timeit.Timer) -> int:
+def _repeats(timer: timeit.Timer, alone: bool) -> int:
     repeats = 1
+    if alone:
+        _wake(timer)
     while timer.timeit(repeats) < BATCH_SECONDS:
         repeats *= 2
     return repeats
