@@ -6,10 +6,12 @@
 On a quiet machine, with the instruction set in use.  The cost of a function is the time of one thread per float32
 element, 65,536 of them into a given array, the mean of value and backward; of rows, 64 of 1,024.  That of a loss is the
 time of the loss of each row or logit with its gradient; of softmax_hessian, that of the gradient with the Hessian.
-"mask" is what where= and bias= add to an entry of softmax.  The threshold is
-measured with functions from the lightest to the heaviest: the smallest work, in time of one thread, that two threads
-finish in nine tenths of it.  That is with calls one after the other, between which the second thread waits; and with
-other work between them, over which it falls asleep.  The threshold in fastact/_engine/runtime.pyx lies between the two.
+"mask" is what where= and bias= add to an entry of softmax.
+
+The threshold is measured with functions from the lightest to the heaviest: the smallest work, in time of one thread,
+that two threads finish in nine tenths of it.  That is with calls one after the other, between which the second thread
+waits; and with other work between them, over which it falls asleep.  The threshold in fastact/_engine/runtime.pyx lies
+between the two.
 """
 
 import argparse
