@@ -16,7 +16,7 @@ from fastact._engine.formats cimport (
     BFLOAT16, format_of, formats, is_plain, is_plain_out, is_plain_pair, register_bfloat16, ufunc_owners)
 from fastact._engine.runtime cimport (
     GIL_HELD_MAX, SIGNAL_INTERVAL, empty_like, end_pass, fastact_enter, fastact_environment, fastact_leave,
-    fastact_processor, fastact_start_part, prefetches, threads_for)
+    prefetches, start_part, this_processor, threads_for)
 from fastact._engine.strided cimport copy_elements
 from fastact._loops.elementwise cimport ARRAYS, CACHE_LINE, FETCHING, LANES, NEUTRAL, NUMBERS, STRETCH, fetch
 
@@ -335,9 +335,9 @@ cdef void run_pass(const Call* call, Py_ssize_t start, Py_ssize_t stop) noexcept
         run_range(call, start, stop)
         return
     chunk = ((n + threads - 1) // threads + CHUNK - 1) // CHUNK * CHUNK
-    processor = fastact_processor()
+    processor = this_processor()
     for k in prange(threads, num_threads=threads, schedule="static"):
-        fastact_start_part(processor)
+        start_part(processor)
         run_range(call, start + k * chunk, min(start + (k + 1) * chunk, stop))
     end_pass()
 

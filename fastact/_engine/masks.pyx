@@ -18,7 +18,7 @@ from fastact._engine.formats cimport Format, pack_numbers, unpack_numbers
 from fastact._engine.rows cimport RowCall, RowOperation
 from fastact._engine.runtime cimport (
     GIL_HELD_MAX, SIGNAL_INTERVAL, allocate, end_pass, fastact_enter, fastact_environment, fastact_leave,
-    fastact_processor, fastact_start_part, prefetches, threads_for)
+    prefetches, start_part, this_processor, threads_for)
 from fastact._engine.strips cimport StripCall, run_all_strips, run_strip
 from fastact._loops.elementwise cimport CACHE_LINE, LANES, fetch
 from fastact._loops.masking cimport bias_addition, biased_selection, selection
@@ -387,9 +387,9 @@ cdef void run_blocks(const Masked* masked, char* memory, int thread, int threads
 cdef void run_part(const Masked* masked, char* memory, Py_ssize_t room, int threads) noexcept nogil:
     cdef int k, processor
     if threads > 1:
-        processor = fastact_processor()
+        processor = this_processor()
         for k in prange(threads, num_threads=threads, schedule="static"):
-            fastact_start_part(processor)
+            start_part(processor)
             run_blocks(masked, memory + k * room, k, threads)
         end_pass()
     else:

@@ -21,6 +21,29 @@ int fastact_pays(double nanoseconds, double needed) {
 }
 void fastact_end_pass(void) { fastact_end = fastact_seconds(); }
 
+/* The processor of the thread that starts a pass.  At the start of each part of the pass, another thread that runs on
+ * that processor moves to another one: in a virtual machine the system may wake it there although others are idle, and
+ * leave both there, where they take turns and spin.  A thread that has moved in the last tenth of a millisecond stays:
+ * then all processors are busy. */
+#if FASTACT_OPENMP && defined(__linux__)
+#include <sched.h>
+int fastact_processor(void) { return sched_getcpu(); }
+void fastact_start_part(int callers) {
+    static __thread double moved = 0;
+    cpu_set_t allowed, others;
+    if (omp_get_thread_num() == 0 || sched_getcpu() != callers || fastact_seconds() - moved < 1e-4) return;
+    moved = fastact_seconds();
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    others = allowed;
+    CPU_CLR(callers, &others);
+    if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0)
+        sched_setaffinity(0, sizeof allowed, &allowed);
+}
+#else
+int fastact_processor(void) { return -1; }
+void fastact_start_part(int callers) { (void) callers; }
+#endif
+
 /* ---- fork -----------------------------------------------------------------------------------------------------------
  * GNU OpenMP's worker threads do not survive a fork, and the child would wait for them for ever.  Releasing the pool
  * before the fork (OpenMP 5.0; looked up at run time, since older libraries lack it) lets parent and child each start a

@@ -66,29 +66,6 @@ static inline float fastact_nearest_float(double number) {
 #define fastact_processor_ids(place, ids) ((void) (ids))
 #endif
 
-/* The processor of the thread that starts a pass.  At the start of each part of the pass, another thread that runs on
- * that processor moves to another one: in a virtual machine the system may wake it there although others are idle, and
- * leave both there, where they take turns and spin.  A thread that has moved in the last tenth of a millisecond stays:
- * then all processors are busy. */
-#if FASTACT_OPENMP && defined(__linux__)
-#include <sched.h>
-static inline int fastact_processor(void) { return sched_getcpu(); }
-static inline void fastact_start_part(int callers) {
-    static __thread double moved = 0;
-    cpu_set_t allowed, others;
-    if (omp_get_thread_num() == 0 || sched_getcpu() != callers || omp_get_wtime() - moved < 1e-4) return;
-    moved = omp_get_wtime();
-    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
-    others = allowed;
-    CPU_CLR(callers, &others);
-    if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0)
-        sched_setaffinity(0, sizeof allowed, &allowed);
-}
-#else
-static inline int fastact_processor(void) { return -1; }
-static inline void fastact_start_part(int callers) { (void) callers; }
-#endif
-
 /* Cython's prange calls PyGILState_Check to find out whether it has a GIL to release.  Once a process has had a
  * subinterpreter, that function of Python 3.11 returns 1 in every thread. */
 #if PY_VERSION_HEX < 0x030c0000
@@ -104,6 +81,8 @@ int fastact_open_blocks(void);
 void fastact_count_blocks(int change);
 int fastact_is_serial_child(void);
 int fastact_pays(double nanoseconds, double needed);
+int fastact_processor(void);
+void fastact_start_part(int callers);
 void fastact_end_pass(void);
 int fastact_survive_fork(void);
 int fastact_supports(const char *set);

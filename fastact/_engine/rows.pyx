@@ -18,7 +18,7 @@ from libc.string cimport memcpy
 from fastact._engine.formats cimport Format, pack_numbers, unpack_numbers
 from fastact._engine.runtime cimport (
     GIL_HELD_MAX, SIGNAL_INTERVAL, allocate, end_pass, fastact_enter, fastact_environment, fastact_leave,
-    fastact_processor, fastact_start_part, prefetches, team, threads_for)
+    prefetches, start_part, team, this_processor, threads_for)
 from fastact._engine.strips cimport (
     ACCUMULATE, ALWAYS, CONSTANTS, EMIT, EXTREME, IF_DOMINANT, IF_LONG, IF_LONG_AND_DOMINANT, IF_SHORT, PATCH, RECOVER,
     SEARCH, Place, StripCall, place_of, run_all_strips, run_strip)
@@ -216,15 +216,15 @@ cdef void run_group_in_parallel(const CopyCall* copy, Py_ssize_t index, char* me
     cdef StripCall floats
     cdef Place place
     cdef Py_ssize_t n = copy.call.n, chunk = ((n + threads - 1) // threads + LANES - 1) // LANES * LANES
-    cdef int k, processor = fastact_processor()
+    cdef int k, processor = this_processor()
     place = place_of(copy.call, index, copy.width, copy.groups)
     floats = call_on_copy(copy, &place, memory)
     for k in prange(threads, num_threads=threads, schedule="static"):
-        fastact_start_part(processor)
+        start_part(processor)
         convert_part(copy, &place, &floats, False, k * chunk, (k + 1) * chunk if (k + 1) * chunk < n else n)
     run_all_strips(&floats, floats.strips, nanoseconds)
     for k in prange(threads, num_threads=threads, schedule="static"):
-        fastact_start_part(processor)
+        start_part(processor)
         convert_part(copy, &place, &floats, True, k * chunk, (k + 1) * chunk if (k + 1) * chunk < n else n)
     end_pass()
 
@@ -253,9 +253,9 @@ cdef int run_on_copies(CopyCall* copy, Py_ssize_t outer, double nanoseconds) noe
             run_group_in_parallel(copy, index, memory, threads, nanoseconds)
     elif threads > 1 and count > 1:
         chunk = (count + threads - 1) // threads
-        processor = fastact_processor()
+        processor = this_processor()
         for k in prange(threads, num_threads=threads, schedule="static"):
-            fastact_start_part(processor)
+            start_part(processor)
             run_groups(copy, k * chunk, (k + 1) * chunk if (k + 1) * chunk < count else count,
                        NULL if memory == NULL else memory + k * all_arrays)
         end_pass()

@@ -11,15 +11,15 @@ cdef extern from "_engine/process.h" nogil:
         pass
     fastact_environment fastact_enter() noexcept
     void fastact_leave(fastact_environment callers) noexcept
-    int fastact_processor() noexcept
-    void fastact_start_part(int callers) noexcept
     float fastact_nearest_float(double number) noexcept
 
 # How many threads the calling thread starts for so much work: 1, or the number of a parallel pass
 cdef int threads_for(double nanoseconds) noexcept nogil
 cdef int team() noexcept nogil
 
-# After a parallel pass
+# Of a parallel pass: the processor of the thread that starts it, which each part is given as it starts, and the end
+cdef int this_processor() noexcept nogil
+cdef void start_part(int callers) noexcept nogil
 cdef void end_pass() noexcept nogil
 
 # Whether a pass over so many bytes prefetches them

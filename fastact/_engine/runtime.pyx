@@ -24,6 +24,8 @@ cdef extern from "_engine/process.h" nogil:
     void fastact_count_blocks(int change) noexcept
     int fastact_is_serial_child() noexcept
     int fastact_pays(double nanoseconds, double needed) noexcept
+    int fastact_processor() noexcept
+    void fastact_start_part(int callers) noexcept
     void fastact_end_pass() noexcept
     int fastact_survive_fork() noexcept
     int fastact_supports(const char* set) noexcept
@@ -156,6 +158,14 @@ cdef int threads_for(double nanoseconds) noexcept nogil:
         if threads > 1 and not fastact_pays(nanoseconds, parallel_nanoseconds):
             threads = 1
     return threads
+
+
+cdef int this_processor() noexcept nogil:
+    return fastact_processor()
+
+
+cdef void start_part(int callers) noexcept nogil:
+    fastact_start_part(callers)
 
 
 cdef void end_pass() noexcept nogil:

@@ -9,8 +9,7 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 from fastact._engine.runtime cimport (
-    allocate, end_pass, fastact_enter, fastact_environment, fastact_leave, fastact_processor, fastact_start_part,
-    threads_for)
+    allocate, end_pass, fastact_enter, fastact_environment, fastact_leave, start_part, this_processor, threads_for)
 from fastact._math.row_state cimport (
     SEGMENT, SHORT_ROW, STRIP, StripState, row_patch, strip_accumulation, strip_constants,
     strip_emission, strip_reduction)
@@ -247,7 +246,7 @@ cdef void run_strip_in_segments(const StripCall* call, Py_ssize_t index, int thr
     cdef Strip strip
     cdef const Step* step
     cdef Py_ssize_t segments = segments_of(call), share = (segments + threads - 1) // threads
-    cdef int k, part, processor = fastact_processor()
+    cdef int k, part, processor = this_processor()
     open_strip(call, index, &strip)
     for k in range(call.count):
         step = &call.steps[k]
@@ -260,7 +259,7 @@ cdef void run_strip_in_segments(const StripCall* call, Py_ssize_t index, int thr
                 run_on_x(call, step, &strip, 0, call.n, &strip.state)
         elif not of_dominant(step) or any_dominant(&strip):
             for part in prange(threads, num_threads=threads, schedule="static"):
-                fastact_start_part(processor)
+                start_part(processor)
                 run_segments(call, step, &strip, part * share, min((part + 1) * share, segments), sums)
             if step.kind == EXTREME:
                 join_extremes(call, step, &strip, segments, sums)
@@ -298,9 +297,9 @@ cdef void run_all_strips(const StripCall* call, Py_ssize_t count, double nanosec
         free(sums)
     elif threads > 1 and count > 1:
         chunk = (count + threads - 1) // threads
-        processor = fastact_processor()
+        processor = this_processor()
         for k in prange(threads, num_threads=threads, schedule="static"):
-            fastact_start_part(processor)
+            start_part(processor)
             run_strips(call, k * chunk, (k + 1) * chunk if (k + 1) * chunk < count else count)
         end_pass()
     else:

@@ -6,8 +6,7 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free
 
 from fastact._engine.runtime cimport (
-    allocate, end_pass, fastact_enter, fastact_environment, fastact_leave, fastact_processor, fastact_start_part,
-    threads_for)
+    allocate, end_pass, fastact_enter, fastact_environment, fastact_leave, start_part, this_processor, threads_for)
 from fastact._engine.strided cimport copy_elements
 from fastact._loops.sums cimport fastact_sum, fastact_sum_add, fastact_sum_rounded, fastact_sum_start, sum_block
 
@@ -90,10 +89,10 @@ cdef void round_sums(const SumCall* call, Py_ssize_t first, Py_ssize_t width, co
 cdef void run_sums(const SumCall* call, int threads, Py_ssize_t parts, fastact_sum* totals) noexcept nogil:
     cdef Py_ssize_t groups = (call.kept + call.width - 1) // call.width, length = (call.outer + parts - 1) // parts
     cdef Py_ssize_t share = (groups + threads - 1) // threads, group, first, width, part, j
-    cdef int k, processor = fastact_processor()
+    cdef int k, processor = this_processor()
     if parts == 1:
         for k in prange(threads, num_threads=threads, schedule="static"):
-            fastact_start_part(processor)
+            start_part(processor)
             for group in range(k * share, (k + 1) * share if (k + 1) * share < groups else groups):
                 first = group * call.width
                 width = call.kept - first if call.kept - first < call.width else call.width
@@ -104,7 +103,7 @@ cdef void run_sums(const SumCall* call, int threads, Py_ssize_t parts, fastact_s
         first = group * call.width
         width = call.kept - first if call.kept - first < call.width else call.width
         for k in prange(<int> parts, num_threads=threads, schedule="static"):
-            fastact_start_part(processor)
+            start_part(processor)
             sum_part(call, k * length, (k + 1) * length if (k + 1) * length < call.outer else call.outer, first, width,
                      totals + k * call.width)
         for j in range(width):
