@@ -84,6 +84,12 @@ def heading(text: str, line: str = "-") -> str:
 
 
 def equation(formula: str) -> str:
+    """A formula, each equation of which has a line: a narrow page has no room for two."""
+    return gathered(re.split(r"(?<=[,;]) \\; (?=[^,;]*=)", formula))
+
+
+def gathered(lines: list[str]) -> str:
+    formula = r"\begin{gathered} " + r" \\ ".join(lines) + r" \end{gathered}" if lines[1:] else lines[0]
     return f".. math:: {formula}"
 
 
@@ -120,7 +126,7 @@ def stacked(text: str) -> str:
     """The text, a formula of several parts having a line for each, since a page is narrower than a terminal."""
     def lines(found: re.Match[str]) -> str:
         parts = re.split(r"\\q?quad\s", " ".join(found[1].split()))
-        return r".. math:: \begin{gathered} " + r" \\ ".join(parts) + r" \end{gathered}" if parts[1:] else found[0]
+        return gathered(parts) if parts[1:] else found[0]
 
     return re.sub(r"(?m)^\.\. math:: (.+(?:\n +.+)*)", lines, text)
 
