@@ -107,9 +107,19 @@ class Kernel(NamedTuple):
     def name(self) -> str:
         return f"{self.key.replace('.', '_')}_{self.dtype}"
 
-    @property
-    def entry(self) -> str:
-        return f'KERNELS["{self.key}.{self.dtype}"] = <size_t> &{self.name}'
+
+def entries(kernels: list[Kernel]) -> list[str]:
+    """Enter the kernels into the table: a loop, since a statement for each would be a twentieth of the module."""
+    return [
+        f"cdef size_t ADDRESSES[{len(kernels)}]",
+        "ADDRESSES[:] = [",
+        *(f"    <size_t> &{kernel.name}," for kernel in kernels),
+        "]",
+        'KEYS = """',
+        *(f"{kernel.key}.{kernel.dtype}" for kernel in kernels),
+        '""".split()',
+        f"KERNELS.update({{KEYS[k]: ADDRESSES[k] for k in range({len(kernels)})}})",
+    ]
 
 
 def read_formulas(text: str) -> dict[str, Formula]:
@@ -374,7 +384,7 @@ def table(folder: Path) -> str:
           for name, formula in formulas.items() if modes_of(name, formulas)),
         *(f'GATED["{one.name}"] = "{one.activation}", {one.limited}' for one in gated.values()),
         *(f'OPERATIONS["{name}"] = {tuple(map(tuple, steps))!r}' for name, steps in operations.items()),
-        *(kernel.entry for kernel in kernels),
+        *entries(kernels),
         "",
     ])
 
