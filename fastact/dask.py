@@ -80,7 +80,7 @@ def logsumexp(x: Any, axis: Axis = -1, keepdims: bool = False, *, split_every: i
     chunks = tuple((1,) if k in axes else chunk for k, chunk in enumerate(x.chunks) if keepdims or k not in axes)
     for index in _indices(x, axes):
         place = index if keepdims else tuple(block for k, block in enumerate(index) if k not in axes)
-        layer[(name, *place)] = (_logsumexp, (states, *index), dtype, keepdims)
+        layer[(name, *place)] = (_logsumexp, states[index], dtype, keepdims)
     return _array(name, layer, [x], chunks, dtype)
 
 
@@ -185,9 +185,8 @@ def softmax_cross_entropy(
             block = (*index[:axis], k, *index[axis + 1 :])
             parts.append((at_labels, *block))
             layer[parts[-1]] = (_at_label, (x.name, *block), label, axis, int(starts[k]), x.shape[axis])
-            layer[(gradient, *block)] = (_gradient, (x.name, *block), label, (states, *index), axis, int(starts[k]),
-                                         scale)
-        layer[(losses, *index)] = (_loss, (states, *index), parts)
+            layer[(gradient, *block)] = (_gradient, (x.name, *block), label, states[index], axis, int(starts[k]), scale)
+        layer[(losses, *index)] = (_loss, states[index], parts)
     chunks = tuple((1,) if k == axis else chunk for k, chunk in enumerate(x.chunks))
     of_rows = _array(losses, layer, [x, right], chunks, np.dtype(np.float64)).squeeze(axis)
     if reduction == "mean":
@@ -230,11 +229,13 @@ def _indices(x: Any, axes: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     return itertools.product(*(range(1 if k in axes else count) for k, count in enumerate(x.numblocks)))
 
 
-def _merged_states(x: Any, axes: tuple[int, ...], split_every: int, token: str) -> tuple[str, dict[Any, Any]]:
-    """Return the tasks that compute the state of each row of chunks, and the name of their keys."""
+def _merged_states(
+    x: Any, axes: tuple[int, ...], split_every: int, token: str
+) -> tuple[dict[tuple[int, ...], Any], dict[Any, Any]]:
+    """Return the key of the state of each row of chunks, by the index of its first chunk, and the tasks."""
     if isinstance(split_every, bool) or not isinstance(split_every, int) or split_every < 2:
         raise ValueError(f"fastact.dask: split_every is {split_every!r}; accepted are integers from 2 on")
-    name, layer = f"row-state-{token}", {}
+    keys, layer = {}, {}
     for first in _indices(x, axes):
         level: list[Any] = []
         for index in itertools.product(*(range(count) if k in axes else (first[k],)
@@ -247,8 +248,8 @@ def _merged_states(x: Any, axes: tuple[int, ...], split_every: int, token: str) 
             groups = [level[k : k + split_every] for k in range(0, len(level), split_every)]
             level = [(f"row-state-{depth}-{token}", *first, k) for k in range(len(groups))]
             layer |= {key: (_merge, group) for key, group in zip(level, groups, strict=True)}
-        layer[(name, *first)] = level[0]
-    return name, layer
+        keys[first] = level[0]
+    return keys, layer
 
 
 def _of_rows(function: str, x: Any, axis: Axis, split_every: int) -> Any:
@@ -259,7 +260,7 @@ def _of_rows(function: str, x: Any, axis: Axis, split_every: int) -> Any:
     states, layer = _merged_states(x, axes, split_every, token)
     name, compute = f"{function}-{token}", getattr(RowState, function)
     for index in itertools.product(*map(range, x.numblocks)):
-        state = (states, *(0 if k in axes else block for k, block in enumerate(index)))
+        state = states[tuple(0 if k in axes else block for k, block in enumerate(index))]
         layer[(name, *index)] = (compute, state, (x.name, *index))
     return _array(name, layer, [x], x.chunks, dtype)
 

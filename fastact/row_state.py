@@ -19,6 +19,8 @@ REST = RowOperation("row_rest", KERNELS, cost_of("logsumexp"))
 SOFTMAX = RowOperation("softmax_part", KERNELS, cost_of("softmax"))
 LOG_SOFTMAX = RowOperation("log_softmax_part", KERNELS, cost_of("log_softmax"))
 
+CONVERTED = 2**16  # numbers that are float64 at a time, of whole rows: half a MiB, which stays in the cache
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RowState:
@@ -89,19 +91,24 @@ class RowState:
             If `x` has no dimension.
         """
         call = "RowState.of"
-        numbers = as_numbers(call, "x", x).astype(np.float64, copy=False)
+        numbers = as_numbers(call, "x", x)
         if numbers.ndim == 0:
             raise ValueError(f"fastact.{call}: x has no dimension; accepted are (..., n)")
         axes = row_axes(call, axis, numbers.ndim)
-        maximum = numbers.max(axis=axes, keepdims=True, initial=-np.inf)
-        rest = np.zeros(maximum.shape)
+        layout = Layout(numbers, axes)
+        shape = tuple(1 if k in axes else numbers.shape[k] for k in layout.order)
+        maximum, rest = np.full(shape, -np.inf), np.zeros(shape)
         if numbers.size:
-            layout = Layout(numbers, axes)
-            results = np.zeros(tuple(1 if k in axes else numbers.shape[k] for k in layout.order))
-            REST.apply(layout.matrix(numbers), (layout.outer, layout.n, layout.inner), results=results)
-            rest = reorder(results, layout.order)
+            rows = layout.matrix(numbers).reshape(layout.outer, layout.n, layout.inner)
+            maxima, rests = maximum.reshape(layout.outer, layout.inner), rest.reshape(layout.outer, layout.inner)
+            step = max(1, CONVERTED // (layout.n * layout.inner))
+            for start in range(0, layout.outer, step):
+                part, these = rows[start : start + step].astype(np.float64, copy=False), slice(start, start + step)
+                part.max(axis=1, out=maxima[these])
+                REST.apply(part, part.shape, results=rests[these])
             rest[maximum == -np.inf] = 0
             rest[~(maximum < np.inf)] = np.nan
+        maximum, rest = reorder(maximum, layout.order), reorder(rest, layout.order)
         return cls(axes, maximum, rest, np.zeros(maximum.shape))
 
     def merge(self, other: Self) -> Self:
