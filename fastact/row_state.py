@@ -102,8 +102,12 @@ class RowState:
             rows = layout.matrix(numbers).reshape(layout.outer, layout.n, layout.inner)
             maxima, rests = maximum.reshape(layout.outer, layout.inner), rest.reshape(layout.outer, layout.inner)
             step = max(1, CONVERTED // (layout.n * layout.inner))
+            memory = np.empty((min(step, layout.outer) if rows.dtype != np.float64 else 0, *rows.shape[1:]))
             for start in range(0, layout.outer, step):
-                part, these = rows[start : start + step].astype(np.float64, copy=False), slice(start, start + step)
+                these = slice(start, start + step)
+                part = rows[these]
+                if part.dtype != np.float64:
+                    memory[: len(part)], part = part, memory[: len(part)]
                 part.max(axis=1, out=maxima[these])
                 REST.apply(part, part.shape, results=rests[these])
             rest[maximum == -np.inf] = 0
