@@ -151,6 +151,11 @@ REASONS = (
         _of("erf", "JAX"),
     ),
     Reason(
+        f"x - tanh(x) cancels: NumPy's is off by {named('NumPy', 'tanh_shrink')} ulp, fastact's by at most "
+        f"{_promised('value', 'tanh_shrink')}.",
+        _of(("tanh_shrink", "tanh_shrink.backward")),
+    ),
+    Reason(
         "hardmax counts the maxima of a row: only the first stays 1, and a NaN makes the row NaN.",
         _of("hardmax"),
     ),

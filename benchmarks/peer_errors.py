@@ -32,7 +32,8 @@ POINTS = 400_001  # of either sign
 ROWS = (1000, 1024)
 
 NAMED = (
-    *((name, "value") for name in ("sigmoid", "silu", "gelu", "gelu_tanh", "gelu_quick", "squareplus", "dish", "erf")),
+    *((name, "value") for name in (
+        "sigmoid", "silu", "gelu", "gelu_tanh", "gelu_quick", "squareplus", "dish", "erf", "tanh_shrink")),
     *((name, "derivative") for name in ("silu", "gelu", "gelu_tanh", "mish", "squareplus", "dish", "softsign")),
     *((name, "value") for name in ("softmax", "log_softmax", "softmin")),
 )
