@@ -4,8 +4,8 @@ Needs dask: ``pip install 'fastact[dask]'``.
 
 Where the rows are whole in each chunk, every chunk is computed by itself. Elsewhere each chunk gives its
 `fastact.RowState`, the states of a row of chunks are merged in a tree, and every chunk is computed from the state of
-its rows. So each chunk is read twice and no worker needs a whole row: a worker holds a chunk, its copy in float64 or
-its result, and the state, which has three numbers a row.
+its rows. So each chunk is read twice and no worker needs a whole row: a worker holds a chunk, the result, and the
+state, which has three numbers a row.
 """
 
 import itertools

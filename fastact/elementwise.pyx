@@ -134,7 +134,8 @@ cdef class Elementwise(Activation):
         kernels = {dtype: KERNELS.KERNELS[f"{self.name}.{mode}.{dtype}"] for dtype in ("float", "double")}
         name = self.name if mode == "value" else f"{self.name}_{mode}"
         return KernelSet(kernels, name, f"The ufunc of fastact.{self.name}, {mode}: {self.summary}", inputs,
-                         len(self.parameters), outputs, cost, (1,) * len(self.parameters))
+                         len(self.parameters), outputs, cost, (1,) * len(self.parameters),
+                         copies=name == "identity")
 
     def with_defaults(self, *, kinks=None, **parameters):
         """with_defaults(*, parameter=number, kinks=None): the same activation, with other defaults for its parameters.

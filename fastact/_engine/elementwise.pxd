@@ -18,6 +18,7 @@ cdef struct Kernel:
     double neutral[OPERANDS]        # parameters that the kernel removes if it is given the form NEUTRAL
     const Format* format            # of inputs and outputs; parameters are floats or doubles
     double cost                     # nanoseconds per element on one thread
+    bint copies                     # the result is the input
 
 
 # Parameters as numbers of either dtype

@@ -12,5 +12,6 @@ class KernelSet:
         outputs: int,
         cost: float,
         neutral: tuple[float, ...],
+        copies: bool = ...,
     ) -> None: ...
     def add_bfloat16(self, type_number: int) -> None: ...

@@ -11,9 +11,11 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from cython.parallel cimport prange
 from libc.stdint cimport uint16_t
+from libc.string cimport memmove
 
 from fastact._engine.formats cimport (
-    BFLOAT16, format_of, formats, is_plain, is_plain_out, is_plain_pair, register_bfloat16, ufunc_owners)
+    BFLOAT16, format_of, formats, is_plain, is_plain_out, is_plain_pair, nanoseconds_in, register_bfloat16,
+    ufunc_owners)
 from fastact._engine.runtime cimport (
     GIL_HELD_MAX, SIGNAL_INTERVAL, empty_like, end_pass, fastact_enter, fastact_environment, fastact_leave,
     prefetches, start_part, this_processor, threads_for)
@@ -238,6 +240,17 @@ cdef void run_blocks(const Call* call, Py_ssize_t start, Py_ssize_t stop, bint f
         start += n
 
 
+# n elements of a result that is its input, which the result may overlap as `depends_on_order` explains
+cdef inline void copy_unconverted(const Call* call, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
+    cdef char* target = address_of(call, 1, start)
+    cdef const char* source = address_of(call, 0, start)
+    cdef Py_ssize_t itemsize = call.kernel.format.itemsize
+    if call.strides[0] == itemsize and call.strides[1] == itemsize:
+        memmove(target, source, n * itemsize)
+    else:
+        copy_elements(target, call.strides[1], source, call.strides[0], n, itemsize)
+
+
 # Elements `start` to `stop` of one row
 cdef void run_elements(const Call* call, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
     cdef const Kernel* kernel = call.kernel
@@ -245,6 +258,9 @@ cdef void run_elements(const Call* call, Py_ssize_t start, Py_ssize_t stop) noex
     cdef bint contiguous = True, fetching
     cdef int k
     cdef void* operands[OPERANDS]
+    if kernel.copies and is_packed(call, 0):
+        copy_unconverted(call, start, stop - start)
+        return
     for k in range(kernel.operands):
         if is_number(call, k):
             operands[k] = call.data[k]
@@ -401,10 +417,12 @@ cdef class KernelSet:
         Nanoseconds per float32 element on one thread, which decide when a second thread pays.
     neutral : tuple of float
         The parameters that the kernel removes, if a call has no others.
+    copies : bool
+        Whether the result is the input.
     """
 
     def __cinit__(self, dict addresses, str name, str documentation, int inputs, int parameters, int outputs,
-                  double cost, tuple neutral):
+                  double cost, tuple neutral, bint copies=False):
         cdef int k, j, operands = inputs + parameters + outputs
         cdef size_t address
         self.name, self.documentation = name.encode(), documentation.encode()
@@ -412,7 +430,8 @@ cdef class KernelSet:
             address = addresses[DTYPES[dtype]]
             self.kernels[k].run = <block_kernel> address
             self.kernels[k].inputs, self.kernels[k].parameters, self.kernels[k].operands = inputs, parameters, operands
-            self.kernels[k].format, self.kernels[k].cost = &formats[k], cost * formats[k].number_size / 4
+            self.kernels[k].format, self.kernels[k].cost = &formats[k], nanoseconds_in(&formats[k], cost)
+            self.kernels[k].copies = copies
             for j in range(parameters):
                 self.kernels[k].neutral[j] = neutral[j]
             self.functions[k] = <cnp.PyUFuncGenericFunction> ufunc_loop

@@ -450,7 +450,7 @@ cdef int run_masked(RowOperation operation, const RowCall* call, const MaskCall*
         for row in range(rows):
             work += mask.end[row] - mask.begin[row]
     masked.fetching = call.inner == 1 and prefetches(work * 2 * call.format.itemsize)
-    masked.nanoseconds = work * (operation.cost + mask.cost) * call.format.number_size / 4
+    masked.nanoseconds = operation.nanoseconds(call.format, work, entries, mask.cost)
     threads = threads_for(masked.nanoseconds)
     masked.together = threads > 1 and rows < 2 * threads and entries >= 2 * SEGMENT
     threads = 1 if masked.together else <int> min(threads, rows)

@@ -68,6 +68,7 @@ cdef class RowOperation:
     cdef bint in_place              # no step reads x after results were stored
     cdef bint searches              # it has a step that takes one row at a time
     cdef bint writes_y              # y is a second result
+    cdef double nanoseconds(self, const Format* format, double entries, Py_ssize_t n, double more) noexcept nogil
     cdef int run(self, const RowCall* call) except -1
     cdef int run_at_once(self, const RowCall* call, Py_ssize_t size) except -1
     cdef int compute(self, const RowCall* call, Py_ssize_t size) noexcept nogil

@@ -15,7 +15,7 @@ from libc.stdint cimport uint16_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy
 
-from fastact._engine.formats cimport Format, pack_numbers, unpack_numbers
+from fastact._engine.formats cimport Format, nanoseconds_in, pack_numbers, unpack_numbers
 from fastact._engine.runtime cimport (
     GIL_HELD_MAX, SIGNAL_INTERVAL, allocate, end_pass, fastact_enter, fastact_environment, fastact_leave,
     prefetches, start_part, team, this_processor, threads_for)
@@ -37,6 +37,8 @@ cdef enum:
     COLUMNS_MAX = 128               # columns copied together
     ON_STACK = 1 << 12              # bytes of copied rows for which the stack has room
     CONVERTED = 1024                # numbers converted at a time where lines are short
+    ENTRIES_OF_ROW = 16             # what is done once for a row takes as long as so many of its entries
+    ENTRIES_OF_SEARCH = 160         # the same with a search
 
 # A call whose strips are copied: what is copied together is a group of strips.
 cdef struct CopyCall:
@@ -337,6 +339,11 @@ cdef class RowOperation:
             raise MemoryError(f"fastact: no memory for rows of {call.n} numbers as float32")
         return 0
 
+    # Nanoseconds of so many entries in rows of n, each of which costs so much more, on one thread
+    cdef double nanoseconds(self, const Format* format, double entries, Py_ssize_t n, double more) noexcept nogil:
+        cdef double of_row = ENTRIES_OF_SEARCH if self.searches else ENTRIES_OF_ROW
+        return entries * nanoseconds_in(format, self.cost + more) * (1 + of_row / n)
+
     # A call of `size` entries, which are not none.  Returns -1, with nothing written, where there is no memory.
     cdef int compute(self, const RowCall* call, Py_ssize_t size) noexcept nogil:
         cdef StripCall strips
@@ -344,7 +351,7 @@ cdef class RowOperation:
         cdef const Format* format = call.format
         cdef Py_ssize_t count, n = call.n, outer = call.outer, inner = call.inner
         cdef int kind = 0 if format.number_size == 4 else 1
-        cdef double nanoseconds = size * self.cost * format.number_size / 4
+        cdef double nanoseconds = self.nanoseconds(format, size, n, 0)
         cdef int failed = 0
         cdef Py_ssize_t copied_max, groups_min
         cdef bint copied

@@ -2,8 +2,8 @@
 #
 # The tree of additions is fixed: 16 lanes, blocks of 128 entries, segments of 4096 that the engine adds.  float32 terms
 # are added in pairs as floats and as doubles from there on: what a sum loses beside its largest term is lost in all
-# entries.  float64 terms are added in two parts throughout: in a long row, or beside one large entry, the same rounding
-# error repeats and accumulates.
+# entries.  float64 terms are added in pairs, and the pairs in two parts: in a long row, or beside one large entry, the
+# same rounding error repeats and accumulates.
 
 from libc.math cimport NAN, isinf
 from libc.stdint cimport INT32_MIN, INT64_MIN, int32_t, int64_t, uint32_t, uint64_t
@@ -113,9 +113,11 @@ cdef inline void add_to_lane(const floating* x, int distance, int lines, double*
         else:
             high[0] += ((<double> (x[0] + x[distance]) + (x[2 * distance] + x[3 * distance]))
                         + (<double> (x[4 * distance] + x[5 * distance]) + (x[6 * distance] + x[7 * distance])))
+    elif lines == 1:
+        add_exactly(high, low, x[0])
     else:
-        for line in range(lines):
-            add_exactly(high, low, x[line * distance])
+        for line in range(0, lines, 2):
+            add_exactly(high, low, x[line * distance] + x[(line + 1) * distance])
 
 
 cdef inline void add_to_lanes(const floating* x, int sums, const floating* y, int lines, double* high,
@@ -290,24 +292,29 @@ cdef inline floating light_term(Terms terms, const floating* x, const floating* 
     return term(terms, x[j], y[j], c, &value, NULL)
 
 
-# The terms of whole blocks of floats, added to the lanes as add_to_lanes does
+# The terms of whole blocks, added to the lanes as add_to_lanes does
 cdef inline void add_light_terms(Terms terms, const floating* x, const floating* y, bint fetching, Py_ssize_t n,
-                                 const floating* c, double* lanes) noexcept nogil:
+                                 const floating* c, double* lanes, double* low) noexcept nogil:
     cdef Py_ssize_t block, i
-    cdef int j
+    cdef int j, line
     for block in range(n // ROW_BLOCK):
         i = block * ROW_BLOCK
         if fetching and i % STRETCH == 0:
             fetch_stretch(x + n + i)
         for j in range(LANES):
-            lanes[j] += ((<double> (light_term(terms, x + i, y + i, j, c)
-                                    + light_term(terms, x + i, y + i, j + LANES, c))
-                          + (light_term(terms, x + i, y + i, j + 2 * LANES, c)
-                             + light_term(terms, x + i, y + i, j + 3 * LANES, c)))
-                         + (<double> (light_term(terms, x + i, y + i, j + 4 * LANES, c)
-                                      + light_term(terms, x + i, y + i, j + 5 * LANES, c))
-                            + (light_term(terms, x + i, y + i, j + 6 * LANES, c)
-                               + light_term(terms, x + i, y + i, j + 7 * LANES, c))))
+            if floating is float:
+                lanes[j] += ((<double> (light_term(terms, x + i, y + i, j, c)
+                                        + light_term(terms, x + i, y + i, j + LANES, c))
+                              + (light_term(terms, x + i, y + i, j + 2 * LANES, c)
+                                 + light_term(terms, x + i, y + i, j + 3 * LANES, c)))
+                             + (<double> (light_term(terms, x + i, y + i, j + 4 * LANES, c)
+                                          + light_term(terms, x + i, y + i, j + 5 * LANES, c))
+                                + (light_term(terms, x + i, y + i, j + 6 * LANES, c)
+                                   + light_term(terms, x + i, y + i, j + 7 * LANES, c))))
+            else:
+                for line in range(0, LINES, 2):
+                    add_exactly(lanes + j, low + j, light_term(terms, x + i, y + i, j + line * LANES, c)
+                                + light_term(terms, x + i, y + i, j + (line + 1) * LANES, c))
 
 
 # Up to PIECE entries: their terms, for which `summands` has room twice, then the sums, block by block, into the lanes:
@@ -319,8 +326,8 @@ cdef inline void accumulate_piece(Terms terms, const floating* x, const floating
     cdef double* low = lanes + 2 * LANES
     cdef const floating* added = out if terms.stored and terms.sums == 1 else first
     cdef Py_ssize_t whole = n // LANES * LANES, start = n // ROW_BLOCK * ROW_BLOCK, lines = lines_of(n - start), i
-    if floating is float and terms.light and not terms.stored:
-        add_light_terms(terms, x, y, fetching, n, c, lanes)
+    if terms.light and not terms.stored:
+        add_light_terms(terms, x, y, fetching, n, c, lanes, low)
         terms_of_stretch(terms, x + start, y + start, out + start, whole - start, c, first + start, second + start)
     else:
         terms_of_piece(terms, x, y, out, fetching, whole, c, first, second)
