@@ -178,7 +178,7 @@ def _measure_in_processes(arguments: argparse.Namespace) -> int:
 
 
 def _environment(isa: str, threads: int) -> dict[str, str]:
-    found = {"FASTACT_ISA": isa, "NPROC": str(threads)}
+    found = {"FASTACT_ISA": "" if isa == _isa.SUPPORTED[-1] else isa, "NPROC": str(threads)}
     if isa == "v3":
         found |= HELD_TO_AVX2
         dispatched = getattr(np, "_core", np.core)._multiarray_umath.__cpu_dispatch__

@@ -26,7 +26,7 @@ from fastact._layout cimport sum_over
 from fastact._ufunc_calls cimport Parameters, bits_of, call_ufunc
 
 from fastact._activation import ACCEPTED, make_signature
-from fastact._isa import KERNELS
+from fastact._isa import KERNELS, elementwise_kernels
 from fastact._kink_slopes import RIGHT
 from fastact._ufunc_calls import UFUNC_KEYWORDS
 
@@ -131,11 +131,10 @@ cdef class Elementwise(Activation):
         self.ufuncs = MappingProxyType({mode: (<KernelSet> modes[mode]).ufunc for mode in modes})
 
     def _mode(self, str mode, int inputs, int outputs, double cost):
-        kernels = {dtype: KERNELS.KERNELS[f"{self.name}.{mode}.{dtype}"] for dtype in ("float", "double")}
         name = self.name if mode == "value" else f"{self.name}_{mode}"
-        return KernelSet(kernels, name, f"The ufunc of fastact.{self.name}, {mode}: {self.summary}", inputs,
-                         len(self.parameters), outputs, cost, (1,) * len(self.parameters),
-                         copies=name == "identity")
+        return KernelSet(elementwise_kernels(f"{self.name}.{mode}"), name,
+                         f"The ufunc of fastact.{self.name}, {mode}: {self.summary}", inputs, len(self.parameters),
+                         outputs, cost, (1,) * len(self.parameters), copies=name == "identity")
 
     def with_defaults(self, *, kinks=None, **parameters):
         """with_defaults(*, parameter=number, kinks=None): the same activation, with other defaults for its parameters.

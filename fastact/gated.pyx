@@ -25,7 +25,7 @@ from fastact._layout cimport row_axes
 from fastact._ufunc_calls cimport Parameters, bits_of, call_ufunc
 
 from fastact._activation import ACCEPTED, KINDS
-from fastact._isa import KERNELS
+from fastact._isa import KERNELS, elementwise_kernels
 
 cnp.import_array()
 
@@ -158,11 +158,11 @@ cdef class Gated(Activation):
         fastact_enable_vectorcall(self, &self.vectorcall)
 
     def _mode(self, str mode, int inputs, int outputs, double cost):
-        kernels = {dtype: KERNELS.KERNELS[f"{self.name}.{mode}.{dtype}"] for dtype in ("float", "double")}
         name = self.name if mode == "value" else f"{self.name}_{mode}"
         neutral = tuple([LIMITS.get(one, 1.0) for one in self.parameters])
-        return KernelSet(kernels, name, f"The ufunc of fastact.{self.name}, {mode}: {self.summary}", inputs,
-                         len(neutral), outputs, cost, neutral)
+        return KernelSet(elementwise_kernels(f"{self.name}.{mode}"), name,
+                         f"The ufunc of fastact.{self.name}, {mode}: {self.summary}", inputs, len(neutral), outputs,
+                         cost, neutral)
 
     def with_defaults(self, **options):
         """with_defaults(*, parameter=number, gate=None, layout=None): the same activation, with other defaults.

@@ -11,7 +11,7 @@ from fastact._buffers import with_retry
 from fastact._costs import cost_of
 from fastact._engine.elementwise import KernelSet
 from fastact._engine.runtime import empty_like
-from fastact._isa import KERNELS
+from fastact._isa import elementwise_kernels
 from fastact._loss_arguments import (
     Array,
     Part,
@@ -43,8 +43,8 @@ def _loss(name: str) -> ElementwiseLoss:
     """Make the kernels of a function of _math/sigmoid_losses.pxd."""
     cost = cost_of(name)
     first, both = (
-        KernelSet({dtype: KERNELS.KERNELS[f"{name}.{key}.{dtype}"] for dtype in ("float", "double")}, name,
-                  f"{name} of logits, targets and four numbers", 2, 4, outputs, cost, (math.nan,) * 4)
+        KernelSet(elementwise_kernels(f"{name}.{key}"), name, f"{name} of logits, targets and four numbers", 2, 4,
+                  outputs, cost, (math.nan,) * 4)
         for key, outputs in (("first", 1), ("both", 2)))
     return ElementwiseLoss(name, first, both)
 

@@ -56,10 +56,11 @@ def each_set(function, *calls):
     result : ndarray or tuple of ndarray
         Without those that have the bits of a result of the same call that was yielded before.
     """
-    others = {isa: _process_with(isa).submit(_compute, function, calls) for isa in _isa.SUPPORTED if isa != _isa.CHOSEN}
+    here = None if _isa.NARROW else _isa.CHOSEN    # this process may have kernels of two sets
+    others = {isa: _process_with(isa).submit(_compute, function, calls) for isa in _isa.SUPPORTED if isa != here}
     seen = [set() for _ in calls]
     for isa in reversed(_isa.SUPPORTED):
-        results = _compute(function, calls) if isa == _isa.CHOSEN else others[isa].result()
+        results = _compute(function, calls) if isa == here else others[isa].result()
         for call, result in enumerate(results):
             if (bits := _bits(result)) not in seen[call]:
                 seen[call].add(bits)

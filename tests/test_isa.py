@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from fastact import _isa
+from fastact import _isa, _widths
 
 SAY = "from fastact import _isa; print(_isa.CHOSEN, _isa.FORCED)"
 
 
-def say(**variables):
+def say(code=SAY, **variables):
     environment = {name: value for name, value in os.environ.items() if name != "FASTACT_ISA"} | variables
-    return subprocess.run([sys.executable, "-c", SAY], env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
 
 
 def test_the_newest_that_runs_is_chosen():
@@ -47,6 +47,35 @@ def test_a_set_above_the_processor_is_refused(monkeypatch):
     assert _isa.choose(None) == "v2"
     with pytest.raises(ValueError, match=r"FASTACT_ISA=v4: this processor does not run it; accepted here: v2"):
         _isa.choose("v4")
+
+
+LIGHT = """
+import importlib
+from fastact import _isa
+from fastact._engine import runtime
+runtime.wide_loads_wait = lambda: True
+importlib.reload(_isa)
+v3 = _isa.load("v3").KERNELS
+for mode in ("relu.backward", "sigmoid.value", "geglu.backward"):
+    kernels = _isa.elementwise_kernels(mode)
+    print(mode, *(dtype for dtype, number in _isa.DTYPES.items() if kernels[dtype] == v3[f"{mode}.{number}"]))
+"""
+
+
+@pytest.mark.skipif(not {"v3", "v4"} <= set(_isa.SUPPORTED), reason="this processor does not run both v3 and v4")
+def test_light_kernels_have_256_bits_where_loads_of_512_are_slow():
+    """With a set that is forced all kernels are of that set; those of 16-bit numbers always are of the newest."""
+    modes = ["relu.backward", "sigmoid.value", "geglu.backward"]
+    mixed, forced = (say(LIGHT, **one).stdout.splitlines() for one in ({}, {"FASTACT_ISA": "v4"}))
+    assert mixed == [f"{modes[0]} float32 float64", *modes[1:]]
+    assert forced == modes
+
+
+def test_the_light_kernels_exist():
+    names = {key.rpartition(".")[0] for key in _isa.KERNELS.KERNELS}
+    assert names >= _widths.NARROW
+    assert {"relu.backward", "tanh.backward_from_output", "reglu.value"} <= _widths.NARROW
+    assert not {"tanh.value", "gelu.backward", "exp.value"} & _widths.NARROW
 
 
 def test_the_processor_is_asked():

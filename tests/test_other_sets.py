@@ -20,7 +20,7 @@ def test_16_bits_with_the_other_instruction_sets():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line",
                str(folder / "test_packing.py"), "-k", "not import"]
     started = {isa: subprocess.Popen(command, env={**os.environ, "FASTACT_ISA": isa}, text=True, stdout=subprocess.PIPE)
-               for isa in _isa.SUPPORTED if isa != _isa.CHOSEN}
+               for isa in _isa.SUPPORTED if isa != _isa.CHOSEN or _isa.NARROW}
     printed = {isa: process.communicate()[0] for isa, process in started.items()}
     for isa, process in started.items():
         assert process.returncode == 0, f"with FASTACT_ISA={isa}:\n{printed[isa]}"

@@ -408,7 +408,7 @@ cdef class KernelSet:
     Parameters
     ----------
     addresses : dict
-        Address of the kernel for "float" and "double".
+        Address of the kernel for each of `formats.DTYPES`.
     name, documentation : str
         Of the ufunc.
     inputs, parameters, outputs : int
@@ -427,7 +427,7 @@ cdef class KernelSet:
         cdef size_t address
         self.name, self.documentation = name.encode(), documentation.encode()
         for k, dtype in enumerate(DTYPES):
-            address = addresses[DTYPES[dtype]]
+            address = addresses[dtype]
             self.kernels[k].run = <block_kernel> address
             self.kernels[k].inputs, self.kernels[k].parameters, self.kernels[k].operands = inputs, parameters, operands
             self.kernels[k].format, self.kernels[k].cost = &formats[k], nanoseconds_in(&formats[k], cost)

@@ -111,6 +111,16 @@ int fastact_prefetching_pays(void) {
 #endif
 }
 
+/* Whether loads of 512 bits are slow: on AMD's Zen 4 one waits for an earlier store that it does not depend on, if the
+ * low twelve bits of their addresses overlap; a load of 256 bits does not.  Zen 5 was not measured. */
+int fastact_wide_loads_wait(void) {
+#if defined(__x86_64__) && defined(__GNUC__)
+    return fastact_supports_v4() && __builtin_cpu_is("amdfam19h");
+#else
+    return 0;
+#endif
+}
+
 /* Whether this processor runs an instruction set of fastact/_sets.py. */
 int fastact_supports(const char *set) {
     return !strcmp(set, "v2") ? fastact_supports_v2() != 0

@@ -87,5 +87,6 @@ void fastact_end_pass(void);
 int fastact_survive_fork(void);
 int fastact_supports(const char *set);
 int fastact_prefetching_pays(void);
+int fastact_wide_loads_wait(void);
 
 #endif

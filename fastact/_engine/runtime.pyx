@@ -30,6 +30,7 @@ cdef extern from "_engine/process.h" nogil:
     int fastact_survive_fork() noexcept
     int fastact_supports(const char* set) noexcept
     int fastact_prefetching_pays() noexcept
+    int fastact_wide_loads_wait() noexcept
 
 cdef extern from "_engine/buffers.h":
     int fastact_start_buffers() noexcept
@@ -81,6 +82,11 @@ def set_prefetching(bint pays):
 def processor_supports(str name):
     """Whether this processor runs an instruction set of fastact/_sets.py."""
     return bool(fastact_supports(name.encode()))
+
+
+def wide_loads_wait():
+    """Whether light kernels are slower with 512-bit loads than with 256-bit ones on this processor."""
+    return bool(fastact_wide_loads_wait())
 
 
 cdef int fixed_threads = 0          # by set_num_threads or FASTACT_NUM_THREADS; 0: none

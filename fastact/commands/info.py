@@ -21,6 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def facts() -> dict[str, str]:
     """Return the lines of the table: heading and fact."""
     chosen = _isa.CHOSEN + (" (forced by FASTACT_ISA)" if _isa.FORCED else "")
+    if _isa.NARROW:
+        chosen += f", for {len(_isa.NARROW)} light kernels v3, since this CPU's 512-bit loads wait for stores"
     count, reason = _threads.explain()
     return {
         "fastact": fastact.__version__,
