@@ -8,8 +8,8 @@ from libc.math cimport INFINITY, NAN, isinf
 
 from fastact._loops.elementwise cimport LANES
 from fastact._loops.rows cimport (
-    LINES, ROW_BLOCK, Terms, add_exactly, add_to_lane, constants_of_rows, entry_of, holds_nan, lines_of, read_end,
-    recover_pair, term, terms_of_moved, write_end)
+    LINES, ROW_BLOCK, Terms, add_exactly, add_light_lines, add_to_lane, constants_of_rows, entry_of, holds_nan,
+    light_term, lines_of, read_end, recover_pair, term, terms_of_moved, write_end)
 from fastact._math.primitives cimport absolute, floating, largest
 from fastact._math.row_state cimport CONSTANTS_OF_ROWS, OFFSET, STRIP, StripState
 
@@ -251,6 +251,63 @@ cdef inline void accumulate_long_columns(Terms terms, const floating* x, const f
         total_of_columns(high + LANES * STRIP, low + LANES * STRIP, groups, state.second, c[0])
 
 
+# The terms of a lane of LANES columns, of which `count` lines are left, at most `lines`
+cdef inline void add_light_lane(Terms terms, const floating* x, const floating* y, Py_ssize_t distance, int lines,
+                                Py_ssize_t count, const floating* c, double* high, double* low) noexcept nogil:
+    cdef floating summands[LINES * LANES]
+    cdef Py_ssize_t i
+    cdef int j
+    if count >= LINES and lines == LINES:
+        add_light_lines(terms, x, y, distance, LINES, c, True, high, low)
+    elif count == 4 and lines == 4:
+        add_light_lines(terms, x, y, distance, 4, c, True, high, low)
+    elif count == 2 and lines == 2:
+        add_light_lines(terms, x, y, distance, 2, c, True, high, low)
+    else:
+        for i in range(count):
+            for j in range(LANES):
+                summands[i * LANES + j] = light_term(terms, x + i * distance, y + i * distance, j, c + j)
+        for i in range(count, LINES):
+            for j in range(LANES):
+                summands[i * LANES + j] = 0
+        for j in range(LANES):
+            add_to_lane(summands + j, LANES, LINES, high + j, low + j)
+
+
+# Sums of light terms of LANES columns, lane by lane: in registers
+cdef inline void accumulate_light_columns(Terms terms, const floating* x, const floating* y, Py_ssize_t n,
+                                          Py_ssize_t stride, const floating* c, double* totals) noexcept nogil:
+    cdef double high[LANES * LANES]
+    cdef double low[LANES * LANES]
+    cdef double total
+    cdef Py_ssize_t start = 0, place, half = LANES // 2, j
+    cdef int lane, lines
+    for j in range(LANES * LANES):
+        high[j] = 0
+        if floating is double:
+            low[j] = 0
+    while start < n:
+        lines = <int> lines_of(n - start)
+        for lane in range(LANES):
+            place = (start + lane) * stride
+            add_light_lane(terms, x + place, y + place, LANES * stride, lines,
+                           (n - start - lane + LANES - 1) // LANES, c, high + lane * LANES, low + lane * LANES)
+        start += ROW_BLOCK
+    while half:
+        for j in range(half * LANES):
+            if floating is double:
+                low[j] += low[half * LANES + j]
+                add_exactly(high + j, low + j, high[half * LANES + j])
+            else:
+                high[j] += high[half * LANES + j]
+        half //= 2
+    for j in range(LANES):
+        total = high[j]
+        if floating is double:
+            total = high[j] + low[j]        # both are loaded in any case, see UNMASKED in _sets.py
+        totals[j] = high[j] if isinf(high[j]) else total
+
+
 # lanes_total of every column
 cdef inline void total_of_columns(double* high, double* low, Py_ssize_t groups, double* totals,
                                   floating unused) noexcept nogil:
@@ -306,6 +363,7 @@ cdef inline void accumulate_columns(Terms terms, const floating* x, const floati
                                     Py_ssize_t stride, Py_ssize_t width, StripState* state) noexcept nogil:
     cdef floating numbers[CONSTANTS_OF_ROWS]
     cdef const floating* c = numbers
+    cdef Py_ssize_t k
     if floating is double:
         c = state.constants
     elif width == STRIP:
@@ -314,6 +372,12 @@ cdef inline void accumulate_columns(Terms terms, const floating* x, const floati
         constants_of_rows(state, terms.constants, (width + LANES - 1) // LANES * LANES, numbers)
     if n <= LANES:
         accumulate_short_columns(terms, x, y, out, n, stride, width, c, state)
+    elif terms.light and not terms.stored and width == STRIP and not any_moved(terms, c, width):
+        for k in range(STRIP // LANES):
+            accumulate_light_columns(terms, x + k * LANES, y + k * LANES, n, stride, c + k * LANES,
+                                     state.first + k * LANES)
+        for k in range(STRIP):
+            state.second[k] = 0
     else:
         accumulate_long_columns(terms, x, y, out, n, stride, width, c, state)
 

@@ -292,29 +292,27 @@ cdef inline floating light_term(Terms terms, const floating* x, const floating* 
     return term(terms, x[j], y[j], c, &value, NULL)
 
 
-# The terms of whole blocks, added to the lanes as add_to_lanes does
+# The terms of `lines` lines, `distance` apart, added to LANES lanes as add_to_lanes does.  Each lane has the constants
+# of the row, or of its column.
+cdef inline void add_light_lines(Terms terms, const floating* x, const floating* y, Py_ssize_t distance, int lines,
+                                 const floating* c, bint columns, double* high, double* low) noexcept nogil:
+    cdef floating summands[LINES]
+    cdef int j, line
+    for j in range(LANES):
+        for line in range(lines):
+            summands[line] = light_term(terms, x + line * distance, y + line * distance, j, c + (j if columns else 0))
+        add_to_lane(summands, 1, lines, high + j, low + j)
+
+
+# The terms of whole blocks
 cdef inline void add_light_terms(Terms terms, const floating* x, const floating* y, bint fetching, Py_ssize_t n,
                                  const floating* c, double* lanes, double* low) noexcept nogil:
     cdef Py_ssize_t block, i
-    cdef int j, line
     for block in range(n // ROW_BLOCK):
         i = block * ROW_BLOCK
         if fetching and i % STRETCH == 0:
             fetch_stretch(x + n + i)
-        for j in range(LANES):
-            if floating is float:
-                lanes[j] += ((<double> (light_term(terms, x + i, y + i, j, c)
-                                        + light_term(terms, x + i, y + i, j + LANES, c))
-                              + (light_term(terms, x + i, y + i, j + 2 * LANES, c)
-                                 + light_term(terms, x + i, y + i, j + 3 * LANES, c)))
-                             + (<double> (light_term(terms, x + i, y + i, j + 4 * LANES, c)
-                                          + light_term(terms, x + i, y + i, j + 5 * LANES, c))
-                                + (light_term(terms, x + i, y + i, j + 6 * LANES, c)
-                                   + light_term(terms, x + i, y + i, j + 7 * LANES, c))))
-            else:
-                for line in range(0, LINES, 2):
-                    add_exactly(lanes + j, low + j, light_term(terms, x + i, y + i, j + line * LANES, c)
-                                + light_term(terms, x + i, y + i, j + (line + 1) * LANES, c))
+        add_light_lines(terms, x + i, y + i, LANES, LINES, c, False, lanes, low)
 
 
 # Up to PIECE entries: their terms, for which `summands` has room twice, then the sums, block by block, into the lanes:
